@@ -1,0 +1,75 @@
+/* Places one VM: a cluster snapshot in, a decision with its reasons out. Pure: no time, no input or
+ * output, no randomness but the stated tie-break. Called by drover-controller and `drover schedule`.
+ * Rules: kube-scheduler's default profile and KubeVirt's, as spec pages state them (docs/scheduling.md). */
+#ifndef SCHED_PLACE_H
+#define SCHED_PLACE_H
+
+#include "api/tree.h"
+#include "api/types.h"
+
+struct cluster; /* the snapshot: nodes, what runs on them, cluster settings */
+
+struct cluster *cluster_new(void);
+void cluster_free(struct cluster *c);
+/* Settings that change placement: defaultCPUModel, workloads.nodePlacement, vmiCPUAllocationRatio.
+ * Borrowed: must outlive c. NULL = upstream's defaults. */
+void cluster_set_hco(struct cluster *c, const struct hco *hco);
+/* Heartbeats older than this many seconds before now_us (wall) make a node unfit; 0 = do not look. */
+void cluster_set_heartbeat(struct cluster *c, int64_t now_us, int64_t timeout_s);
+void cluster_add_namespace(struct cluster *c, const struct namespace_ *ns); /* borrowed */
+void cluster_add_node(struct cluster *c, const struct node *n);             /* borrowed */
+/* A VMI that occupies status.nodeName, and during a migration migrationState.targetNode as well.
+ * Final ones and those without a node are ignored. Borrowed. */
+void cluster_add_vmi(struct cluster *c, const struct vmi *v);
+/* Room for a decision that the caller has taken but not yet stored. */
+void cluster_reserve(struct cluster *c, const struct vmi *v, const char *node);
+
+enum place_purpose { PLACE_START, PLACE_MIGRATE };
+
+struct place_request {
+    const struct vmi *vmi;
+    enum place_purpose purpose; /* MIGRATE: never the source; host-model rules; its own use of the
+                                   source is not counted against the target */
+    const char *target;         /* explicit target node, or NULL; checked against the same filters */
+    const struct kv_list *added_node_selector; /* of the VMIM, or NULL */
+};
+
+struct place_plugin_score {
+    const char *plugin; /* kube-scheduler's name */
+    int64_t score;      /* 0..100, before weighting */
+};
+
+struct place_node {
+    const char *name;
+    bool fits;
+    int64_t score; /* total / sum of weights, rounded down: 0..100 */
+    int64_t total; /* weighted sum */
+    struct place_plugin_score *scores;
+    size_t scores_len;
+    struct str_list reasons; /* why it does not fit, kube-scheduler's texts */
+};
+
+struct place_result {
+    const char *node;      /* NULL: fits nowhere */
+    const char *message;   /* "0/3 nodes are available: ..." or "" */
+    struct str_list best;  /* all nodes with the highest total */
+    struct place_node *nodes; /* in the order of cluster_add_node */
+    size_t nodes_len;
+    struct arena *arena;
+};
+
+/* Never fails: a malformed request fits nowhere and says why. The result is the caller's. Ties go to the
+ * first name in byte order. */
+struct place_result *place(const struct cluster *c, const struct place_request *rq);
+void place_result_free(struct place_result *r);
+/* The JSON of CLI.md for one VM ("vm", "node", "message", "nodes", "best"). The caller's. */
+struct tree *place_result_tree(const struct place_result *r, const char *vm_ns, const char *vm_name);
+
+/* What a VMI asks of its node, by KubeVirt's and the 4.15 documents' formulas. */
+int64_t vmi_memory_request_bytes(const struct vmi_spec *s); /* guest memory + overhead */
+int64_t vmi_guest_memory_bytes(const struct vmi_spec *s);
+int64_t vmi_cpu_request_milli(const struct vmi_spec *s, int64_t allocation_ratio);
+/* The CPU model by precedence VM, cluster, host-model. Borrowed from its inputs or a literal. */
+const char *vmi_cpu_model(const struct vmi_spec *s, const struct hco *hco);
+
+#endif
