@@ -16,7 +16,7 @@ say       = $(if $(filter 1,$(V)),,@echo "  $(1)")
 
 # --- flavours -------------------------------------------------------------------------------------
 WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wundef \
-            -Wcast-qual -Wvla -Wimplicit-fallthrough
+            -Wcast-qual -Wvla -Wimplicit-fallthrough -Wno-format-truncation
 ifneq ($(CI)$(WERROR),)
 WARN     += -Werror
 endif

@@ -35,11 +35,11 @@ clean_file(FILE **f)
 #define AUTO_FILE CLEANUP(clean_file)
 
 /* Moves a pointer out of an owning local: returns it and leaves NULL behind. */
-#define TAKE_PTR(p)                                                                                \
-    ({                                                                                             \
-        __typeof__(p) take_ptr_tmp = (p);                                                          \
-        (p) = NULL;                                                                                \
-        take_ptr_tmp;                                                                              \
+#define TAKE_PTR(p)                       \
+    ({                                    \
+        __typeof__(p) take_ptr_tmp = (p); \
+        (p) = NULL;                       \
+        take_ptr_tmp;                     \
     })
 
 /* The same for descriptors: leaves -1 behind. */
@@ -52,7 +52,7 @@ take_fd(int *fd)
     return n;
 }
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)           (sizeof(a) / sizeof((a)[0]))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 #endif

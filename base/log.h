@@ -25,14 +25,17 @@ struct log_field {
 #define LD(k, v) ((struct log_field){.key = (k), .type = 'd', .d = (v)})
 
 /* component is borrowed for ever (a literal). json false = logfmt. */
-void log_init(const char *component, enum log_level level, bool json);
-bool log_enabled(enum log_level level);
-void log_write(enum log_level level, const char *event, const struct log_field *fields);
+void
+log_init(const char *component, enum log_level level, bool json);
+bool
+log_enabled(enum log_level level);
+void
+log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-#define LOG_AT(lv, event, ...)                                                                     \
-    do {                                                                                           \
-        if (log_enabled(lv))                                                                       \
-            log_write(lv, event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}});       \
+#define LOG_AT(lv, event, ...)                                                               \
+    do {                                                                                     \
+        if (log_enabled(lv))                                                                 \
+            log_write(lv, event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}}); \
     } while (0)
 #define log_error(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define log_warn(event, ...)  LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)

@@ -1,0 +1,132 @@
+/* Fault points, armed through the environment; see fault.h. */
+#include "base/fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/sb.h"
+
+enum action { ACT_NONE, ACT_LOG, ACT_KILL, ACT_STOP, ACT_ERROR };
+
+static const struct {
+    const char *name, *text;
+} points[FAULT_COUNT] = {
+#define X(id, name, text) [FAULT_##id] = {name, text},
+#include "base/faults.def"
+#undef X
+};
+
+bool fault_armed;
+static struct {
+    enum action action;
+    unsigned long nth;
+    atomic_ulong hits;
+} armed[FAULT_COUNT];
+static int log_fd = -1;
+
+static int
+arm_one(const char *spec, struct err *err);
+
+int
+fault_init(struct err *err)
+{
+    const char *spec = getenv("DROVER_FAULT"), *log = getenv("DROVER_FAULT_LOG");
+
+    if (log && *log) {
+        log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (log_fd < 0)
+            return err_set(err, -errno, "DROVER_FAULT_LOG: %s: %s", log, strerror(errno));
+        fault_armed = true;
+    }
+    if (!spec || !*spec)
+        return 0;
+
+    AUTO_FREE char *copy = xstrdup(spec);
+    char *save = NULL;
+
+    for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save)) {
+        int rc = arm_one(s, err);
+
+        if (rc != 0)
+            return rc;
+    }
+    fault_armed = true;
+    return 0;
+}
+
+bool
+fault_hit(enum fault_point p)
+{
+    unsigned long n = atomic_fetch_add(&armed[p].hits, 1) + 1;
+
+    if (n == 1 && log_fd >= 0)
+        dprintf(log_fd, "%s\n", points[p].name);
+    if (armed[p].action == ACT_NONE || n != armed[p].nth)
+        return false;
+    switch (armed[p].action) {
+    case ACT_KILL:
+        kill(getpid(), SIGKILL);
+        for (;;)
+            pause();
+    case ACT_STOP:
+        kill(getpid(), SIGSTOP);
+        return false;
+    case ACT_ERROR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+const char *
+fault_name(enum fault_point p)
+{
+    return points[p].name;
+}
+
+const char *
+fault_text(enum fault_point p)
+{
+    return points[p].text;
+}
+
+static int
+arm_one(const char *spec, struct err *err)
+{
+    static const char *const actions[] = {
+        [ACT_LOG] = "log", [ACT_KILL] = "kill", [ACT_STOP] = "stop", [ACT_ERROR] = "error"};
+    AUTO_FREE char *name = xstrdup(spec);
+    char *action = strrchr(name, ':'), *nth = NULL;
+    unsigned long n = 1;
+
+    if (!action)
+        return err_set(err, -EINVAL, "DROVER_FAULT: %s: want NAME[@N]:kill|error|stop|log", spec);
+    *action++ = '\0';
+    nth = strrchr(name, '@');
+    if (nth) {
+        char *end;
+
+        *nth++ = '\0';
+        n = strtoul(nth, &end, 10);
+        if (*end || n == 0)
+            return err_set(err, -EINVAL, "DROVER_FAULT: %s: N in NAME@N counts from 1", spec);
+    }
+    for (size_t p = 0; p < FAULT_COUNT; p++) {
+        if (strcmp(points[p].name, name) != 0)
+            continue;
+        for (size_t a = ACT_LOG; a < ARRAY_LEN(actions); a++) {
+            if (strcmp(actions[a], action) == 0) {
+                armed[p].action = (enum action)a;
+                armed[p].nth = n;
+                return 0;
+            }
+        }
+        return err_set(err, -EINVAL, "DROVER_FAULT: %s: action %s is not kill, error, stop or log",
+                       spec, action);
+    }
+    return err_set(err, -EINVAL, "DROVER_FAULT: no fault point is named %s (see base/faults.def)",
+                   name);
+}
