@@ -16,9 +16,12 @@ say       = $(if $(filter 1,$(V)),,@echo "  $(1)")
 
 # --- flavours -------------------------------------------------------------------------------------
 WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wundef \
-            -Wcast-qual -Wvla -Wimplicit-fallthrough -Wno-format-truncation
+            -Wcast-qual -Wvla -Wimplicit-fallthrough
 ifneq ($(CI)$(WERROR),)
 WARN     += -Werror
+endif
+ifeq ($(findstring clang,$(CC)),)
+WARN     += -Wno-format-truncation # texts for people are cut on purpose
 endif
 CPPFLAGS_COMMON := -I. -I$(GEN) -D_GNU_SOURCE
 CFLAGS_release := -O2 -g -fno-plt -D_FORTIFY_SOURCE=2 -fstack-protector-strong

@@ -4,9 +4,7 @@
 
 #include <stdint.h>
 
-uint64_t
-clock_mono_us(void); /* CLOCK_MONOTONIC, microseconds */
-int64_t
-clock_wall_us(void); /* CLOCK_REALTIME, microseconds since 1970 */
+uint64_t clock_mono_us(void); /* CLOCK_MONOTONIC, microseconds */
+int64_t clock_wall_us(void);  /* CLOCK_REALTIME, microseconds since 1970 */
 
 #endif

@@ -14,16 +14,13 @@ struct err {
 
 /* Sets code and message and returns code (negative errno), so that `return err_set(err, -EINVAL,
  * "...")` works. err may be NULL. Long messages are cut at ERR_MSG_SIZE. Never blocks. */
-int
-err_set(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+int err_set(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Puts "prefix: " before the message that is there; returns err->code (or code when err is NULL).
  */
-int
-err_prefix(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+int err_prefix(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The message, or strerror(-code) when none was set; never NULL. Borrowed from err. */
-const char *
-err_msg(const struct err *err);
+const char *err_msg(const struct err *err);
 
 #endif

@@ -27,8 +27,7 @@ static struct {
 } armed[FAULT_COUNT];
 static int log_fd = -1;
 
-static int
-arm_one(const char *spec, struct err *err);
+static int arm_one(const char *spec, struct err *err);
 
 int
 fault_init(struct err *err)

@@ -21,15 +21,11 @@ enum fault_point {
 };
 
 /* Reads DROVER_FAULT and DROVER_FAULT_LOG. Call once, first thing in main. */
-int
-fault_init(struct err *err);
+int fault_init(struct err *err);
 extern bool fault_armed;
-bool
-fault_hit(enum fault_point p);
-const char *
-fault_name(enum fault_point p);
-const char *
-fault_text(enum fault_point p);
+bool fault_hit(enum fault_point p);
+const char *fault_name(enum fault_point p);
+const char *fault_text(enum fault_point p);
 
 /* True when the caller shall act as if the operation failed. */
 #define FAULT(id) (__builtin_expect(fault_armed, 0) && fault_hit(FAULT_##id))

@@ -10,8 +10,7 @@
 
 #include "base/sb.h"
 
-static int
-sync_dir_of(const char *path);
+static int sync_dir_of(const char *path);
 
 int
 fs_read_all(const char *path, size_t max, char **ret_buf, size_t *ret_len, struct err *err)

@@ -12,12 +12,9 @@ static const char *log_component = "drover";
 static atomic_int log_level = LOG_LEVEL_WARN;
 static bool log_json;
 
-static void
-add_value(struct sb *sb, const struct log_field *f);
-static void
-add_quoted(struct sb *sb, const char *s);
-static bool
-plain(const char *s);
+static void add_value(struct sb *sb, const struct log_field *f);
+static void add_quoted(struct sb *sb, const char *s);
+static bool plain(const char *s);
 
 void
 log_init(const char *component, enum log_level level, bool json)

@@ -25,12 +25,9 @@ struct log_field {
 #define LD(k, v) ((struct log_field){.key = (k), .type = 'd', .d = (v)})
 
 /* component is borrowed for ever (a literal). json false = logfmt. */
-void
-log_init(const char *component, enum log_level level, bool json);
-bool
-log_enabled(enum log_level level);
-void
-log_write(enum log_level level, const char *event, const struct log_field *fields);
+void log_init(const char *component, enum log_level level, bool json);
+bool log_enabled(enum log_level level);
+void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
 #define LOG_AT(lv, event, ...)                                                               \
     do {                                                                                     \

@@ -46,8 +46,7 @@ struct signal_reg {
 };
 
 static const struct loop_ops event_ops;
-static void
-on_wake(evutil_socket_t fd, short what, void *arg);
+static void on_wake(evutil_socket_t fd, short what, void *arg);
 
 struct loop *
 loop_event_new(void)

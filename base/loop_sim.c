@@ -33,8 +33,7 @@ struct sim_loop {
 };
 
 static const struct loop_ops sim_ops;
-static bool
-run_one(struct sim_loop *l, uint64_t until_us);
+static bool run_one(struct sim_loop *l, uint64_t until_us);
 
 struct loop *
 loop_sim_new(uint64_t seed)

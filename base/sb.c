@@ -4,10 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-static void
-out_of_memory(void) __attribute__((noreturn));
-static void
-reserve(struct sb *sb, size_t more);
+static void out_of_memory(void) __attribute__((noreturn));
+static void reserve(struct sb *sb, size_t more);
 
 void
 sb_done(struct sb *sb)

@@ -23,12 +23,9 @@ struct strmap {
 
 #define SLOT_DELETED UINT32_MAX
 
-static uint64_t
-hash_of(const char *s);
-static bool
-find(const struct strmap *m, const char *key, uint64_t h, size_t *slot);
-static void
-rebuild(struct strmap *m);
+static uint64_t hash_of(const char *s);
+static bool find(const struct strmap *m, const char *key, uint64_t h, size_t *slot);
+static void rebuild(struct strmap *m);
 
 struct strmap *
 strmap_new(void)
