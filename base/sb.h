@@ -22,7 +22,7 @@ void sb_add(struct sb *sb, const void *data, size_t len);
 void sb_puts(struct sb *sb, const char *s);
 void sb_putc(struct sb *sb, char c);
 void sb_printf(struct sb *sb, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void sb_vprintf(struct sb *sb, const char *fmt, va_list ap);
+void sb_vprintf(struct sb *sb, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 /* Always a string: "" when nothing was added. Borrowed. */
 const char *sb_str(const struct sb *sb);
 /* Gives the string (malloc) to the caller and leaves sb empty. Never NULL. */
