@@ -38,5 +38,10 @@ int rest_reply_err(const struct rest_reply *rp, struct err *err);
  * true (looked at at least every 200 ms). 0, -errno, or fn's value; *ret_status is the HTTP status. */
 int rest_watch(struct rest *r, const char *path, int (*fn)(void *ctx, const char *line, size_t len),
                void *ctx, const atomic_bool *stop, int *ret_status, struct err *err);
+/* The same with an Accept header (NULL = JSON), for the command line's `get -w`: each event's object is a
+ * Table. */
+int rest_watch_as(struct rest *r, const char *path, const char *accept,
+                  int (*fn)(void *ctx, const char *line, size_t len), void *ctx,
+                  const atomic_bool *stop, int *ret_status, struct err *err);
 
 #endif
