@@ -1,4 +1,5 @@
-/* Kubernetes quantities, durations and times as text and numbers. Pure. */
+/* Kubernetes quantities, durations and times as text and numbers. Pure. Messages of the parsers say
+ * what is wrong and what is allowed; they do not repeat the text, which the caller names. */
 #ifndef API_QUANTITY_H
 #define API_QUANTITY_H
 

@@ -26,6 +26,7 @@ struct tree *tree_bool(bool v);
 struct tree *tree_int(int64_t v);
 struct tree *tree_float(double v);
 struct tree *tree_string(const char *s); /* s is copied; NULL gives TREE_NULL */
+struct tree *tree_stringn(const char *s, size_t len); /* len bytes without a NUL among them */
 struct tree *tree_stringf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 struct tree *tree_list(void);
 struct tree *tree_map(void);
@@ -52,6 +53,7 @@ size_t tree_len(const struct tree *t);
 struct tree *tree_at(const struct tree *t, size_t i);          /* list item, or map value i */
 const char *tree_key_at(const struct tree *t, size_t i);       /* map key i */
 struct tree_pos tree_key_pos_at(const struct tree *t, size_t i);
+void tree_set_key_pos_at(struct tree *t, size_t i, struct tree_pos pos);
 struct tree *tree_get(const struct tree *t, const char *key);  /* map value or NULL */
 /* Child by path of map keys: tree_find(t, "status", "migrationState", "targetNode", NULL). */
 struct tree *tree_find(const struct tree *t, ...) __attribute__((sentinel));
@@ -60,8 +62,10 @@ const char *tree_find_string(const struct tree *t, const char *dflt, ...) __attr
 
 void tree_append(struct tree *list, struct tree *item);               /* takes item */
 void tree_list_remove(struct tree *list, size_t i);
+struct tree *tree_list_take(struct tree *list, size_t i);             /* out of it; the caller's */
 void tree_set(struct tree *map, const char *key, struct tree *value); /* takes value; replaces */
 bool tree_del(struct tree *map, const char *key);                     /* true when it was there */
+struct tree *tree_take(struct tree *map, const char *key); /* out of it, or NULL; the caller's */
 /* Returns the map under key, making it when it is absent or null (or of another type: replaced). */
 struct tree *tree_ensure_map(struct tree *map, const char *key);
 /* Sets a value at a path of map keys, making maps on the way. Takes value; the path ends with NULL. */
@@ -71,16 +75,19 @@ void tree_set_path(struct tree *map, struct tree *value, ...) __attribute__((sen
 void tree_merge_patch(struct tree *target, const struct tree *patch);
 /* The merge patch that makes `to` from `from`; NULL when they are equal. The caller's. */
 struct tree *tree_merge_diff(const struct tree *from, const struct tree *to);
-/* Kubernetes' strategic merge patch for core/v1 kinds, as far as kubectl sends it: $patch, $retainKeys
- * and $setElementOrder are honoured, lists named in the header's table of merge keys (taints by key,
- * conditions and addresses by type, finalizers as a set, ...) merge by key, others are replaced. */
+/* Kubernetes' strategic merge patch for core/v1 kinds, as far as kubectl sends it: $patch,
+ * $retainKeys, $setElementOrder and $deleteFromPrimitiveList are honoured; status.conditions and
+ * status.addresses merge by type, metadata.ownerReferences by uid, metadata.finalizers and
+ * spec.podCIDRs as sets; all other lists are replaced (spec.taints among them, as upstream). On an
+ * error the target may have been changed in part: patch a copy. */
 int tree_strategic_patch(struct tree *target, const struct tree *patch, struct err *err);
 
 /* --- text --- */
-/* One JSON value, strict RFC 8259, no duplicate keys, integers up to int64 (else float), within
- * api/limits.h. Uses jansson. Errors: "line L, column C: ...". */
+/* One JSON value, strict RFC 8259, no duplicate keys, no \u0000, integers within int64, within
+ * api/limits.h. Uses jansson. Errors: "line L, column C: ...". -EINVAL, or -E2BIG for a limit. */
 int tree_from_json(const char *buf, size_t len, struct tree **ret, struct err *err);
-/* Compact when indent is 0; keys in map order. */
+/* Compact when indent is 0; keys in map order. Floats keep a point or exponent, so that they are
+ * floats again when they are read. */
 void tree_to_json(const struct tree *t, int indent, struct sb *out);
 
 /* All documents of a YAML (or JSON) stream; empty documents are skipped. YAML 1.1 core types as
