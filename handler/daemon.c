@@ -1,0 +1,202 @@
+/* drover-handler's life: connects the informers, the Node object and the VMs to one loop, and ends
+ * in order. A handler that is killed instead loses nothing: see journal.h. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "api/names.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "handler/handler.h"
+#include "handler/limits.h"
+
+#define PATH_VMIS    "/apis/kubevirt.io/v1/virtualmachineinstances"
+#define PATH_VMIMS   "/apis/kubevirt.io/v1/virtualmachineinstancemigrations"
+#define PATH_HCOS    "/apis/hco.kubevirt.io/v1beta1/hyperconvergeds"
+#define STOP_TURN_US 100000u
+#define PATH_NADS    "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
+
+static int start(struct handler *h, struct err *err);
+static void ask_cluster(struct handler *h);
+static void on_cluster(void *ctx, int status, const struct tree *body, const char *error);
+static void on_retry(void *ctx);
+static void on_signal(void *ctx);
+static void on_stop_check(void *ctx);
+static void on_vmi(void *ctx, const struct tree *obj, bool gone);
+static void on_vmis_synced(void *ctx);
+static void on_vmim(void *ctx, const struct tree *obj, bool gone);
+static void on_network_object(void *ctx, const struct tree *obj, bool gone);
+static void on_network_synced(void *ctx);
+
+int
+handler_run(const struct handler_config *cfg, struct err *err)
+{
+    struct handler h = {.cfg = *cfg};
+    int rc;
+
+    h.l = loop_event_new();
+    h.vms = strmap_new();
+    signal(SIGPIPE, SIG_IGN);
+    loop_signal(h.l, SIGTERM, on_signal, &h);
+    loop_signal(h.l, SIGINT, on_signal, &h);
+    rc = start(&h, err);
+    if (rc == 0) {
+        log_info("handler.started", LS("node", cfg->node_name), LS("controller", cfg->controller),
+                 LI("vms", strmap_len(h.vms)));
+        loop_run(h.l);
+        log_info("handler.stopped", LS("node", cfg->node_name));
+    }
+    informer_free(h.vmis);
+    informer_free(h.vmims);
+    informer_free(h.hcos);
+    informer_free(h.nads);
+    node_stop(&h);
+    loop_timer_del(h.retry);
+    loop_timer_del(h.stop_deadline);
+    if (h.work)
+        work_free(h.work);
+    vm_free_all(&h);
+    writer_free(h.writer);
+    strmap_free(h.vms, NULL);
+    tree_free(h.node_status);
+    loop_free(h.l);
+    return rc;
+}
+
+void
+handler_retry_later(struct handler *h)
+{
+    if (!h->retry && !h->stopping)
+        h->retry = loop_timer_add(h->l, HANDLER_RETRY_US, on_retry, h);
+}
+
+static int
+start(struct handler *h, struct err *err)
+{
+    const char *url = h->cfg.controller;
+    const struct informer_events vmi = {on_vmi, on_vmis_synced, h};
+    const struct informer_events vmim = {on_vmim, NULL, h};
+    const struct informer_events net = {on_network_object, on_network_synced, h};
+    int rc = fs_mkdirs(h->cfg.state_dir, 0700, err);
+
+    if (rc != 0)
+        return rc;
+    h->work = work_new(h->l, HANDLER_WORKERS);
+    rc = vm_load_all(h, err);
+    if (rc != 0)
+        return rc;
+    h->writer = writer_new(h->l, url, err);
+    if (!h->writer)
+        return err ? err->code : -EINVAL;
+    ask_cluster(h);
+    h->hcos = informer_new(h->l, url, PATH_HCOS, &net, err);
+    h->nads = informer_new(h->l, url, PATH_NADS, &net, err);
+    h->vmims = informer_new(h->l, url, PATH_VMIMS, &vmim, err);
+    h->vmis = informer_new(h->l, url, PATH_VMIS, &vmi, err);
+    if (!h->hcos || !h->nads || !h->vmims || !h->vmis)
+        return err ? err->code : -EINVAL;
+    node_start(h);
+    return 0;
+}
+
+/* Whose objects are these? Guests of another cluster are never touched (vm.c). */
+static void
+ask_cluster(struct handler *h)
+{
+    writer_send(h->writer, "cluster", "GET", "/api/v1/namespaces/kube-system", NULL, NULL,
+                on_cluster, h);
+}
+
+static void
+on_cluster(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct handler *h = ctx;
+    const char *uid = body ? object_uid(body) : "";
+
+    (void)error;
+    if (status == 200 && uid && *uid && strlen(uid) < sizeof h->cluster) {
+        memcpy(h->cluster, uid, strlen(uid) + 1);
+        handler_retry_later(h);
+        return;
+    }
+    handler_retry_later(h);
+}
+
+static void
+on_retry(void *ctx)
+{
+    struct handler *h = ctx;
+    size_t it = 0;
+    void *v;
+
+    h->retry = NULL;
+    if (!h->cluster[0]) {
+        ask_cluster(h);
+        return;
+    }
+    while (strmap_next(h->vms, &it, NULL, &v))
+        vm_reconcile(v);
+}
+
+static void
+on_vmi(void *ctx, const struct tree *obj, bool gone)
+{
+    vm_object_changed(ctx, obj, gone);
+}
+
+static void
+on_vmis_synced(void *ctx)
+{
+    vm_list_synced(ctx);
+}
+
+static void
+on_vmim(void *ctx, const struct tree *obj, bool gone)
+{
+    (void)ctx; /* looked up by uid when an annotation is written */
+    (void)obj;
+    (void)gone;
+}
+
+static void
+on_network_object(void *ctx, const struct tree *obj, bool gone)
+{
+    struct handler *h = ctx;
+
+    (void)obj;
+    (void)gone;
+    if (h->hcos && h->nads && informer_synced(h->hcos) && informer_synced(h->nads))
+        node_network_changed(h);
+}
+
+static void
+on_network_synced(void *ctx)
+{
+    on_network_object(ctx, NULL, false);
+}
+
+static void
+on_signal(void *ctx)
+{
+    struct handler *h = ctx;
+
+    if (h->stopping)
+        return;
+    h->stopping = true;
+    log_info("handler.stopping", LS("node", h->cfg.node_name));
+    on_stop_check(h);
+}
+
+/* Migrations that have not committed are cancelled and reported; guests run on. */
+static void
+on_stop_check(void *ctx)
+{
+    struct handler *h = ctx;
+
+    h->stop_deadline = NULL;
+    if (vm_sessions_end(h) || ++h->stop_turns * STOP_TURN_US > HANDLER_STOP_GRACE_US) {
+        loop_stop(h->l);
+        return;
+    }
+    h->stop_deadline = loop_timer_add(h->l, STOP_TURN_US, on_stop_check, h);
+}

@@ -1,0 +1,177 @@
+/* The daemon's own structures, shared by handler/{daemon,node,vm,vm_source,vm_target}.c and by no
+ * one else. Everything here belongs to the loop's thread unless it says otherwise. */
+#ifndef HANDLER_HANDLER_H
+#define HANDLER_HANDLER_H
+
+#include <stdbool.h>
+
+#include "api/object.h"
+#include "api/selector.h"
+#include "base/loop.h"
+#include "base/strmap.h"
+#include "handler/informer.h"
+#include "handler/journal.h"
+#include "handler/native_guest.h"
+#include "handler/work.h"
+#include "handler/writer.h"
+#include "migrate/engine.h"
+
+struct handler_config {
+    const char *node_name, *controller, *state_dir, *address; /* address: management IP */
+    const char *guest_program;                                /* NULL: beside this program */
+    struct kv_list labels;
+    int64_t capacity_cpu_milli, capacity_memory_bytes, capacity_pods;
+    uint64_t heartbeat_us;
+    unsigned channels; /* of a migration; 0 = automatic */
+};
+
+/* The dedicated migration network as this host sees it. */
+struct mignet {
+    enum { MIGNET_UNKNOWN, MIGNET_NONE, MIGNET_READY, MIGNET_BROKEN } state;
+    char ip[INET6_ADDRSTRLEN]; /* where migrations listen and dial from (NONE: the management IP) */
+    char ifname[16];           /* "" when NONE */
+    char ref[256];             /* "ns/name" of the NAD */
+    char reason[512];          /* BROKEN: why */
+};
+
+struct handler {
+    struct handler_config cfg;
+    struct loop *l;
+    struct work *work;
+    struct writer *writer;
+    struct informer *vmis, *vmims, *hcos, *nads;
+    struct strmap *vms;             /* uid -> struct vm_entry */
+    char cluster[JOURNAL_UID_SIZE]; /* "" until known */
+    struct mignet net;
+    struct loop_timer *heartbeat;
+    bool node_written; /* the Node object exists and has our labels and capacity */
+    bool node_busy;
+    struct tree *node_status; /* as last written */
+    struct loop_timer *retry;
+    bool stopping;
+    struct loop_timer *stop_deadline;
+    unsigned stop_turns;
+};
+
+/* --- daemon.c --- */
+int handler_run(const struct handler_config *cfg, struct err *err);
+/* Calls vm_reconcile for all VMs after HANDLER_RETRY_US. */
+void handler_retry_later(struct handler *h);
+
+/* --- node.c: the Node object, its heartbeat, the migration network --- */
+void node_start(struct handler *h);
+void node_stop(struct handler *h);
+void node_network_changed(struct handler *h); /* HyperConverged or a NAD changed */
+
+/* --- vm.c --- */
+enum src_phase { SRC_NONE, SRC_CLAIMED, SRC_RUNNING, SRC_RESOLVING, SRC_DONE };
+enum dst_phase { DST_NONE, DST_MAKING, DST_LISTENING, DST_DONE };
+
+struct source_run; /* vm_source.c */
+struct target_run; /* vm_target.c */
+
+struct vm_entry {
+    struct handler *h;
+    char uid[JOURNAL_UID_SIZE];
+    struct tree *vmi; /* newest known object; NULL: not known to exist */
+    bool has_journal;
+    struct journal j; /* as on disk */
+    struct native_guest *guest;
+    struct loop_fd *guest_exit;
+    bool busy;    /* a job runs on a worker; nothing else may touch guest or journal */
+    bool writing; /* a write of the VMI is on its way */
+    bool reconciling;
+    bool foreign_said;     /* the log has it already */
+    char start_error[512]; /* the guest could not be made: reported as Failed */
+
+    /* source of a migration */
+    char src_uid[JOURNAL_UID_SIZE]; /* which one the following is about */
+    enum src_phase src_phase;
+    struct source_run *src;
+    enum mig_outcome src_outcome; /* when SRC_DONE */
+    char src_reason[512];
+    struct mig_stats src_stats;
+    enum mig_cause src_cause;
+    bool src_abort_seen, src_abort_ok, src_result_sent;
+    int64_t src_end_us;
+    struct loop_timer *src_timer;
+
+    /* target of a migration */
+    char dst_uid[JOURNAL_UID_SIZE];
+    enum dst_phase dst_phase;
+    struct target_run *dst;
+    char dst_address[MIG_ADDR_SIZE];
+    char dst_reason[512]; /* why this side could not do it, "" else */
+    bool dst_result_sent;
+    unsigned dst_result_tries;
+
+    char verify_seen[256]; /* the last verify-request that was answered */
+    struct arena *arena;   /* of the reconcile that runs */
+};
+
+/* Brings what is here in line with the newest object: starts at most one step; called again after each. */
+void vm_reconcile(struct vm_entry *e);
+void vm_object_changed(struct handler *h, const struct tree *obj, bool gone);
+void vm_list_synced(struct handler *h);
+int vm_load_all(struct handler *h, struct err *err); /* journals and guests, at start */
+void vm_free_all(struct handler *h);
+bool vm_sessions_end(struct handler *h); /* asks all to end; true when none is left */
+
+/* Helpers for the two session files. */
+/* Runs fn on a worker with the entry busy, then done on the loop, then reconciles. */
+struct vm_job {
+    struct vm_entry *e;
+    void (*fn)(struct vm_job *job);
+    void (*done)(struct vm_job *job); /* may be NULL */
+    int rc;
+    struct err err;
+    struct native_guest *guest; /* out: a guest that was made; in: the one to act on */
+    struct native_config native;
+    struct native_verify verify;
+    struct native_status status;
+    struct journal j;
+    bool write_journal, remove_journal;
+    char text[256];
+    char *text_name, *text_workload; /* freed by the job's done */
+};
+struct vm_job *vm_job_new(struct vm_entry *e);
+void vm_job_start(struct vm_job *job); /* sets busy; frees the job after done */
+/* The entry takes the guest (given) and watches for its end. */
+void vm_set_guest(struct vm_entry *e, struct native_guest *g);
+void vm_watch_guest(struct vm_entry *e);
+void vm_drop_guest(struct vm_entry *e); /* lets go of the handle only */
+void vm_journal_init(const struct vm_entry *e, const struct vmi *v, struct journal *j,
+                     enum journal_state state);
+/* A step of reconcile: makes the guest that v describes. True (a job was started, or an error is
+ * kept in start_error). */
+bool vm_start_guest(struct vm_entry *e, const struct vmi *v);
+/* Memory, CPUs and workload of a manifest as the native guest wants them; false with a sentence in
+ * error. Texts are borrowed from v. */
+bool vm_native_config(struct vm_entry *e, const struct vmi *v, struct native_config *ret,
+                      char *error, size_t size);
+bool vm_verify_if_asked(struct vm_entry *e, const struct vmi *v);
+/* Ends the guest for certain, removes its directory and, when remove_journal, the journal. */
+void vm_end_guest(struct vm_entry *e, bool remove_journal);
+/* A changed copy of e->vmi to be written to /status, conditional on the version that was copied from.
+ * Takes changed. Does nothing when it is equal. Returns true when a write was started. */
+bool vm_write_status(struct vm_entry *e, struct tree *changed);
+uint64_t vm_annotation_number(const struct tree *vmi, const char *key);
+int64_t vm_now(const struct vm_entry *e); /* wall clock */
+
+/* vm_source.c. reconcile_*: true when a step was started or must be waited for. */
+bool source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want);
+void source_cancel(struct vm_entry *e);
+void source_end(struct vm_entry *e); /* at exit: cancel */
+bool source_active(const struct vm_entry *e);
+/* vm_target.c */
+bool target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want);
+void target_end(struct vm_entry *e);
+bool target_active(const struct vm_entry *e);
+void target_guest_result(struct vm_entry *e, const struct vmi *v);
+
+/* Annotates the VMIM of uid (by the informer); false when it is not known (any more), then fn is not
+ * called. merge_key as in writer_send. */
+bool vmim_annotate(struct handler *h, const char *uid, const char *key, const struct tree *json,
+                   const char *merge_key, writer_fn fn, void *ctx);
+
+#endif

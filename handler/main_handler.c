@@ -1,0 +1,167 @@
+/* drover-handler: the node daemon. One on each host; runs guests, keeps the Node object alive and moves memory. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/names.h"
+#include "api/selector.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "handler/handler.h"
+
+#define DEFAULT_PODS 110
+
+static const struct options_def defs[] = {
+    {.name = "node-name",
+     .type = OPTIONS_STRING,
+     .arg = "NAME",
+     .required = true,
+     .help = "name of this host's Node object"},
+    {.name = "controller",
+     .type = OPTIONS_STRING,
+     .arg = "URL",
+     .required = true,
+     .help = "the controller's API: http://IP:PORT or unix:PATH"},
+    {.name = "state-dir",
+     .type = OPTIONS_STRING,
+     .arg = "DIR",
+     .dflt = "/var/lib/drover",
+     .help = "journals and guests are kept here"},
+    {.name = "address",
+     .type = OPTIONS_STRING,
+     .arg = "IP",
+     .required = true,
+     .help =
+         "this host's management address; migrations use it only when no migration network is set"},
+    {.name = "label",
+     .type = OPTIONS_STRING,
+     .arg = "KEY=VALUE",
+     .repeat = true,
+     .help = "a label of the Node"},
+    {.name = "capacity-cpu",
+     .type = OPTIONS_INT,
+     .arg = "MILLI",
+     .dflt = "4000",
+     .min = 1,
+     .max = 1000000000,
+     .help = "CPU that guests may request, in thousandths of a core"},
+    {.name = "capacity-memory",
+     .type = OPTIONS_SIZE,
+     .dflt = "8Gi",
+     .min = 4096,
+     .help = "memory that guests may request"},
+    {.name = "heartbeat-interval",
+     .type = OPTIONS_INT,
+     .arg = "MS",
+     .dflt = "10000",
+     .min = 100,
+     .max = 600000,
+     .help = "milliseconds between two heartbeats on the Node"},
+    {.name = "channels",
+     .type = OPTIONS_INT,
+     .dflt = "0",
+     .min = 0,
+     .max = 64,
+     .help = "data channels of an outgoing migration, 0 = automatic"},
+    {.name = "guest-program",
+     .type = OPTIONS_STRING,
+     .arg = "PATH",
+     .help = "drover-guest, when it is not beside this program"},
+    {.name = "log-level",
+     .type = OPTIONS_INT,
+     .dflt = "3",
+     .min = 1,
+     .max = 4,
+     .help = "1 errors, 2 warnings, 3 information, 4 debugging"},
+    {.name = "log-json", .type = OPTIONS_BOOL, .help = "log lines as JSON instead of logfmt"},
+    {0},
+};
+
+static const struct options_program program = {
+    .name = "drover-handler",
+    .usage = "[OPTIONS] --node-name NAME --controller URL --address IP",
+    .about = "The node daemon: runs guests, reports the node, moves guest memory to other nodes.",
+    .defs = defs,
+};
+
+static int config_of(const struct options *o, struct handler_config *c, struct err *err);
+static int add_label(struct handler_config *c, const char *text, struct err *err);
+
+int
+main(int argc, char **argv)
+{
+    AUTO_OPTIONS struct options *o = NULL;
+    struct handler_config c = {0};
+    struct err err = {0};
+    int rc = fault_init(&err);
+
+    if (rc == 0)
+        rc = options_parse(&program, argc, argv, &o, &err);
+    if (rc == 0 && options_help_wanted(o)) {
+        AUTO_SB struct sb help = SB_INIT;
+
+        options_help(&program, &help);
+        fputs(sb_str(&help), stdout);
+        return 0;
+    }
+    if (rc == 0)
+        rc = config_of(o, &c, &err);
+    if (rc == 0) {
+        log_init("drover-handler", (enum log_level)options_int(o, "log-level"),
+                 options_bool(o, "log-json"));
+        rc = handler_run(&c, &err);
+    }
+    for (size_t i = 0; i < c.labels.len; i++)
+        free((char *)(uintptr_t)c.labels.items[i].key);
+    free(c.labels.items);
+    if (rc != 0) {
+        fprintf(stderr, "drover-handler: %s\n", err_msg(&err));
+        return 1;
+    }
+    return 0;
+}
+
+static int
+config_of(const struct options *o, struct handler_config *c, struct err *err)
+{
+    int rc = 0;
+
+    c->node_name = options_string(o, "node-name");
+    c->controller = options_string(o, "controller");
+    c->state_dir = options_string(o, "state-dir");
+    c->address = options_string(o, "address");
+    c->guest_program = options_string(o, "guest-program");
+    c->capacity_cpu_milli = options_int(o, "capacity-cpu");
+    c->capacity_memory_bytes = options_int(o, "capacity-memory");
+    c->capacity_pods = DEFAULT_PODS;
+    c->heartbeat_us = (uint64_t)options_int(o, "heartbeat-interval") * 1000u;
+    c->channels = (unsigned)options_int(o, "channels");
+    rc = name_check(c->node_name, err);
+    if (rc != 0)
+        return err_prefix(err, rc, "--node-name %s", c->node_name);
+    for (size_t i = 0; rc == 0 && i < options_count(o, "label"); i++)
+        rc = add_label(c, options_nth(o, "label", i), err);
+    return rc;
+}
+
+static int
+add_label(struct handler_config *c, const char *text, struct err *err)
+{
+    char *key = xstrdup(text), *value = strchr(key, '=');
+    int rc = value ? 0 : err_set(err, -EINVAL, "want KEY=VALUE");
+
+    if (rc == 0) {
+        *value++ = '\0';
+        rc = label_key_check(key, err);
+    }
+    if (rc == 0)
+        rc = label_value_check(value, err);
+    if (rc != 0) {
+        free(key);
+        return err_prefix(err, rc, "--label %s", text);
+    }
+    c->labels.items = xreallocarray(c->labels.items, c->labels.len + 1, sizeof *c->labels.items);
+    c->labels.items[c->labels.len++] = (struct kv){key, value};
+    return 0;
+}

@@ -1,0 +1,273 @@
+/* The Node object of this host: registration, labels, capacity, heartbeat, and the dedicated migration
+ * network's state as a condition. The network is found, never made, here: the address must lie in the
+ * range of the NetworkAttachmentDefinition that liveMigrationConfig.network names; if it is missing, migrations
+ * are refused instead of going another way (rule 5). */
+#include <string.h>
+
+#include "api/names.h"
+#include "base/log.h"
+#include "handler/handler.h"
+#include "handler/limits.h"
+#include "netpolicy/nad.h"
+#include "netpolicy/nl_link.h"
+
+static void beat(void *ctx);
+static void write_node(struct handler *h);
+static void on_created(void *ctx, int status, const struct tree *body, const char *error);
+static void on_patched(void *ctx, int status, const struct tree *body, const char *error);
+static void write_status(struct handler *h);
+static struct tree *metadata_of(struct handler *h);
+static struct tree *status_of(struct handler *h);
+static void find_network(struct handler *h, struct mignet *net);
+static void set_broken(struct mignet *net, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+void
+node_start(struct handler *h)
+{
+    beat(h);
+}
+
+void
+node_stop(struct handler *h)
+{
+    loop_timer_del(h->heartbeat);
+    h->heartbeat = NULL;
+}
+
+void
+node_network_changed(struct handler *h)
+{
+    struct mignet net = {0};
+    size_t it = 0;
+    void *v;
+
+    find_network(h, &net);
+    if (memcmp(&net, &h->net, sizeof net) == 0)
+        return;
+    h->net = net;
+    log_info("network.changed", LS("network", net.ref[0] ? net.ref : "management"),
+             LS("ip", net.ip), LS("interface", net.ifname), LS("reason", net.reason));
+    if (h->node_written)
+        write_status(h);
+    while (strmap_next(h->vms, &it, NULL, &v))
+        vm_reconcile(v);
+}
+
+static void
+beat(void *ctx)
+{
+    struct handler *h = ctx;
+
+    h->heartbeat = loop_timer_add(h->l, h->cfg.heartbeat_us, beat, h);
+    if (h->net.state != MIGNET_UNKNOWN)
+        node_network_changed(h); /* an address may have come or gone */
+    write_node(h);
+}
+
+/* Creates the Node when it is not there, else renews labels and heartbeat by a patch. */
+static void
+write_node(struct handler *h)
+{
+    AUTO_TREE struct tree *obj = tree_map();
+    AUTO_FREE char *path = xasprintf("/api/v1/nodes/%s", h->cfg.node_name);
+
+    if (h->node_busy)
+        return;
+    h->node_busy = true;
+    tree_set(obj, "metadata", metadata_of(h));
+    writer_send(h->writer, NULL, "PATCH", path, NULL, obj, on_patched, h);
+}
+
+static void
+on_patched(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct handler *h = ctx;
+
+    (void)body;
+    h->node_busy = false;
+    if (status == 404) {
+        AUTO_TREE struct tree *obj = tree_map();
+
+        tree_set(obj, "apiVersion", tree_string("v1"));
+        tree_set(obj, "kind", tree_string("Node"));
+        tree_set(obj, "metadata", metadata_of(h));
+        tree_set_path(obj, tree_string(h->cfg.node_name), "metadata", "name", NULL);
+        h->node_busy = true;
+        h->node_written = false;
+        writer_send(h->writer, NULL, "POST", "/api/v1/nodes", "application/json", obj, on_created,
+                    h);
+        return;
+    }
+    if (status < 200 || status >= 300) {
+        log_warn("node.write", LI("status", status), LS("error", error));
+        return;
+    }
+    h->node_written = true;
+    write_status(h);
+}
+
+static void
+on_created(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct handler *h = ctx;
+
+    (void)body;
+    h->node_busy = false;
+    if (status == 201 || status == 200) {
+        h->node_written = true;
+        tree_free(h->node_status);
+        h->node_status = NULL;
+        write_status(h);
+    } else if (status != 409) {
+        log_warn("node.create", LI("status", status), LS("error", error));
+    }
+}
+
+/* Writes the status when it differs from what was written last. */
+static void
+write_status(struct handler *h)
+{
+    struct tree *status = status_of(h);
+    AUTO_TREE struct tree *obj = tree_map();
+    AUTO_FREE char *path = xasprintf("/api/v1/nodes/%s/status", h->cfg.node_name);
+
+    if (h->node_status && tree_equal(status, h->node_status)) {
+        tree_free(status);
+        return;
+    }
+    tree_free(h->node_status);
+    h->node_status = tree_copy(status);
+    tree_set(obj, "status", status);
+    writer_send(h->writer, "node-status", "PATCH", path, NULL, obj, NULL, NULL);
+}
+
+static struct tree *
+metadata_of(struct handler *h)
+{
+    struct tree *meta = tree_map(), *labels = tree_map(), *annotations = tree_map();
+    char now[40];
+
+    time_format(loop_wall_us(h->l), false, now, sizeof now);
+    tree_set(labels, LABEL_HOSTNAME, tree_string(h->cfg.node_name));
+    tree_set(labels, LABEL_SCHEDULABLE, tree_string("true"));
+    for (size_t i = 0; i < h->cfg.labels.len; i++)
+        tree_set(labels, h->cfg.labels.items[i].key, tree_string(h->cfg.labels.items[i].value));
+    tree_set(annotations, ANN_HEARTBEAT, tree_string(now));
+    tree_set(meta, "labels", labels);
+    tree_set(meta, "annotations", annotations);
+    return meta;
+}
+
+static void
+add_condition(struct tree *list, const char *type, const char *status, const char *reason,
+              const char *message)
+{
+    struct tree *c = tree_map();
+
+    tree_set(c, "type", tree_string(type));
+    tree_set(c, "status", tree_string(status));
+    tree_set(c, "reason", tree_string(reason));
+    tree_set(c, "message", tree_string(message));
+    tree_append(list, c);
+}
+
+static struct tree *
+status_of(struct handler *h)
+{
+    struct tree *st = tree_map(), *cap = tree_map(), *addrs = tree_list(), *conds = tree_list();
+    struct tree *a = tree_map();
+    char buf[64];
+
+    quantity_format_cpu(h->cfg.capacity_cpu_milli, buf, sizeof buf);
+    tree_set(cap, "cpu", tree_string(buf));
+    quantity_format_bytes(h->cfg.capacity_memory_bytes, buf, sizeof buf);
+    tree_set(cap, "memory", tree_string(buf));
+    tree_set(cap, "pods", tree_stringf("%lld", (long long)h->cfg.capacity_pods));
+    tree_set(st, "allocatable", tree_copy(cap));
+    tree_set(st, "capacity", cap);
+    tree_set(a, "type", tree_string("InternalIP"));
+    tree_set(a, "address", tree_string(h->cfg.address));
+    tree_append(addrs, a);
+    if (h->net.state == MIGNET_READY) {
+        a = tree_map();
+        tree_set(a, "type", tree_string("MigrationIP"));
+        tree_set(a, "address", tree_string(h->net.ip));
+        tree_append(addrs, a);
+    }
+    tree_set(st, "addresses", addrs);
+    add_condition(conds, "Ready", "True", "HandlerReady", "drover-handler beats");
+    switch (h->net.state) {
+    case MIGNET_READY: {
+        AUTO_FREE char *msg = xasprintf("%s on %s for %s", h->net.ip, h->net.ifname, h->net.ref);
+
+        add_condition(conds, "MigrationNetworkReady", "True", "AddressFound", msg);
+        break;
+    }
+    case MIGNET_BROKEN:
+        add_condition(conds, "MigrationNetworkReady", "False", "AddressMissing", h->net.reason);
+        break;
+    case MIGNET_NONE:
+        add_condition(conds, "MigrationNetworkReady", "True", "NoDedicatedNetwork",
+                      "liveMigrationConfig.network is not set: migrations use the management "
+                      "network");
+        break;
+    case MIGNET_UNKNOWN:
+        add_condition(conds, "MigrationNetworkReady", "Unknown", "NotRead",
+                      "the cluster's configuration was not read yet");
+        break;
+    }
+    tree_set(st, "conditions", conds);
+    return st;
+}
+
+/* What the newest HyperConverged and NAD say about where migrations listen and dial from. */
+static void
+find_network(struct handler *h, struct mignet *net)
+{
+    const struct tree *obj = informer_get(h->hcos, DEFAULT_HCO_NAMESPACE, DEFAULT_HCO_NAME);
+    struct arena *a = arena_new();
+    const struct hco *hco = obj ? hco_decode(obj, a) : NULL;
+    const char *ref = hco ? hco->live_migration.network : NULL, *ns, *name;
+    struct nad_config config;
+    struct nl_addr_found found;
+    struct err err = {0};
+
+    memset(net, 0, sizeof *net);
+    if (!ref || !*ref) {
+        net->state = MIGNET_NONE;
+        snprintf(net->ip, sizeof net->ip, "%s", h->cfg.address);
+        arena_free(a);
+        return;
+    }
+    nad_ref_split(ref, DEFAULT_HCO_NAMESPACE, a, &ns, &name);
+    snprintf(net->ref, sizeof net->ref, "%s/%s", ns, name);
+    obj = informer_get(h->nads, ns, name);
+    if (!obj)
+        set_broken(net,
+                   "liveMigrationConfig.network names %s, but there is no such "
+                   "NetworkAttachmentDefinition",
+                   net->ref);
+    else if (nad_config_parse(nad_decode(obj, a), &config, a, &err) != 0)
+        set_broken(net, "NetworkAttachmentDefinition %s: %s", net->ref, err_msg(&err));
+    else if (nl_find_migration_address(&config, &found, &err) != 0)
+        set_broken(net, "%s: %s", net->ref, err_msg(&err));
+    else if (!found.link_up)
+        set_broken(net, "%s: interface %s is down", net->ref, found.ifname);
+    else {
+        net->state = MIGNET_READY;
+        ip_format(&found.ip, net->ip, sizeof net->ip);
+        snprintf(net->ifname, sizeof net->ifname, "%s", found.ifname);
+    }
+    arena_free(a);
+}
+
+static void
+set_broken(struct mignet *net, const char *fmt, ...)
+{
+    va_list ap;
+
+    net->state = MIGNET_BROKEN;
+    va_start(ap, fmt);
+    vsnprintf(net->reason, sizeof net->reason, fmt, ap);
+    va_end(ap);
+}

@@ -1,0 +1,441 @@
+/* What a VM's reconcile has done for it: blocking jobs (guest made, ended, verified; journal written)
+ * and conditional writes of the VMI. See handler.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "api/names.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "handler/handler.h"
+#include "handler/limits.h"
+
+static void job_run(void *ctx);
+static void job_done(void *ctx);
+static void start_run(struct vm_job *job);
+static void start_done(struct vm_job *job);
+static void end_run(struct vm_job *job);
+static void end_done(struct vm_job *job);
+static void verify_run(struct vm_job *job);
+static void verify_done(struct vm_job *job);
+static void on_written(void *ctx, int status, const struct tree *body, const char *error);
+static void on_annotated(void *ctx, int status, const struct tree *body, const char *error);
+
+/* --- jobs --- */
+
+struct vm_job *
+vm_job_new(struct vm_entry *e)
+{
+    struct vm_job *job = xcalloc(1, sizeof *job);
+
+    job->e = e;
+    return job;
+}
+
+void
+vm_job_start(struct vm_job *job)
+{
+    job->e->busy = true;
+    work_run(job->e->h->work, job_run, job_done, job);
+}
+
+static void
+job_run(void *ctx)
+{
+    struct vm_job *job = ctx;
+
+    if (job->write_journal)
+        job->rc = journal_write(job->e->h->cfg.state_dir, &job->j, &job->err);
+    if (job->rc == 0 && job->fn)
+        job->fn(job);
+    if (job->rc == 0 && job->remove_journal)
+        job->rc = journal_remove(job->e->h->cfg.state_dir, job->e->uid, &job->err);
+}
+
+static void
+job_done(void *ctx)
+{
+    struct vm_job *job = ctx;
+    struct vm_entry *e = job->e;
+
+    e->busy = false;
+    if (job->rc == 0 && job->write_journal) {
+        e->has_journal = true;
+        e->j = job->j;
+    }
+    if (job->rc == 0 && job->remove_journal)
+        e->has_journal = false;
+    if (job->rc != 0)
+        log_error("vm.job", LS("uid", e->uid), LS("error", err_msg(&job->err)));
+    if (job->done)
+        job->done(job);
+    if (job->rc != 0) /* a full disk, say: the same step is tried again, but not at once */
+        handler_retry_later(e->h);
+    else
+        vm_reconcile(e);
+    free(job);
+}
+
+void
+vm_set_guest(struct vm_entry *e, struct native_guest *g)
+{
+    vm_drop_guest(e);
+    e->guest = g;
+    if (native_pidfd(g) >= 0 && native_alive(g))
+        vm_watch_guest(e);
+}
+
+static void
+on_guest_exit(void *ctx, int fd, int events)
+{
+    struct vm_entry *e = ctx;
+
+    (void)fd;
+    (void)events;
+    loop_fd_del(e->guest_exit);
+    e->guest_exit = NULL;
+    vm_reconcile(e);
+}
+
+void
+vm_watch_guest(struct vm_entry *e)
+{
+    e->guest_exit = loop_fd_add(e->h->l, native_pidfd(e->guest), LOOP_READ, on_guest_exit, e);
+}
+
+void
+vm_drop_guest(struct vm_entry *e)
+{
+    loop_fd_del(e->guest_exit);
+    e->guest_exit = NULL;
+    native_free(e->guest);
+    e->guest = NULL;
+}
+
+/* --- making a guest --- */
+
+bool
+vm_native_config(struct vm_entry *e, const struct vmi *v, struct native_config *ret, char *error,
+                 size_t size)
+{
+    const struct vmi_domain *d = &v->spec.domain;
+    const struct kv_list *ann = &v->meta.annotations;
+    struct quantity memory = d->guest_memory, rate = {0}, set = {0}, fill = {0};
+    struct err err = {0};
+    int64_t cores = d->cpu.cores > 0 ? d->cpu.cores : 1;
+    int64_t sockets = d->cpu.sockets > 0 ? d->cpu.sockets : 1;
+    int64_t threads = d->cpu.threads > 0 ? d->cpu.threads : 1;
+    const char *texts[] = {ANN_WORKLOAD_RATE, ANN_WORKLOAD_SET, ANN_WORKLOAD_FILL};
+    struct quantity *into[] = {&rate, &set, &fill};
+
+    memset(ret, 0, sizeof *ret);
+    for (size_t i = 0; !memory.set && i < d->requests.len; i++)
+        if (strcmp(d->requests.items[i].name, "memory") == 0)
+            memory = d->requests.items[i].q;
+    if (!memory.set || memory.units < 4096 || (uint64_t)memory.units > HANDLER_MAX_GUEST_BYTES) {
+        snprintf(error, size, "guest memory: want 4Ki to 64Ti");
+        return false;
+    }
+    if (cores > GUEST_MAX_VCPUS || sockets > GUEST_MAX_VCPUS || threads > GUEST_MAX_VCPUS ||
+        cores * sockets * threads > GUEST_MAX_VCPUS) {
+        snprintf(error, size, "cpu: cores * sockets * threads: at most %d", GUEST_MAX_VCPUS);
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        const char *text = kv_get(ann, texts[i]);
+
+        if (text && (quantity_parse(text, into[i], &err) != 0 || into[i]->units < 0)) {
+            snprintf(error, size, "annotation %s: %s", texts[i], err_msg(&err));
+            return false;
+        }
+    }
+    ret->state_dir = e->h->cfg.state_dir;
+    ret->program = e->h->cfg.guest_program;
+    ret->vmi_uid = e->uid;
+    ret->memory_bytes = ((uint64_t)memory.units + 4095) & ~4095ull;
+    ret->vcpus = (unsigned)(cores * sockets * threads);
+    ret->workload = kv_get(ann, ANN_WORKLOAD);
+    ret->rate_bytes_per_s = (uint64_t)rate.units;
+    ret->set_bytes = (uint64_t)set.units;
+    ret->fill_bytes = (uint64_t)fill.units;
+    return true;
+}
+
+bool
+vm_start_guest(struct vm_entry *e, const struct vmi *v)
+{
+    struct vm_job *job = vm_job_new(e);
+
+    if (!vm_native_config(e, v, &job->native, e->start_error, sizeof e->start_error)) {
+        free(job);
+        handler_retry_later(e->h);
+        return true;
+    }
+    job->text_name = xasprintf("%s/%s", v->meta.namespace_, v->meta.name);
+    job->text_workload = job->native.workload ? xstrdup(job->native.workload) : NULL;
+    job->native.name = job->text_name;
+    job->native.workload = job->text_workload;
+    vm_journal_init(e, v, &job->j, JOURNAL_STARTING);
+    job->j.generation = vm_annotation_number(e->vmi, ANN_GENERATION);
+    job->write_journal = true;
+    job->fn = start_run;
+    job->done = start_done;
+    vm_job_start(job);
+    return true;
+}
+
+static void
+start_run(struct vm_job *job)
+{
+    struct handler *h = job->e->h;
+
+    if (FAULT(GUEST_SPAWN))
+        job->rc =
+            err_set(&job->err, -EAGAIN, "the guest process could not be started (fault point)");
+    else
+        job->rc = native_spawn(&job->native, &job->guest, &job->err);
+    if (job->rc == -EEXIST) {
+        /* An earlier handler got this far: take its guest when it lives, else begin anew. */
+        job->rc = native_open(h->cfg.state_dir, job->e->uid, &job->guest, &job->err);
+        if (job->rc == 0 && (!native_alive(job->guest) || native_was_incoming(job->guest))) {
+            native_remove(job->guest, NULL);
+            native_free(job->guest);
+            job->guest = NULL;
+            job->rc = native_spawn(&job->native, &job->guest, &job->err);
+        }
+    }
+    if (job->rc != 0) {
+        journal_remove(h->cfg.state_dir, job->e->uid, NULL);
+        return;
+    }
+    job->j.state = JOURNAL_RUNNING;
+    job->rc = journal_write(h->cfg.state_dir, &job->j, &job->err);
+}
+
+static void
+start_done(struct vm_job *job)
+{
+    struct vm_entry *e = job->e;
+
+    if (job->guest)
+        vm_set_guest(e, job->guest);
+    if (job->rc != 0 && !job->guest) {
+        e->has_journal = false;
+        snprintf(e->start_error, sizeof e->start_error, "%s", err_msg(&job->err));
+    }
+    log_info("guest.started", LS("uid", e->uid), LS("name", job->text_name), LI("rc", job->rc),
+             LI("generation", (int64_t)job->j.generation));
+    free(job->text_name);
+    free(job->text_workload);
+}
+
+void
+vm_journal_init(const struct vm_entry *e, const struct vmi *v, struct journal *j,
+                enum journal_state state)
+{
+    memset(j, 0, sizeof *j);
+    snprintf(j->uid, sizeof j->uid, "%s", e->uid);
+    snprintf(j->namespace_, sizeof j->namespace_, "%s",
+             v->meta.namespace_ ? v->meta.namespace_ : "");
+    snprintf(j->name, sizeof j->name, "%s", v->meta.name ? v->meta.name : "");
+    memcpy(j->cluster, e->h->cluster, sizeof j->cluster);
+    j->state = state;
+}
+
+/* --- ending a guest --- */
+
+void
+vm_end_guest(struct vm_entry *e, bool remove_journal)
+{
+    struct vm_job *job = vm_job_new(e);
+
+    loop_fd_del(e->guest_exit);
+    e->guest_exit = NULL;
+    job->guest = e->guest;
+    job->remove_journal = remove_journal && e->has_journal;
+    job->fn = end_run;
+    job->done = end_done;
+    vm_job_start(job);
+}
+
+static void
+end_run(struct vm_job *job)
+{
+    if (job->guest)
+        job->rc = native_remove(job->guest, &job->err);
+}
+
+static void
+end_done(struct vm_job *job)
+{
+    struct vm_entry *e = job->e;
+
+    if (job->rc == 0) {
+        log_info("guest.removed", LS("uid", e->uid));
+        vm_drop_guest(e);
+        e->start_error[0] = '\0';
+    }
+}
+
+/* --- verify --- */
+
+bool
+vm_verify_if_asked(struct vm_entry *e, const struct vmi *v)
+{
+    const char *asked = kv_get(&v->meta.annotations, ANN_VERIFY_REQUEST);
+    const char *answer = kv_get(&v->meta.annotations, ANN_VERIFY_RESULT);
+    AUTO_TREE struct tree *last = NULL;
+    struct vm_job *job;
+
+    if (!asked || !e->guest || strlen(asked) >= sizeof e->verify_seen ||
+        strcmp(asked, e->verify_seen) == 0)
+        return false;
+    if (source_active(e))
+        return false; /* after the migration, on the side that runs it then */
+    if (answer && tree_from_json(answer, strlen(answer), &last, NULL) == 0 &&
+        strcmp(tree_find_string(last, "", "request", NULL), asked) == 0)
+        return false;
+    job = vm_job_new(e);
+    job->guest = e->guest;
+    snprintf(job->text, sizeof job->text, "%s", asked);
+    job->fn = verify_run;
+    job->done = verify_done;
+    vm_job_start(job);
+    return true;
+}
+
+static void
+verify_run(struct vm_job *job)
+{
+    int rc = native_verify(job->guest, 0, &job->verify, &job->err);
+
+    if (rc != 0) { /* said in the answer, not tried for ever */
+        job->verify.ok = false;
+        snprintf(job->verify.text, sizeof job->verify.text, "%s", err_msg(&job->err));
+    }
+}
+
+static void
+verify_done(struct vm_job *job)
+{
+    struct vm_entry *e = job->e;
+    AUTO_TREE struct tree *r = tree_map(), *obj = tree_map();
+    AUTO_SB struct sb sb = SB_INIT;
+    AUTO_FREE char *path = NULL;
+
+    memcpy(e->verify_seen, job->text, sizeof e->verify_seen);
+    if (!e->vmi)
+        return;
+    tree_set(r, "request", tree_string(job->text));
+    tree_set(r, "ok", tree_bool(job->verify.ok));
+    tree_set(r, "node", tree_string(e->h->cfg.node_name));
+    tree_set(r, "pages", tree_int((int64_t)job->verify.pages));
+    tree_set(r, "presentPages", tree_int((int64_t)job->verify.present_pages));
+    tree_set(r, "bad", tree_int((int64_t)job->verify.bad_pages));
+    tree_set(r, "readMismatches", tree_int((int64_t)job->verify.read_mismatches));
+    tree_set(r, "steps", tree_int((int64_t)job->verify.steps));
+    tree_set(r, "text", tree_string(job->verify.text));
+    tree_to_json(r, 0, &sb);
+    tree_set_path(obj, tree_string(e->uid), "metadata", "uid", NULL);
+    tree_set_path(obj, tree_string(sb_str(&sb)), "metadata", "annotations", ANN_VERIFY_RESULT,
+                  NULL);
+    path = xasprintf("/apis/kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s",
+                     object_namespace(e->vmi), object_name(e->vmi));
+    e->writing = true;
+    writer_send(e->h->writer, NULL, "PATCH", path, NULL, obj, on_annotated, e);
+}
+
+static void
+on_annotated(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct vm_entry *e = ctx;
+
+    if (status == 0)
+        e->verify_seen[0] = '\0'; /* the answer is lost: verify again */
+    on_written(e, status, body, error);
+}
+
+/* --- writing the object --- */
+
+bool
+vm_write_status(struct vm_entry *e, struct tree *changed)
+{
+    AUTO_TREE struct tree *want = changed;
+    AUTO_TREE struct tree *patch = NULL, *body = NULL;
+    AUTO_FREE char *path = NULL;
+
+    if (e->writing || !e->vmi)
+        return false;
+    patch = tree_merge_diff(e->vmi, want);
+    if (!tree_get(patch, "status"))
+        return false;
+    body = tree_map();
+    tree_set(body, "status", tree_copy(tree_get(patch, "status")));
+    tree_set_path(body,
+                  tree_string(tree_find_string(e->vmi, "", "metadata", "resourceVersion", NULL)),
+                  "metadata", "resourceVersion", NULL);
+    tree_set_path(body, tree_string(e->uid), "metadata", "uid", NULL);
+    path = xasprintf("/apis/kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s/status",
+                     object_namespace(e->vmi), object_name(e->vmi));
+    e->writing = true;
+    writer_send(e->h->writer, NULL, "PATCH", path, NULL, body, on_written, e);
+    return true;
+}
+
+static void
+on_written(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct vm_entry *e = ctx;
+
+    e->writing = false;
+    if (status >= 200 && status < 300 && body) {
+        const char *have = tree_find_string(e->vmi, "0", "metadata", "resourceVersion", NULL);
+        const char *got = tree_find_string(body, "0", "metadata", "resourceVersion", NULL);
+
+        if (e->vmi && strtoull(got, NULL, 10) > strtoull(have, NULL, 10)) {
+            tree_free(e->vmi);
+            e->vmi = tree_copy(body);
+        }
+        vm_reconcile(e);
+    } else if (status == 409 || status == 404) {
+        handler_retry_later(e->h); /* a newer version is on its way to us */
+    } else {
+        if (status != 0)
+            log_warn("vm.write", LS("uid", e->uid), LI("status", status), LS("error", error));
+        handler_retry_later(e->h);
+    }
+}
+
+bool
+vmim_annotate(struct handler *h, const char *uid, const char *key, const struct tree *json,
+              const char *merge_key, writer_fn fn, void *ctx)
+{
+    const struct tree *obj = informer_get_uid(h->vmims, uid);
+    AUTO_TREE struct tree *body = NULL;
+    AUTO_SB struct sb sb = SB_INIT;
+    AUTO_FREE char *path = NULL;
+
+    if (!obj)
+        return false;
+    body = tree_map();
+    tree_to_json(json, 0, &sb);
+    tree_set_path(body, tree_string(uid), "metadata", "uid", NULL);
+    tree_set_path(body, tree_string(sb_str(&sb)), "metadata", "annotations", key, NULL);
+    path = xasprintf("/apis/kubevirt.io/v1/namespaces/%s/virtualmachineinstancemigrations/%s",
+                     object_namespace(obj), object_name(obj));
+    writer_send(h->writer, merge_key, "PATCH", path, NULL, body, fn, ctx);
+    return true;
+}
+
+uint64_t
+vm_annotation_number(const struct tree *vmi, const char *key)
+{
+    const char *s = object_annotation(vmi, key);
+
+    return s ? strtoull(s, NULL, 10) : 0;
+}
+
+int64_t
+vm_now(const struct vm_entry *e)
+{
+    return loop_wall_us(e->h->l);
+}

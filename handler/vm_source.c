@@ -1,0 +1,536 @@
+/* The source's part of a migration in the handler: claim the start, run the engine in a thread, make the commit
+ * durable, resolve what is in doubt, report. Order and meaning: docs/protocol.md. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "api/names.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "handler/handler.h"
+#include "handler/limits.h"
+
+struct source_run {
+    struct vm_entry *e; /* loop thread only, but for e->h->l and what is constant */
+    struct loop *l;
+    char *state_dir;
+    struct mig_source_config cfg;
+    struct mig_source *src; /* NULL while resolving */
+    struct journal commit;  /* what commit() writes */
+    pthread_t thread;
+    bool resolving;
+    /* answers, set by the thread before it posts */
+    enum mig_outcome outcome;
+    enum mig_cause cause;
+    struct err err;
+    struct mig_stats stats;
+    uint64_t progress_sent_us; /* engine's thread */
+};
+
+struct progress { /* engine's thread -> loop */
+    struct vm_entry *e;
+    char uid[JOURNAL_UID_SIZE];
+    struct mig_stats stats;
+};
+
+static void begin(struct vm_entry *e, const struct vmi *v);
+static void begin_resolve(struct vm_entry *e, const struct vmi *v);
+static void start_thread(struct vm_entry *e, struct source_run *r);
+static void *run_source(void *ctx);
+static void *run_resolve(void *ctx);
+static void on_ended(void *ctx);
+static int on_commit(void *ctx, struct err *err);
+static void on_progress(void *ctx, const struct mig_stats *st);
+static void write_progress(void *ctx);
+static void done_with(struct vm_entry *e, enum mig_outcome outcome, const char *reason);
+static bool fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c);
+static bool report(struct vm_entry *e, const struct vmi *v, struct tree *want);
+static bool send_result(struct vm_entry *e);
+static void on_result(void *ctx, int status, const struct tree *body, const char *error);
+static bool finish_moved(struct vm_entry *e);
+static void resume_run(struct vm_job *job);
+static void resume_done(struct vm_job *job);
+static void on_resolve_timer(void *ctx);
+static void want_failed(struct vm_entry *e, struct tree *want, const char *reason);
+
+bool
+source_active(const struct vm_entry *e)
+{
+    return e->src != NULL;
+}
+
+void
+source_cancel(struct vm_entry *e)
+{
+    if (e->src && e->src->src)
+        mig_source_cancel(e->src->src);
+}
+
+void
+source_end(struct vm_entry *e)
+{
+    source_cancel(e);
+    loop_timer_del(e->src_timer);
+    e->src_timer = NULL;
+}
+
+bool
+source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
+{
+    const struct migration_state *ms = &v->status.migration;
+    const char *uid = ms->migration_uid ? ms->migration_uid : "";
+
+    if (e->src) {
+        if (ms->abort_requested && !e->src_abort_seen && e->src->src) {
+            e->src_abort_seen = true;
+            e->src_abort_ok = mig_source_cancel(e->src->src);
+            log_info("migration.cancel", LS("vmi", v->meta.name), LI("in_time", e->src_abort_ok));
+        }
+        return true;
+    }
+    if (!*uid || strlen(uid) >= sizeof e->src_uid)
+        return false;
+    if (strcmp(uid, e->src_uid) != 0) { /* a new attempt */
+        if (e->has_journal && strcmp(e->j.migration_uid, uid) != 0 &&
+            (e->j.state == JOURNAL_COMMITTED || e->j.state == JOURNAL_MOVED))
+            return true; /* cannot be: the old one is not final. Wait for a newer object. */
+        snprintf(e->src_uid, sizeof e->src_uid, "%s", uid);
+        e->src_phase = SRC_NONE;
+        e->src_abort_seen = e->src_abort_ok = e->src_result_sent = false;
+        memset(&e->src_stats, 0, sizeof e->src_stats);
+        e->src_end_us = 0;
+    }
+    if (e->has_journal && e->j.state == JOURNAL_MOVED)
+        return finish_moved(e) || report(e, v, want);
+    if (ms->completed || ms->failed)
+        return false;
+    if (e->has_journal && e->j.state == JOURNAL_COMMITTED) {
+        if (ms->target_domain_detected) { /* the target's own word, through the controller */
+            done_with(e, MIG_MOVED, "");
+            return finish_moved(e);
+        }
+        if (!e->src_timer && !e->h->stopping)
+            begin_resolve(e, v);
+        return true;
+    }
+    if (e->src_phase == SRC_DONE)
+        return report(e, v, want);
+    if (!e->has_journal || e->j.state != JOURNAL_RUNNING || !e->guest)
+        return false;
+    if (ms->start_us) {
+        if (e->src_phase == SRC_CLAIMED) {
+            begin(e, v);
+            return true;
+        }
+        /* An earlier life of this handler had claimed it and did not get as far as the commit. */
+        done_with(e, MIG_FAILED, "the source handler was restarted during the migration");
+
+        struct vm_job *job = vm_job_new(e);
+
+        job->guest = e->guest;
+        job->fn = resume_run;
+        job->done = resume_done;
+        vm_job_start(job);
+        return true;
+    }
+    if (!ms->target_node_address || !*ms->target_node_address || ms->abort_requested)
+        return false;
+    if (e->h->stopping || v->meta.deletion_us)
+        return false;
+    if (e->h->net.state == MIGNET_UNKNOWN)
+        return false;
+    if (e->h->net.state == MIGNET_BROKEN) {
+        want_failed(e, want, e->h->net.reason);
+        return false;
+    }
+
+    char now[40];
+
+    time_format(vm_now(e), true, now, sizeof now);
+    tree_set_path(want, tree_string(now), "status", "migrationState", "startTimestamp", NULL);
+    e->src_phase = SRC_CLAIMED;
+    return false;
+}
+
+static bool
+fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c)
+{
+    const struct migration_state *ms = &v->status.migration;
+    const struct migration_configuration *mc = &ms->configuration;
+    uint64_t memory = e->guest ? native_memory_bytes(e->guest) : 0;
+    unsigned __int128 budget;
+
+    memset(c, 0, sizeof *c);
+    snprintf(c->ident.vmi_uid, sizeof c->ident.vmi_uid, "%s", e->uid);
+    snprintf(c->ident.migration_uid, sizeof c->ident.migration_uid, "%s", ms->migration_uid);
+    c->ident.generation = vm_annotation_number(e->vmi, ANN_MIGRATION_GENERATION);
+    if (!ms->target_node_address || snprintf(c->target_addr, sizeof c->target_addr, "%s",
+                                             ms->target_node_address) >= (int)sizeof c->target_addr)
+        return false;
+    snprintf(c->local_ip, sizeof c->local_ip, "%s", e->h->net.ip);
+    snprintf(c->bind_device, sizeof c->bind_device, "%s", e->h->net.ifname);
+    c->channels = e->h->cfg.channels;
+    if (mc->has_bandwidth && mc->bandwidth_bytes_per_s > 0)
+        c->limits.bandwidth_bytes_per_s = (uint64_t)mc->bandwidth_bytes_per_s;
+    if (mc->has_progress_timeout && mc->progress_timeout_s > 0)
+        c->limits.progress_timeout_us = (uint64_t)mc->progress_timeout_s * 1000000u;
+    if (mc->has_max_downtime && mc->max_downtime_ms > 0)
+        c->limits.max_downtime_us = (uint64_t)mc->max_downtime_ms * 1000u;
+    if (mc->has_completion_timeout && mc->completion_timeout_s_per_gib > 0) {
+        /* per GiB, rounded up to a second */
+        budget = (unsigned __int128)memory * (uint64_t)mc->completion_timeout_s_per_gib;
+        budget = (budget + (1u << 30) - 1) >> 30;
+        c->limits.completion_timeout_us =
+            budget > UINT64_MAX / 1000000u ? UINT64_MAX : (uint64_t)budget * 1000000u;
+    }
+    return true;
+}
+
+static void
+begin(struct vm_entry *e, const struct vmi *v)
+{
+    struct source_run *r = xcalloc(1, sizeof *r);
+
+    if (!fill_config(e, v, &r->cfg)) {
+        free(r);
+        done_with(e, MIG_FAILED, "the target's address cannot be used");
+        handler_retry_later(e->h);
+        return;
+    }
+    r->cfg.guest = native_guest(e->guest);
+    r->cfg.commit = on_commit;
+    r->cfg.progress = on_progress;
+    r->cfg.ctx = r;
+    r->commit = e->j;
+    r->commit.state = JOURNAL_COMMITTED;
+    memcpy(r->commit.migration_uid, e->src_uid, sizeof r->commit.migration_uid);
+    r->src = mig_source_new(&r->cfg);
+    e->src_phase = SRC_RUNNING;
+    log_info("migration.started", LS("vmi", v->meta.name), LS("migration", e->src_uid),
+             LS("target", r->cfg.target_addr), LS("from", r->cfg.local_ip));
+    start_thread(e, r);
+}
+
+static void
+begin_resolve(struct vm_entry *e, const struct vmi *v)
+{
+    struct source_run *r = xcalloc(1, sizeof *r);
+
+    r->resolving = true;
+    e->src_phase = SRC_RESOLVING;
+    if (e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN ||
+        !fill_config(e, v, &r->cfg)) {
+        free(r);
+        e->src_timer = loop_timer_add(e->h->l, HANDLER_RESOLVE_US, on_resolve_timer, e);
+        return;
+    }
+    start_thread(e, r);
+}
+
+static void
+start_thread(struct vm_entry *e, struct source_run *r)
+{
+    r->e = e;
+    r->l = e->h->l;
+    r->state_dir = xstrdup(e->h->cfg.state_dir);
+    e->src = r;
+    if (pthread_create(&r->thread, NULL, r->resolving ? run_resolve : run_source, r) != 0)
+        abort(); /* no thread can be had: the journal says what is true at the next start */
+}
+
+static void *
+run_source(void *ctx)
+{
+    struct source_run *r = ctx;
+
+    r->outcome = mig_source_run(r->src, &r->cause, &r->err);
+    mig_source_stats(r->src, &r->stats);
+    loop_post(r->l, on_ended, r);
+    return NULL;
+}
+
+static void *
+run_resolve(void *ctx)
+{
+    struct source_run *r = ctx;
+
+    r->outcome = mig_source_resolve(&r->cfg, &r->err);
+    loop_post(r->l, on_ended, r);
+    return NULL;
+}
+
+/* The engine's thread: from here on this copy must not run again by itself. */
+static int
+on_commit(void *ctx, struct err *err)
+{
+    struct source_run *r = ctx;
+
+    return journal_write(r->state_dir, &r->commit, err);
+}
+
+static void
+on_progress(void *ctx, const struct mig_stats *st)
+{
+    struct source_run *r = ctx;
+    uint64_t now = clock_mono_us();
+    struct progress *p;
+
+    if (now - r->progress_sent_us < HANDLER_PROGRESS_US)
+        return;
+    r->progress_sent_us = now;
+    p = xcalloc(1, sizeof *p);
+    p->e = r->e;
+    memcpy(p->uid, r->commit.migration_uid, sizeof p->uid);
+    p->stats = *st;
+    loop_post(r->l, write_progress, p);
+}
+
+static void
+write_progress(void *ctx)
+{
+    struct progress *p = ctx;
+    const struct mig_stats *st = &p->stats;
+    AUTO_TREE struct tree *t = tree_map();
+    AUTO_FREE char *key = xasprintf("progress/%s", p->uid);
+
+    tree_set(t, "round", tree_int(st->round));
+    tree_set(t, "totalBytes", tree_int((int64_t)st->total_bytes));
+    tree_set(t, "remainingBytes", tree_int((int64_t)st->remaining_bytes));
+    tree_set(t, "sentBytes", tree_int((int64_t)st->sent_bytes));
+    tree_set(t, "transferBytesPerSecond", tree_int((int64_t)st->transfer_bytes_per_s));
+    tree_set(t, "dirtyBytesPerSecond", tree_int((int64_t)st->dirty_bytes_per_s));
+    tree_set(t, "predictedDowntimeMs", tree_int((int64_t)(st->predicted_downtime_us / 1000)));
+    tree_set(t, "elapsedMs",
+             tree_int(st->started_us ? (int64_t)((clock_mono_us() - st->started_us) / 1000) : 0));
+    vmim_annotate(p->e->h, p->uid, ANN_MIGRATION_PROGRESS, t, key, NULL, NULL);
+    free(p);
+}
+
+static void
+on_ended(void *ctx)
+{
+    struct source_run *r = ctx;
+    struct vm_entry *e = r->e;
+
+    pthread_join(r->thread, NULL);
+    e->src = NULL;
+    if (r->resolving) {
+        log_info("migration.resolved", LS("migration", e->src_uid), LI("outcome", r->outcome),
+                 LS("error", err_msg(&r->err)));
+    } else {
+        mig_source_free(r->src);
+        e->src_stats = r->stats;
+        e->src_cause = r->cause;
+        log_info("migration.ended", LS("migration", e->src_uid), LI("outcome", r->outcome),
+                 LI("rounds", r->stats.round), LI("bytes", (int64_t)r->stats.sent_bytes),
+                 LI("downtime_us", (int64_t)r->stats.downtime_us), LS("error", err_msg(&r->err)));
+    }
+    switch (r->outcome) {
+    case MIG_MOVED:
+        done_with(e, MIG_MOVED, "");
+        if (!r->resolving)
+            e->j = r->commit; /* on_commit wrote it */
+        break;
+    case MIG_FAILED:
+        if (r->resolving) {
+            /* The target's durable word: it never ran there. The guest here is whole: on it goes. */
+            struct vm_job *job = vm_job_new(e);
+
+            done_with(e, MIG_FAILED, "the target lost the guest before it ran there");
+            job->guest = e->guest;
+            job->j = e->j;
+            job->j.state = JOURNAL_RUNNING;
+            job->j.migration_uid[0] = '\0';
+            job->write_journal = true;
+            job->fn = resume_run;
+            job->done = resume_done;
+            vm_job_start(job);
+        } else {
+            AUTO_FREE char *why = NULL;
+
+            if (r->cause == MIG_CAUSE_NONE || r->cause == MIG_CAUSE_CANCELLED || !r->err.msg[0])
+                why = xstrdup(mig_cause_text(r->cause));
+            else
+                why = xasprintf("%s: %s", mig_cause_text(r->cause), err_msg(&r->err));
+            done_with(e, MIG_FAILED, why);
+        }
+        break;
+    case MIG_UNKNOWN:
+        if (!r->resolving)
+            e->j = r->commit;
+        e->src_phase = SRC_RESOLVING;
+        if (!e->h->stopping)
+            e->src_timer = loop_timer_add(e->h->l, HANDLER_RESOLVE_US, on_resolve_timer, e);
+        break;
+    }
+    free(r->state_dir);
+    free(r);
+    vm_reconcile(e);
+}
+
+static void
+on_resolve_timer(void *ctx)
+{
+    struct vm_entry *e = ctx;
+
+    e->src_timer = NULL;
+    vm_reconcile(e);
+}
+
+static void
+done_with(struct vm_entry *e, enum mig_outcome outcome, const char *reason)
+{
+    e->src_phase = SRC_DONE;
+    e->src_outcome = outcome;
+    e->src_end_us = vm_now(e);
+    snprintf(e->src_reason, sizeof e->src_reason, "%s", reason);
+}
+
+static void
+resume_run(struct vm_job *job)
+{
+    struct guest g = native_guest(job->guest);
+
+    /* Tracking that an earlier handler left behind is dropped, too: it would cost the guest faults. */
+    if (g.ops->userfaultfd_close(g.impl, &job->err) != 0)
+        log_warn("guest.untrack", LS("error", err_msg(&job->err)));
+    job->rc = g.ops->resume(g.impl, &job->err);
+}
+
+static void
+resume_done(struct vm_job *job)
+{
+    if (job->rc != 0) {
+        log_error("guest.resume", LS("uid", job->e->uid), LS("error", err_msg(&job->err)));
+        job->e->src_phase = SRC_NONE; /* tried again */
+    }
+}
+
+/* The target runs it: record that, end the copy here. True while that is under way. */
+static bool
+finish_moved(struct vm_entry *e)
+{
+    struct vm_job *job;
+
+    if (e->j.state == JOURNAL_MOVED && !e->guest)
+        return false;
+    if (e->j.state != JOURNAL_MOVED) {
+        if (FAULT(SRC_RUNNING_HEARD))
+            return false;
+        job = vm_job_new(e);
+        job->j = e->j;
+        job->j.state = JOURNAL_MOVED;
+        memcpy(job->j.migration_uid, e->src_uid, sizeof job->j.migration_uid);
+        job->write_journal = true;
+        vm_job_start(job);
+        return true;
+    }
+    vm_end_guest(e, false);
+    return true;
+}
+
+/* What became of it, into the object: first the result's details on the VMIM, then the state. */
+static bool
+report(struct vm_entry *e, const struct vmi *v, struct tree *want)
+{
+    const struct migration_state *ms = &v->status.migration;
+    bool moved = e->has_journal && e->j.state == JOURNAL_MOVED;
+    char now[40];
+
+    if (!moved && e->src_phase != SRC_DONE)
+        return false;
+    if (!moved && e->src_outcome == MIG_MOVED)
+        return finish_moved(e);
+    if (ms->completed || ms->failed) {
+        if (moved) { /* acknowledged: nothing of it is left here */
+            vm_end_guest(e, true);
+            return true;
+        }
+        return false;
+    }
+    if (!e->src_result_sent && send_result(e))
+        return moved; /* the state follows when the details are there */
+    if (moved) {
+        (void)FAULT(SRC_GUEST_GONE);
+        time_format(e->src_end_us ? e->src_end_us : vm_now(e), true, now, sizeof now);
+        tree_set_path(want, tree_bool(true), "status", "migrationState", "completed", NULL);
+        tree_set_path(want, tree_string(now), "status", "migrationState", "endTimestamp", NULL);
+        return true;
+    }
+    want_failed(e, want, e->src_reason);
+    if (ms->abort_requested)
+        tree_set_path(want, tree_string("Succeeded"), "status", "migrationState", "abortStatus",
+                      NULL);
+    return false;
+}
+
+static void
+want_failed(struct vm_entry *e, struct tree *want, const char *reason)
+{
+    char now[40];
+
+    time_format(vm_now(e), true, now, sizeof now);
+    tree_set_path(want, tree_bool(true), "status", "migrationState", "failed", NULL);
+    tree_set_path(want, tree_string(reason), "status", "migrationState", "failureReason", NULL);
+    tree_set_path(want, tree_string(now), "status", "migrationState", "endTimestamp", NULL);
+}
+
+/* True while the details are on their way. */
+static bool
+send_result(struct vm_entry *e)
+{
+    static const char *const causes[] = {
+        [MIG_CAUSE_NONE] = "",
+        [MIG_CAUSE_CANCELLED] = "cancelled",
+        [MIG_CAUSE_COMPLETION_TIMEOUT] = "completionTimeout",
+        [MIG_CAUSE_PROGRESS_TIMEOUT] = "progressTimeout",
+        [MIG_CAUSE_CONNECT] = "connect",
+        [MIG_CAUSE_PEER] = "peer",
+        [MIG_CAUSE_PROTOCOL] = "protocol",
+        [MIG_CAUSE_GUEST] = "guest",
+        [MIG_CAUSE_LOCAL] = "local",
+    };
+    const struct mig_stats *st = &e->src_stats;
+    AUTO_TREE struct tree *t = tree_map();
+    uint64_t end = st->finished_us ? st->finished_us : clock_mono_us();
+
+    if (e->writing)
+        return true;
+    tree_set(t, "outcome",
+             tree_string(e->has_journal && e->j.state == JOURNAL_MOVED ? "succeeded" : "failed"));
+    tree_set(t, "cause", tree_string(causes[e->src_cause]));
+    tree_set(t, "rounds", tree_int(st->round));
+    tree_set(t, "sentBytes", tree_int((int64_t)st->sent_bytes));
+    tree_set(t, "totalMs", tree_int(st->started_us ? (int64_t)((end - st->started_us) / 1000) : 0));
+    tree_set(t, "downtimeMs", tree_float((double)st->downtime_us / 1000.0));
+    tree_set(t, "cpuMs", tree_int((int64_t)(st->cpu_us / 1000)));
+    tree_set(t, "rawPages", tree_int((int64_t)st->raw_pages));
+    tree_set(t, "zeroPages", tree_int((int64_t)st->zero_pages));
+    tree_set(t, "absentPages", tree_int((int64_t)st->absent_pages));
+    tree_set(t, "channels", tree_int(st->channels));
+    if (!vmim_annotate(e->h, e->src_uid, ANN_MIGRATION_RESULT, t, NULL, on_result, e)) {
+        e->src_result_sent = true; /* the object is gone: nobody will read it */
+        return false;
+    }
+    e->writing = true;
+    return true;
+}
+
+static void
+on_result(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct vm_entry *e = ctx;
+
+    (void)body;
+    e->writing = false;
+    if (status == 0 || status >= 500) {
+        handler_retry_later(e->h);
+        return;
+    }
+    if (status >= 300)
+        log_warn("migration.result", LS("migration", e->src_uid), LI("status", status),
+                 LS("error", error));
+    e->src_result_sent = true;
+    vm_reconcile(e);
+}

@@ -1,0 +1,405 @@
+/* The target's part of a migration in the handler: make the incoming guest, announce where it listens, make
+ * the decisions durable, and clean up or take over. Order and meaning: docs/protocol.md. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "api/names.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "handler/handler.h"
+
+#define RESULT_TRIES 20 /* half a second apart */
+
+struct target_run {
+    struct vm_entry *e;
+    struct loop *l;
+    char *state_dir;
+    struct mig_target *t;
+    struct journal j; /* the engine's thread changes it in the hooks */
+    pthread_t thread;
+    enum mig_target_outcome outcome;
+    struct err err;
+};
+
+static void make_incoming(struct vm_entry *e, const struct vmi *v);
+static void incoming_run(struct vm_job *job);
+static void incoming_done(struct vm_job *job);
+static void listen_for(struct vm_entry *e, bool recovering);
+static void *run_target(void *ctx);
+static void on_ended(void *ctx);
+static int on_prepared(void *ctx, struct err *err);
+static int on_committed(void *ctx, struct err *err);
+static int on_never(void *ctx, struct err *err);
+static void failed_here(struct vm_entry *e, const char *reason);
+static void result_run(struct vm_job *job);
+static void result_done(struct vm_job *job);
+static bool recover(struct vm_entry *e, const struct migration_state *ms, struct tree *want);
+static bool clean_up(struct vm_entry *e, const struct migration_state *ms, struct tree *want);
+
+bool
+target_active(const struct vm_entry *e)
+{
+    return e->dst != NULL;
+}
+
+void
+target_end(struct vm_entry *e)
+{
+    if (e->dst)
+        mig_target_stop(e->dst->t);
+}
+
+bool
+target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
+{
+    const struct migration_state *ms = &v->status.migration;
+    const char *uid = ms->migration_uid ? ms->migration_uid : "";
+    uint64_t generation = vm_annotation_number(e->vmi, ANN_MIGRATION_GENERATION);
+    bool owner = v->status.node_name && strcmp(v->status.node_name, e->h->cfg.node_name) == 0;
+
+    if (!*uid || strlen(uid) >= sizeof e->dst_uid)
+        return false;
+    if (strcmp(uid, e->dst_uid) != 0) {
+        if (e->dst) { /* a newer attempt: the old one here is over */
+            target_end(e);
+            return true;
+        }
+        if (e->has_journal && e->j.migration_uid[0] && strcmp(e->j.migration_uid, uid) != 0 &&
+            (e->j.state == JOURNAL_INCOMING || e->j.state == JOURNAL_PREPARED ||
+             e->j.state == JOURNAL_NEVER)) {
+            vm_end_guest(e, true);
+            return true;
+        }
+        snprintf(e->dst_uid, sizeof e->dst_uid, "%s", uid);
+        e->dst_phase = DST_NONE;
+        e->dst_reason[0] = e->dst_address[0] = '\0';
+        e->dst_result_sent = false;
+        e->dst_result_tries = 0;
+    }
+    if (e->has_journal && e->j.state == JOURNAL_RUNNING && e->j.generation == generation &&
+        !e->dst) {
+        if (!ms->target_domain_detected)
+            tree_set_path(want, tree_bool(true), "status", "migrationState",
+                          "targetNodeDomainDetected", NULL);
+        target_guest_result(e, v);
+        return !owner;
+    }
+    if (owner)
+        return false; /* an older migration brought it here; others' business now */
+    if (ms->failed)
+        return clean_up(e, ms, want);
+    if (e->dst) {
+        if (strcmp(ms->target_node_address ? ms->target_node_address : "", e->dst_address) != 0)
+            tree_set_path(want, tree_string(e->dst_address), "status", "migrationState",
+                          "targetNodeAddress", NULL);
+        else
+            (void)FAULT(DST_LISTENING);
+        return true;
+    }
+    if (e->has_journal && e->j.state != JOURNAL_RUNNING)
+        return recover(e, ms, want);
+    if (e->dst_phase == DST_DONE) {
+        /* This side gave up. Before the claim the status says so; after it the source will. */
+        if (!ms->start_us) {
+            char now[40];
+
+            time_format(vm_now(e), true, now, sizeof now);
+            tree_set_path(want, tree_bool(true), "status", "migrationState", "failed", NULL);
+            tree_set_path(want, tree_string(e->dst_reason), "status", "migrationState",
+                          "failureReason", NULL);
+            tree_set_path(want, tree_string(now), "status", "migrationState", "endTimestamp", NULL);
+        }
+        return true;
+    }
+    if (ms->start_us || ms->completed || e->h->stopping || v->meta.deletion_us)
+        return true;
+    if (e->h->net.state == MIGNET_UNKNOWN)
+        return true;
+    if (e->h->net.state == MIGNET_BROKEN) {
+        failed_here(e, e->h->net.reason);
+        handler_retry_later(e->h);
+        return true;
+    }
+    make_incoming(e, v);
+    return true;
+}
+
+/* A journal of this migration without a session: an earlier life of this handler. */
+static bool
+recover(struct vm_entry *e, const struct migration_state *ms, struct tree *want)
+{
+    bool alive = e->guest && native_alive(e->guest);
+
+    (void)want;
+    if (e->j.state == JOURNAL_PREPARED || e->j.state == JOURNAL_NEVER) {
+        if (e->h->stopping || e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN)
+            return true;
+        if (e->j.state == JOURNAL_PREPARED && !alive) {
+            struct vm_job *job = vm_job_new(e);
+
+            job->j = e->j;
+            job->j.state = JOURNAL_NEVER;
+            job->write_journal = true;
+            vm_job_start(job);
+            return true;
+        }
+        listen_for(e, true);
+        return true;
+    }
+    /* INCOMING (or a leftover): nobody depends on it. Begin anew when the source has not started. */
+    if (ms->start_us)
+        failed_here(e, "the target handler was restarted during the migration");
+    vm_end_guest(e, true);
+    return true;
+}
+
+/* The source (or the controller) says that it failed: whatever is here goes, then the address. */
+static bool
+clean_up(struct vm_entry *e, const struct migration_state *ms, struct tree *want)
+{
+    if (e->dst) {
+        target_end(e);
+        return true;
+    }
+    if (e->guest || e->has_journal) {
+        if (e->has_journal && e->j.state == JOURNAL_RUNNING) {
+            log_error("migration.impossible", LS("uid", e->uid), LS("migration", e->dst_uid));
+            return true; /* we run it, committed: `failed` cannot be the source's word */
+        }
+        vm_end_guest(e, true);
+        return true;
+    }
+    if (ms->target_node_address)
+        tree_set_path(want, tree_null(), "status", "migrationState", "targetNodeAddress", NULL);
+    return true;
+}
+
+static void
+failed_here(struct vm_entry *e, const char *reason)
+{
+    e->dst_phase = DST_DONE;
+    snprintf(e->dst_reason, sizeof e->dst_reason, "target: %s", reason);
+    log_warn("migration.target", LS("uid", e->uid), LS("migration", e->dst_uid),
+             LS("error", e->dst_reason));
+}
+
+static void
+make_incoming(struct vm_entry *e, const struct vmi *v)
+{
+    struct vm_job *job = vm_job_new(e);
+
+    if (!vm_native_config(e, v, &job->native, e->dst_reason, sizeof e->dst_reason)) {
+        e->dst_phase = DST_DONE;
+        free(job);
+        handler_retry_later(e->h);
+        return;
+    }
+    job->native.incoming = true;
+    job->text_name = xasprintf("%s/%s", v->meta.namespace_, v->meta.name);
+    job->text_workload = job->native.workload ? xstrdup(job->native.workload) : NULL;
+    job->native.name = job->text_name;
+    job->native.workload = job->text_workload;
+    vm_journal_init(e, v, &job->j, JOURNAL_INCOMING);
+    memcpy(job->j.migration_uid, e->dst_uid, sizeof job->j.migration_uid);
+    job->j.generation = vm_annotation_number(e->vmi, ANN_MIGRATION_GENERATION);
+    job->write_journal = true;
+    job->fn = incoming_run;
+    job->done = incoming_done;
+    e->dst_phase = DST_MAKING;
+    vm_job_start(job);
+}
+
+static void
+incoming_run(struct vm_job *job)
+{
+    struct handler *h = job->e->h;
+    struct err err = {0};
+
+    if (FAULT(DST_PREPARE)) {
+        job->rc = err_set(&job->err, -EIO, "the incoming guest could not be made (fault point)");
+    } else {
+        job->rc = native_spawn(&job->native, &job->guest, &job->err);
+        if (job->rc == -EEXIST &&
+            native_open(h->cfg.state_dir, job->e->uid, &job->guest, &err) == 0) {
+            native_remove(job->guest, NULL); /* a leftover: INCOMING means that nobody needs it */
+            native_free(job->guest);
+            job->guest = NULL;
+            job->rc = native_spawn(&job->native, &job->guest, &job->err);
+        }
+    }
+    if (job->rc != 0) {
+        journal_remove(h->cfg.state_dir, job->e->uid, NULL);
+        snprintf(job->text, sizeof job->text, "%s", err_msg(&job->err));
+    }
+}
+
+static void
+incoming_done(struct vm_job *job)
+{
+    struct vm_entry *e = job->e;
+
+    free(job->text_name);
+    free(job->text_workload);
+    if (job->rc != 0) {
+        e->has_journal = false;
+        failed_here(e, job->text);
+        return;
+    }
+    vm_set_guest(e, job->guest);
+    listen_for(e, false);
+}
+
+static void
+listen_for(struct vm_entry *e, bool recovering)
+{
+    struct target_run *r = xcalloc(1, sizeof *r);
+    struct mig_target_config c = {0};
+    struct err err = {0};
+
+    snprintf(c.ident.vmi_uid, sizeof c.ident.vmi_uid, "%s", e->uid);
+    snprintf(c.ident.migration_uid, sizeof c.ident.migration_uid, "%s", e->dst_uid);
+    c.ident.generation = e->j.generation;
+    if (e->guest && native_alive(e->guest))
+        c.guest = native_guest(e->guest);
+    snprintf(c.listen_ip, sizeof c.listen_ip, "%s", e->h->net.ip);
+    snprintf(c.bind_device, sizeof c.bind_device, "%s", e->h->net.ifname);
+    c.recovering = recovering;
+    c.prepared = on_prepared;
+    c.committed = on_committed;
+    c.never = on_never;
+    c.ctx = r;
+    r->e = e;
+    r->l = e->h->l;
+    r->j = e->j;
+    if (mig_target_new(&c, &r->t, &err) != 0) {
+        free(r);
+        if (!recovering) {
+            failed_here(e, err_msg(&err));
+            vm_end_guest(e, true);
+        } else {
+            log_warn("migration.listen", LS("uid", e->uid), LS("error", err_msg(&err)));
+            handler_retry_later(e->h);
+        }
+        return;
+    }
+    r->state_dir = xstrdup(e->h->cfg.state_dir);
+    snprintf(e->dst_address, sizeof e->dst_address, "%s", mig_target_address(r->t));
+    e->dst = r;
+    e->dst_phase = DST_LISTENING;
+    log_info("migration.listening", LS("uid", e->uid), LS("migration", e->dst_uid),
+             LS("address", e->dst_address), LI("recovering", recovering));
+    if (pthread_create(&r->thread, NULL, run_target, r) != 0)
+        abort();
+}
+
+static void *
+run_target(void *ctx)
+{
+    struct target_run *r = ctx;
+
+    r->outcome = mig_target_run(r->t, &r->err);
+    loop_post(r->l, on_ended, r);
+    return NULL;
+}
+
+static int
+on_prepared(void *ctx, struct err *err)
+{
+    struct target_run *r = ctx;
+
+    r->j.state = JOURNAL_PREPARED;
+    return journal_write(r->state_dir, &r->j, err);
+}
+
+static int
+on_committed(void *ctx, struct err *err)
+{
+    struct target_run *r = ctx;
+
+    r->j.state = JOURNAL_RUNNING;
+    return journal_write(r->state_dir, &r->j, err);
+}
+
+static int
+on_never(void *ctx, struct err *err)
+{
+    struct target_run *r = ctx;
+
+    r->j.state = JOURNAL_NEVER;
+    return journal_write(r->state_dir, &r->j, err);
+}
+
+static void
+on_ended(void *ctx)
+{
+    struct target_run *r = ctx;
+    struct vm_entry *e = r->e;
+
+    pthread_join(r->thread, NULL);
+    mig_target_free(r->t);
+    e->dst = NULL;
+    e->j = r->j;
+    log_info("migration.target.ended", LS("uid", e->uid), LS("migration", e->dst_uid),
+             LI("outcome", r->outcome), LS("error", err_msg(&r->err)));
+    switch (r->outcome) {
+    case MIG_TARGET_RUNNING:
+        e->dst_phase = DST_DONE;
+        break;
+    case MIG_TARGET_FAILED:
+    case MIG_TARGET_ABORTED:
+        failed_here(e, err_msg(&r->err));
+        if (e->j.state != JOURNAL_NEVER)
+            vm_end_guest(e, true);
+        break;
+    case MIG_TARGET_IN_DOUBT:
+        e->dst_phase = DST_NONE; /* reconcile listens again */
+        break;
+    }
+    free(r->state_dir);
+    free(r);
+    vm_reconcile(e);
+}
+
+/* The downtime as the guest's own clock saw it, once every vCPU has made a step: onto the VMIM. */
+void
+target_guest_result(struct vm_entry *e, const struct vmi *v)
+{
+    struct vm_job *job;
+
+    (void)v;
+    if (e->dst_result_sent || e->busy || !e->guest)
+        return;
+    job = vm_job_new(e);
+    job->guest = e->guest;
+    job->fn = result_run;
+    job->done = result_done;
+    vm_job_start(job);
+}
+
+static void
+result_run(struct vm_job *job)
+{
+    job->rc = native_status(job->guest, &job->status, &job->err);
+}
+
+static void
+result_done(struct vm_job *job)
+{
+    struct vm_entry *e = job->e;
+    AUTO_TREE struct tree *t = NULL;
+
+    if (job->rc != 0 || e->dst_result_sent)
+        return;
+    if (!job->status.downtime_known) {
+        /* No step yet (an idle guest makes few): asked again a little later. */
+        handler_retry_later(e->h);
+        e->dst_result_sent = ++e->dst_result_tries > RESULT_TRIES;
+        return;
+    }
+    t = tree_map();
+    tree_set(t, "downtimeMs", tree_float((double)job->status.downtime_us / 1000.0));
+    tree_set(t, "node", tree_string(e->h->cfg.node_name));
+    e->dst_result_sent = true;
+    vmim_annotate(e->h, e->dst_uid, ANN_GUEST_RESULT, t, NULL, NULL, NULL);
+}
