@@ -40,24 +40,20 @@ static const struct options_def defs[] = {
      .repeat = true,
      .help = "a label of the Node"},
     {.name = "capacity-cpu",
-     .type = OPTIONS_INT,
-     .arg = "MILLI",
-     .dflt = "4000",
-     .min = 1,
-     .max = 1000000000,
-     .help = "CPU that guests may request, in thousandths of a core"},
+     .type = OPTIONS_STRING,
+     .arg = "QUANTITY",
+     .dflt = "4",
+     .help = "CPU that guests may request, such as 4 or 1500m"},
     {.name = "capacity-memory",
      .type = OPTIONS_SIZE,
      .dflt = "8Gi",
      .min = 4096,
      .help = "memory that guests may request"},
     {.name = "heartbeat-interval",
-     .type = OPTIONS_INT,
-     .arg = "MS",
-     .dflt = "10000",
-     .min = 100,
-     .max = 600000,
-     .help = "milliseconds between two heartbeats on the Node"},
+     .type = OPTIONS_STRING,
+     .arg = "DURATION",
+     .dflt = "10s",
+     .help = "time between two heartbeats on the Node, 100ms to 10m"},
     {.name = "channels",
      .type = OPTIONS_INT,
      .dflt = "0",
@@ -125,21 +121,34 @@ main(int argc, char **argv)
 static int
 config_of(const struct options *o, struct handler_config *c, struct err *err)
 {
-    int rc = 0;
+    struct quantity cpu;
+    int64_t beat_us;
+    int rc;
 
     c->node_name = options_string(o, "node-name");
     c->controller = options_string(o, "controller");
     c->state_dir = options_string(o, "state-dir");
     c->address = options_string(o, "address");
     c->guest_program = options_string(o, "guest-program");
-    c->capacity_cpu_milli = options_int(o, "capacity-cpu");
     c->capacity_memory_bytes = options_int(o, "capacity-memory");
     c->capacity_pods = DEFAULT_PODS;
-    c->heartbeat_us = (uint64_t)options_int(o, "heartbeat-interval") * 1000u;
     c->channels = (unsigned)options_int(o, "channels");
     rc = name_check(c->node_name, err);
     if (rc != 0)
         return err_prefix(err, rc, "--node-name %s", c->node_name);
+    rc = quantity_parse(options_string(o, "capacity-cpu"), &cpu, err);
+    if (rc == 0 && cpu.milli < 1)
+        rc = err_set(err, -EINVAL, "want more than 0");
+    if (rc != 0)
+        return err_prefix(err, rc, "--capacity-cpu %s", options_string(o, "capacity-cpu"));
+    c->capacity_cpu_milli = cpu.milli;
+    rc = duration_parse(options_string(o, "heartbeat-interval"), &beat_us, err);
+    if (rc == 0 && (beat_us < 100000 || beat_us > 600000000))
+        rc = err_set(err, -EINVAL, "want 100ms to 10m");
+    if (rc != 0)
+        return err_prefix(err, rc, "--heartbeat-interval %s",
+                          options_string(o, "heartbeat-interval"));
+    c->heartbeat_us = (uint64_t)beat_us;
     for (size_t i = 0; rc == 0 && i < options_count(o, "label"); i++)
         rc = add_label(c, options_nth(o, "label", i), err);
     return rc;

@@ -108,6 +108,9 @@ struct mig_target_config {
     bool recovering_committed;
     int (*prepared)(void *ctx, struct err *err);  /* make durable; blocking */
     int (*committed)(void *ctx, struct err *err); /* make durable; the guest is resumed after it */
+    /* Makes durable that this generation will never run here; called before the answer NEVER.
+     * While recovering with guest.ops NULL the guest is gone, and NEVER is the answer. */
+    int (*never)(void *ctx, struct err *err);
     void *ctx;
 };
 
