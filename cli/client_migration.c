@@ -1,0 +1,171 @@
+/* Reads a migration from its object. A view, not a check: what is missing or malformed counts as not
+ * there, because half of it is written by other processes while we look. */
+#include "cli/client_migration.h"
+
+#include <string.h>
+
+#include "api/names.h"
+#include "api/object.h"
+#include "api/quantity.h"
+
+static const char *
+text(struct arena *a, const char *s)
+{
+    return s ? arena_strdup(a, s) : "";
+}
+
+static struct tree *
+annotation_json(const struct tree *obj, const char *key)
+{
+    const char *json = object_annotation(obj, key);
+    struct tree *t = NULL;
+
+    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0)
+        return NULL;
+    return t;
+}
+
+static int64_t
+number(const struct tree *t, const char *key)
+{
+    return (int64_t)tree_get_float(tree_get(t, key), 0);
+}
+
+static void
+read_progress(const struct tree *vmim, struct migration *m)
+{
+    AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_PROGRESS);
+
+    if (!t)
+        return;
+    m->has_progress = true;
+    m->round = number(t, "round");
+    m->total_bytes = number(t, "totalBytes");
+    m->remaining_bytes = number(t, "remainingBytes");
+    m->sent_bytes = number(t, "sentBytes");
+    m->rate_bytes_per_s = number(t, "transferBytesPerSecond");
+    m->dirty_bytes_per_s = number(t, "dirtyBytesPerSecond");
+    m->predicted_downtime_ms = number(t, "predictedDowntimeMs");
+    m->elapsed_ms = number(t, "elapsedMs");
+}
+
+static void
+read_result(const struct tree *vmim, struct arena *a, struct migration *m)
+{
+    AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_RESULT);
+    AUTO_TREE struct tree *guest = annotation_json(vmim, ANN_GUEST_RESULT);
+
+    m->guest_downtime_ms = tree_get(guest, "downtimeMs") ? number(guest, "downtimeMs") : -1;
+    if (!t)
+        return;
+    m->has_result = true;
+    m->cause = text(a, tree_find_string(t, "", "cause", NULL));
+    m->result_rounds = number(t, "rounds");
+    m->result_sent_bytes = number(t, "sentBytes");
+    m->result_total_ms = number(t, "totalMs");
+    m->result_downtime_ms = number(t, "downtimeMs");
+    m->result_channels = number(t, "channels");
+    m->raw_pages = number(t, "rawPages");
+    m->zero_pages = number(t, "zeroPages");
+    m->absent_pages = number(t, "absentPages");
+}
+
+/* The newest condition that says why nothing moves: those of the coordinator bear a message. */
+static const char *
+waiting_message(const struct vmim *v)
+{
+    const struct condition *best = NULL;
+
+    for (size_t i = 0; i < v->conditions.len; i++) {
+        const struct condition *c = &v->conditions.items[i];
+
+        if (c->message && c->message[0] && (!best || c->transition_us >= best->transition_us))
+            best = c;
+    }
+    return best ? best->message : "";
+}
+
+void
+migration_read(const struct tree *vmim, struct arena *a, struct migration *ret)
+{
+    const struct vmim *v = vmim_decode(vmim, a);
+    struct migration m = {
+        .namespace_ = text(a, v->meta.namespace_),
+        .name = text(a, v->meta.name),
+        .uid = text(a, v->meta.uid),
+        .vm = text(a, v->vmi_name),
+        .phase = text(a, v->phase),
+        .source = text(a, v->state.source_node),
+        .target = text(a, v->state.target_node),
+        .address = text(a, v->state.target_node_address),
+        .policy = text(a, v->state.policy_name),
+        .failure = text(a, v->state.failure_reason),
+        .created_us = v->meta.creation_us,
+        .started_us = v->state.start_us,
+        .ended_us = v->state.end_us,
+        .cancelling = v->meta.deletion_us != 0,
+        .cause = "",
+        .waiting = "",
+    };
+
+    m.failed = strcmp(m.phase, "Failed") == 0;
+    m.final = m.failed || strcmp(m.phase, "Succeeded") == 0;
+    if (!m.final && !m.started_us)
+        m.waiting = text(a, waiting_message(v));
+    if (m.failed && !m.failure[0])
+        m.failure = text(a, waiting_message(v));
+    read_progress(vmim, &m);
+    read_result(vmim, a, &m);
+    *ret = m;
+}
+
+int
+migration_permille(const struct migration *m)
+{
+    if (m->final && !m->failed)
+        return 1000;
+    if (!m->has_progress || m->total_bytes <= 0 || m->remaining_bytes < 0)
+        return 0;
+    if (m->remaining_bytes >= m->total_bytes)
+        return 0;
+    return (int)((double)(m->total_bytes - m->remaining_bytes) * 1000 / (double)m->total_bytes);
+}
+
+int64_t
+migration_eta_ms(const struct migration *m)
+{
+    double net = (double)m->rate_bytes_per_s - (double)m->dirty_bytes_per_s;
+
+    if (!m->has_progress || net <= 0)
+        return -1;
+    return (int64_t)((double)m->remaining_bytes * 1000 / net);
+}
+
+void
+human_ms(struct sb *out, int64_t ms)
+{
+    if (ms < 0)
+        sb_putc(out, '-');
+    else if (ms < 1000)
+        sb_printf(out, "%d ms", (int)ms);
+    else if (ms < 100000)
+        sb_printf(out, "%.1f s", (double)ms / 1000);
+    else
+        sb_printf(out, "%lldm%llds", (long long)(ms / 60000), (long long)(ms / 1000 % 60));
+}
+
+void
+human_bytes(struct sb *out, int64_t bytes)
+{
+    char buf[32];
+
+    quantity_format_human(bytes > 0 ? (uint64_t)bytes : 0, buf, sizeof(buf));
+    sb_puts(out, buf);
+}
+
+void
+human_rate(struct sb *out, int64_t bytes_per_s)
+{
+    human_bytes(out, bytes_per_s);
+    sb_puts(out, "/s");
+}

@@ -1,0 +1,45 @@
+/* One migration as people look at it: what the VirtualMachineInstanceMigration's spec, status and
+ * annotations (docs/protocol.md) say, in one flat struct. Pure. */
+#ifndef CLI_CLIENT_MIGRATION_H
+#define CLI_CLIENT_MIGRATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/tree.h"
+#include "base/arena.h"
+#include "base/sb.h"
+
+struct migration { /* strings are never NULL, "" when unknown; they live in the arena */
+    const char *namespace_, *name, *uid, *vm, *phase;
+    const char *source, *target, *address, *policy;
+    const char *waiting;                      /* why it does not move yet */
+    const char *failure;                      /* why it failed */
+    int64_t created_us, started_us, ended_us; /* wall clock; 0 = not yet */
+    bool final, failed, cancelling;
+
+    bool has_progress; /* drover.io/migration-progress */
+    int64_t round, total_bytes, remaining_bytes, sent_bytes;
+    int64_t rate_bytes_per_s, dirty_bytes_per_s, predicted_downtime_ms, elapsed_ms;
+
+    bool has_result; /* drover.io/migration-result */
+    const char *cause;
+    int64_t result_rounds, result_sent_bytes, result_total_ms, result_downtime_ms, result_channels;
+    int64_t raw_pages, zero_pages, absent_pages;
+
+    int64_t guest_downtime_ms; /* drover.io/guest-result; -1 = unknown */
+};
+
+void migration_read(const struct tree *vmim, struct arena *a, struct migration *ret);
+/* 0..1000: how much of the guest's memory is at the target. */
+int migration_permille(const struct migration *m);
+/* Milliseconds until nothing would remain at the present rates; -1 when it is not known or, because
+ * the guest writes as fast as it is sent, never. */
+int64_t migration_eta_ms(const struct migration *m);
+
+/* Numbers for people, appended: "412 ms", "1.4 s", "2m5s"; "1.2 GiB/s"; "3.1 MiB". */
+void human_ms(struct sb *out, int64_t ms);
+void human_bytes(struct sb *out, int64_t bytes);
+void human_rate(struct sb *out, int64_t bytes_per_s);
+
+#endif
