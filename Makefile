@@ -146,6 +146,9 @@ $(filter $(OUT)/proto/% $(OUT)/tests/proto/%,$(OBJS)): | $(PROTO_GEN)
 -include $(OBJS:.o=.d)
 
 # --- targets ----------------------------------------------------------------------------------------
+.PHONY: proto-gen
+proto-gen: $(PROTO_GEN)
+
 .PHONY: all help deps demo test check system-check bench lint fuzz install clean tests-build unit-build
 all: $(PROG_FILES)
 
@@ -164,10 +167,14 @@ help:
 deps:
 	@tools/deps.sh
 
+deps-build:
+	@tools/deps.sh --build
+.PHONY: deps-build
+
 unit-build: $(UNIT_TESTS) $(FUZZ_BINS)
 tests-build: $(PROG_FILES) unit-build
 
-demo: deps
+demo: deps-build
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)tools/demo.sh
 

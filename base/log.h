@@ -29,14 +29,15 @@ void log_init(const char *component, enum log_level level, bool json);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-#define LOG_AT(lv, event, ...)                                                               \
-    do {                                                                                     \
-        if (log_enabled(lv))                                                                 \
-            log_write(lv, event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}}); \
+#define LOG_AT(lv, event, ...)                                                                     \
+    do {                                                                                           \
+        if (log_enabled(lv))                                                                       \
+            log_write(lv, event,                                                                   \
+                      (const struct log_field[]){{.key = ""}, ##__VA_ARGS__, {.key = NULL}} + 1);  \
     } while (0)
-#define log_error(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
-#define log_warn(event, ...)  LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)
-#define log_info(event, ...)  LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)
-#define log_debug(event, ...) LOG_AT(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
+#define log_error(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, ##__VA_ARGS__)
+#define log_warn(event, ...)  LOG_AT(LOG_LEVEL_WARN, event, ##__VA_ARGS__)
+#define log_info(event, ...)  LOG_AT(LOG_LEVEL_INFO, event, ##__VA_ARGS__)
+#define log_debug(event, ...) LOG_AT(LOG_LEVEL_DEBUG, event, ##__VA_ARGS__)
 
 #endif

@@ -19,6 +19,7 @@ static void write_status(struct handler *h);
 static struct tree *metadata_of(struct handler *h);
 static struct tree *status_of(struct handler *h);
 static void find_network(struct handler *h, struct mignet *net);
+static bool network_equal(const struct mignet *a, const struct mignet *b);
 static void set_broken(struct mignet *net, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 void
@@ -42,7 +43,7 @@ node_network_changed(struct handler *h)
     void *v;
 
     find_network(h, &net);
-    if (memcmp(&net, &h->net, sizeof net) == 0)
+    if (network_equal(&net, &h->net))
         return;
     h->net = net;
     log_info("network.changed", LS("network", net.ref[0] ? net.ref : "management"),
@@ -270,4 +271,11 @@ set_broken(struct mignet *net, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(net->reason, sizeof net->reason, fmt, ap);
     va_end(ap);
+}
+
+static bool
+network_equal(const struct mignet *a, const struct mignet *b)
+{
+    return a->state == b->state && strcmp(a->ip, b->ip) == 0 && strcmp(a->ifname, b->ifname) == 0 &&
+           strcmp(a->ref, b->ref) == 0 && strcmp(a->reason, b->reason) == 0;
 }

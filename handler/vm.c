@@ -166,7 +166,7 @@ reconcile(struct vm_entry *e)
     if (!stop && strcmp(owner, me) == 0)
         stop = reconcile_owner(e, v, want);
     if (!stop && strcmp(owner, me) != 0 && !is_source && !is_target)
-        stop = reconcile_foreign(e, v);
+        reconcile_foreign(e, v);
     if (!e->busy)
         vm_write_status(e, want);
     else

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building, testing and the demo need. Quiet when nothing is missing;
+# where it may not install, it prints the one command that would and exits with 1.
+set -u
+need="gcc make pkg-config libc6-dev libevent-dev libyaml-dev libjansson-dev libsqlite3-dev
+      libcurl4-openssl-dev libprotobuf-c-dev protobuf-c-compiler libnl-3-dev libnl-route-3-dev
+      libxxhash-dev libssl-dev libcmocka-dev iproute2 procps"
+[ "${1:-}" = --build ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq tcpdump"
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "deps: no dpkg here: install what corresponds to:" $need >&2
+    exit 0
+fi
+missing=
+for p in $need; do
+    dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
+done
+# kubectl: any will do; the system test runs the real one
+if [ "${1:-}" != --build ] && ! command -v kubectl >/dev/null; then missing="$missing kubernetes-client"; fi
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "deps: missing:$missing" >&2
+    echo "run:  sudo apt-get install -y$missing" >&2
+    exit 1
+fi
+echo "deps: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    echo "deps: could not install. Run:  apt-get update && apt-get install -y$missing" >&2
+    exit 1
+fi
