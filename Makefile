@@ -1,4 +1,4 @@
-# drover: non-recursive build. `make help` lists the targets; docs/building.md explains.
+# drover: non-recursive build. `make help` lists the targets, README.md begins with the two that matter.
 BUILD    ?= release
 V        ?= 0
 DESTDIR  ?=
