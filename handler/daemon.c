@@ -45,6 +45,8 @@ handler_run(const struct handler_config *cfg, struct err *err)
                  LI("vms", strmap_len(h.vms)));
         loop_run(h.l);
         log_info("handler.stopped", LS("node", cfg->node_name));
+        if (!vm_sessions_end(&h))
+            return 0; /* their threads still use all this; the journals say what is true */
     }
     informer_free(h.vmis);
     informer_free(h.vmims);

@@ -82,7 +82,7 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     const char *uid = ms->migration_uid ? ms->migration_uid : "";
 
     if (e->src) {
-        if (ms->abort_requested && !e->src_abort_seen && e->src->src) {
+        if ((ms->abort_requested || v->meta.deletion_us) && !e->src_abort_seen && e->src->src) {
             e->src_abort_seen = true;
             e->src_abort_ok = mig_source_cancel(e->src->src);
             log_info("migration.cancel", LS("vmi", v->meta.name), LI("in_time", e->src_abort_ok));
@@ -103,9 +103,13 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     }
     if (e->has_journal && e->j.state == JOURNAL_MOVED)
         return finish_moved(e) || report(e, v, want);
-    if (ms->completed || ms->failed)
+    if (ms->completed)
+        return true; /* the owner changes as soon as the controller has heard the target */
+    if (ms->failed)
         return false;
     if (e->has_journal && e->j.state == JOURNAL_COMMITTED) {
+        if (e->src_phase == SRC_DONE && e->src_outcome == MIG_MOVED)
+            return finish_moved(e);
         if (ms->target_domain_detected) { /* the target's own word, through the controller */
             done_with(e, MIG_MOVED, "");
             return finish_moved(e);
@@ -456,6 +460,9 @@ report(struct vm_entry *e, const struct vmi *v, struct tree *want)
         time_format(e->src_end_us ? e->src_end_us : vm_now(e), true, now, sizeof now);
         tree_set_path(want, tree_bool(true), "status", "migrationState", "completed", NULL);
         tree_set_path(want, tree_string(now), "status", "migrationState", "endTimestamp", NULL);
+        if (ms->abort_requested) /* it came after the commit */
+            tree_set_path(want, tree_string("Failed"), "status", "migrationState", "abortStatus",
+                          NULL);
         return true;
     }
     want_failed(e, want, e->src_reason);
