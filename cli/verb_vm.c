@@ -1,0 +1,389 @@
+/* What is done to one VM: start, stop, restart, pause, unpause (subresources, as virtctl calls them),
+ * migrate and migrate-cancel (a VirtualMachineInstanceMigration), verify (annotations,
+ * docs/protocol.md). */
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "api/names.h"
+#include "base/clock.h"
+#include "cli/client_verb.h"
+#include "cli/print.h"
+#include "cli/term_migrations.h"
+
+#define VERIFY_TIMEOUT_US (60 * 1000000LL)
+
+/* --- start, stop, restart, pause, unpause --- */
+
+static const struct options_def action_defs[] = {
+    VERB_OPTION_NAMESPACE,
+    VERB_OPTION_SERVER,
+    {0},
+};
+
+static int
+run_action(int argc, char **argv, const char *program_name, const char *about, const char *plural,
+           const char *action)
+{
+    const struct options_program program = {
+        .name = program_name,
+        .usage = "VM... | NS/VM... [OPTIONS]",
+        .about = about,
+        .defs = action_defs,
+        .min_args = 1,
+        .max_args = 10000,
+    };
+    AUTO_VERB struct verb v = {0};
+    int exit_code;
+
+    if (!verb_begin(&v, &program, argc, argv, &exit_code))
+        return exit_code;
+    exit_code = EXIT_DONE;
+    for (size_t i = 0; i < v.args_len; i++) {
+        AUTO_FREE char *ns = NULL, *name = NULL;
+
+        if (verb_split_name(&v, v.args[i], &ns, &name, &v.err) < 0 ||
+            client_action(v.client, ns, plural, name, action, NULL, &v.err) < 0)
+            exit_code = verb_error(&v);
+        else
+            printf("VM %s/%s was asked to %s\n", ns, name, action);
+    }
+    return exit_code;
+}
+
+int
+verb_start(int argc, char **argv)
+{
+    return run_action(argc, argv, "drover start", "Starts VMs that do not run.", "virtualmachines",
+                      "start");
+}
+
+int
+verb_stop(int argc, char **argv)
+{
+    return run_action(argc, argv, "drover stop", "Stops VMs; they stay stopped.", "virtualmachines",
+                      "stop");
+}
+
+int
+verb_restart(int argc, char **argv)
+{
+    return run_action(argc, argv, "drover restart", "Stops VMs and starts them again.",
+                      "virtualmachines", "restart");
+}
+
+int
+verb_pause(int argc, char **argv)
+{
+    return run_action(argc, argv, "drover pause", "Holds the vCPUs of VMs; memory stays.",
+                      "virtualmachineinstances", "pause");
+}
+
+int
+verb_unpause(int argc, char **argv)
+{
+    return run_action(argc, argv, "drover unpause", "Lets paused VMs run on.",
+                      "virtualmachineinstances", "unpause");
+}
+
+/* --- migrate --- */
+
+static const char *const migrate_outputs[] = {"json", "yaml", "name", NULL};
+
+static const struct options_def migrate_defs[] = {
+    VERB_OPTION_NAMESPACE,
+    {.name = "to",
+     .type = OPTIONS_STRING,
+     .arg = "NODE",
+     .help = "the target; without it the scheduler chooses"},
+    {.name = "wait", .type = OPTIONS_BOOL, .help = "wait until it is over, and show it"},
+    VERB_OPTION_TIMEOUT,
+    {.name = "output",
+     .letter = 'o',
+     .type = OPTIONS_STRING,
+     .choices = migrate_outputs,
+     .help = "print the migration object"},
+    VERB_OPTION_SERVER,
+    {0},
+};
+
+static const struct options_program migrate_program = {
+    .name = "drover migrate",
+    .usage = "VM | NS/VM [--to NODE] [--wait] [OPTIONS]",
+    .about = "Moves a running VM to another node.",
+    .defs = migrate_defs,
+    .min_args = 1,
+    .max_args = 1,
+};
+
+static struct tree *
+new_migration(const char *ns, const char *vm, const char *target)
+{
+    struct tree *obj = tree_map();
+
+    tree_set(obj, "apiVersion", tree_string("kubevirt.io/v1"));
+    tree_set(obj, "kind", tree_string("VirtualMachineInstanceMigration"));
+    tree_set_path(obj, tree_string("kubevirt-migrate-vm-"), "metadata", "generateName", NULL);
+    tree_set_path(obj, tree_string(ns), "metadata", "namespace", NULL);
+    if (target)
+        tree_set_path(obj, tree_string(target), "metadata", "annotations", ANN_MIGRATION_TARGET,
+                      NULL);
+    tree_set_path(obj, tree_string(vm), "spec", "vmiName", NULL);
+    return obj;
+}
+
+/* Shows a migration until it is over. 0 with *ret the final object, or -ETIMEDOUT, -EINTR, ... */
+static int
+watch_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us, bool quiet,
+          struct tree **ret)
+{
+    const struct kind_info *ki = kind_info(KIND_VMIM);
+    uint64_t start_us = clock_mono_us();
+    struct migrations_view *view;
+    struct term term;
+    int rc;
+
+    client_catch_signals();
+    term_init(&term, stdout);
+    view = quiet ? NULL : migrations_view_new(&term, 0);
+    for (;;) {
+        AUTO_TREE struct tree *obj = NULL;
+        struct arena *a = arena_new();
+        struct migration m = {0};
+
+        rc = client_get(v->client, ki, ns, name, &obj, &v->err);
+        if (rc == 0) {
+            migration_read(obj, a, &m);
+            if (view)
+                migrations_view_show(view, &m, 1, NULL);
+        }
+        arena_free(a);
+        if (rc == 0 && m.final)
+            *ret = TAKE_PTR(obj);
+        if (rc < 0 || m.final)
+            break;
+        if (timeout_us > 0 && clock_mono_us() - start_us >= (uint64_t)timeout_us)
+            rc = err_set(&v->err, -ETIMEDOUT, "%s/%s still has phase %s", ns, name,
+                         m.phase[0] ? m.phase : "Pending");
+        else if (!client_sleep(CLIENT_POLL_MS))
+            rc = err_set(&v->err, -EINTR, "interrupted; the migration %s/%s goes on", ns, name);
+        if (rc < 0)
+            break;
+    }
+    migrations_view_free(view);
+    return rc;
+}
+
+static void
+put_object(const char *output, const struct tree *obj)
+{
+    struct print_format format = {0};
+    AUTO_SB struct sb out = SB_INIT;
+
+    if (print_format_parse(output, &format, NULL) < 0)
+        return;
+    print_object(&format, obj, &out);
+    fputs(sb_str(&out), stdout);
+}
+
+int
+verb_migrate(int argc, char **argv)
+{
+    const struct kind_info *ki = kind_info(KIND_VMIM);
+    AUTO_VERB struct verb v = {0};
+    AUTO_FREE char *ns = NULL, *vm = NULL;
+    AUTO_TREE struct tree *request = NULL, *made = NULL, *over = NULL;
+    const char *to, *output;
+    int64_t timeout_us;
+    int exit_code, rc;
+
+    if (!verb_begin(&v, &migrate_program, argc, argv, &exit_code))
+        return exit_code;
+    to = options_string(v.options, "to");
+    output = options_string(v.options, "output");
+    if (verb_timeout_us(&v, 0, &timeout_us) < 0 ||
+        verb_split_name(&v, v.args[0], &ns, &vm, &v.err) < 0)
+        return verb_error(&v);
+    if (to) {
+        AUTO_TREE struct tree *node = NULL;
+
+        if (client_get(v.client, kind_info(KIND_NODE), NULL, to, &node, &v.err) < 0)
+            return verb_error(&v);
+    }
+    request = new_migration(ns, vm, to);
+    if (client_create(v.client, ki, ns, request, &made, &v.err) < 0)
+        return verb_error(&v);
+    if (!output) {
+        AUTO_SB struct sb name = SB_INIT;
+
+        print_object_name(ki, object_name(made), &name);
+        printf("%s created\n", sb_str(&name));
+        fflush(stdout);
+    }
+    if (!options_bool(v.options, "wait")) {
+        if (output)
+            put_object(output, made);
+        return EXIT_DONE;
+    }
+    rc = watch_one(&v, ns, object_name(made), timeout_us, output != NULL, &over);
+    if (rc == -ETIMEDOUT)
+        return verb_no(&v, "%s", err_msg(&v.err));
+    if (rc < 0)
+        return verb_error(&v);
+    if (output)
+        put_object(output, over);
+    if (strcmp(tree_find_string(over, "", "status", "phase", NULL), "Succeeded") == 0)
+        return EXIT_DONE;
+    return verb_errorf(
+        &v, "%s/%s: %s", ns, vm,
+        tree_find_string(over, "failed", "status", "migrationState", "failureReason", NULL));
+}
+
+/* --- migrate-cancel --- */
+
+static const struct options_program cancel_program = {
+    .name = "drover migrate-cancel",
+    .usage = "VM | NS/VM [OPTIONS]",
+    .about = "Cancels a VM's migration; it goes on where it is.",
+    .defs = action_defs,
+    .min_args = 1,
+    .max_args = 1,
+};
+
+int
+verb_migrate_cancel(int argc, char **argv)
+{
+    const struct kind_info *ki = kind_info(KIND_VMIM);
+    AUTO_VERB struct verb v = {0};
+    AUTO_FREE char *ns = NULL, *vm = NULL;
+    AUTO_TREE struct tree *list = NULL;
+    const struct tree *items;
+    size_t found = 0;
+    int exit_code;
+
+    if (!verb_begin(&v, &cancel_program, argc, argv, &exit_code))
+        return exit_code;
+    if (verb_split_name(&v, v.args[0], &ns, &vm, &v.err) < 0 ||
+        client_list(v.client, ki, ns, NULL, &list, &v.err) < 0)
+        return verb_error(&v);
+    items = tree_get(list, "items");
+    for (size_t i = 0; i < tree_len(items); i++) {
+        const struct tree *obj = tree_at(items, i);
+        const char *phase = tree_find_string(obj, "", "status", "phase", NULL);
+
+        if (strcmp(tree_find_string(obj, "", "spec", "vmiName", NULL), vm) != 0 ||
+            strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
+            continue;
+        if (client_delete(v.client, ki, ns, object_name(obj), &v.err) < 0)
+            return verb_error(&v);
+        printf("VM %s/%s: migration %s was asked to cancel\n", ns, vm, object_name(obj));
+        found++;
+    }
+    if (!found)
+        return verb_errorf(&v, "VM %s/%s has no migration that is not over", ns, vm);
+    return EXIT_DONE;
+}
+
+/* --- verify --- */
+
+static const struct options_def verify_defs[] = {
+    VERB_OPTION_NAMESPACE,
+    VERB_OPTION_TIMEOUT,
+    VERB_OPTION_SERVER,
+    {0},
+};
+
+static const struct options_program verify_program = {
+    .name = "drover verify",
+    .usage = "VM... | NS/VM... [OPTIONS]",
+    .about = "Asks native guests to check every page of their memory against what they wrote.",
+    .defs = verify_defs,
+    .min_args = 1,
+    .max_args = 10000,
+};
+
+struct verify {
+    const char *request;
+    bool gone, ok;
+    int64_t pages, bad, steps;
+    char why[256];
+};
+
+/* client_wait: 1 when the answer to our request is there, or never will be. */
+static int
+verify_answer(void *ctx, const struct tree *vmi)
+{
+    struct verify *a = ctx;
+    const char *json = object_annotation(vmi, ANN_VERIFY_RESULT);
+    AUTO_TREE struct tree *t = NULL;
+
+    if (!vmi) {
+        a->gone = true;
+        return 1;
+    }
+    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0 ||
+        strcmp(tree_find_string(t, "", "request", NULL), a->request) != 0)
+        return 0;
+    a->ok = tree_get_bool(tree_get(t, "ok"), false);
+    a->pages = tree_get_int(tree_get(t, "pages"), 0);
+    a->bad = tree_get_int(tree_get(t, "bad"), 0);
+    a->steps = tree_get_int(tree_get(t, "steps"), 0);
+    snprintf(a->why, sizeof(a->why), "%s", tree_find_string(t, "", "error", NULL));
+    return 1;
+}
+
+static int
+verify_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us)
+{
+    const struct kind_info *ki = kind_info(KIND_VMI);
+    AUTO_FREE char *request =
+        xasprintf("drover-%lld-%d", (long long)clock_wall_us(), (int)getpid());
+    AUTO_TREE struct tree *patch = tree_map();
+    struct verify a = {.request = request};
+    int rc;
+
+    tree_set_path(patch, tree_string(request), "metadata", "annotations", ANN_VERIFY_REQUEST, NULL);
+    rc = client_patch(v->client, ki, ns, name, NULL, patch, NULL, &v->err);
+    if (rc >= 0)
+        rc = client_wait(v->client, ki, ns, name, timeout_us, verify_answer, &a, &v->err);
+    if (rc == -ETIMEDOUT)
+        return verb_no(v, "%s/%s: its handler has not answered in time", ns, name);
+    if (rc < 0)
+        return verb_error(v);
+    if (a.gone)
+        return verb_errorf(v, "%s/%s: the VM ended meanwhile", ns, name);
+    if (!a.ok && !a.bad && a.why[0])
+        return verb_errorf(v, "%s/%s: %s", ns, name, a.why);
+    printf("VM %s/%s: %lld pages, %lld bad, %lld steps: %s\n", ns, name, (long long)a.pages,
+           (long long)a.bad, (long long)a.steps,
+           a.ok ? "memory is as written" : "MEMORY IS DAMAGED");
+    return a.ok ? EXIT_DONE : EXIT_NO;
+}
+
+int
+verb_verify(int argc, char **argv)
+{
+    AUTO_VERB struct verb v = {0};
+    int64_t timeout_us;
+    int exit_code;
+
+    if (!verb_begin(&v, &verify_program, argc, argv, &exit_code))
+        return exit_code;
+    client_catch_signals();
+    if (verb_timeout_us(&v, VERIFY_TIMEOUT_US, &timeout_us) < 0)
+        return verb_error(&v);
+    exit_code = EXIT_DONE;
+    for (size_t i = 0; i < v.args_len; i++) {
+        AUTO_FREE char *ns = NULL, *name = NULL;
+        int rc;
+
+        if (verb_split_name(&v, v.args[i], &ns, &name, &v.err) < 0)
+            rc = verb_error(&v);
+        else
+            rc = verify_one(&v, ns, name, timeout_us);
+        if (rc == EXIT_ERROR || exit_code == EXIT_DONE)
+            exit_code = rc;
+    }
+    return exit_code;
+}
