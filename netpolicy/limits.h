@@ -1,0 +1,13 @@
+/* Limits on what network definitions and the kernel's answers may hold. */
+#ifndef NETPOLICY_LIMITS_H
+#define NETPOLICY_LIMITS_H
+
+#define NAD_MAX_CONFIG_BYTES (64u << 10) /* one CNI configuration as text */
+#define NAD_MAX_PLUGINS      16          /* of one configuration list */
+#define NAD_MAX_EXCLUDES     1024        /* ipam.exclude */
+#define NAD_MAX_STATIC       64          /* ipam.addresses of type static */
+#define NL_IFNAME_SIZE       16          /* the kernel's IFNAMSIZ: 15 bytes and a NUL */
+#define NL_MAX_ADDRS         64          /* addresses of one namespace that are looked at */
+#define NETNS_MAX_NAME_BYTES 200         /* a file name under /run/netns */
+
+#endif
