@@ -70,19 +70,18 @@ read_result(const struct tree *vmim, struct arena *a, struct migration *m)
     m->absent_pages = number(t, "absentPages");
 }
 
-/* The newest condition that says why nothing moves: those of the coordinator bear a message. */
+/* Why it does not go on: the coordinator keeps it in one condition. */
 static const char *
 waiting_message(const struct vmim *v)
 {
-    const struct condition *best = NULL;
-
     for (size_t i = 0; i < v->conditions.len; i++) {
         const struct condition *c = &v->conditions.items[i];
 
-        if (c->message && c->message[0] && (!best || c->transition_us >= best->transition_us))
-            best = c;
+        if (c->type && strcmp(c->type, "Waiting") == 0 && c->status &&
+            strcmp(c->status, "True") == 0 && c->message)
+            return c->message;
     }
-    return best ? best->message : "";
+    return "";
 }
 
 void
@@ -112,8 +111,6 @@ migration_read(const struct tree *vmim, struct arena *a, struct migration *ret)
     m.final = m.failed || strcmp(m.phase, "Succeeded") == 0;
     if (!m.final && !m.started_us)
         m.waiting = text(a, waiting_message(v));
-    if (m.failed && !m.failure[0])
-        m.failure = text(a, waiting_message(v));
     read_progress(vmim, &m);
     read_result(vmim, a, &m);
     *ret = m;

@@ -1,0 +1,50 @@
+/* Text for people about one object: labelled lines, sections, small tables; and what each kind has to
+ * say for itself. Pure: everything that is not in the object is handed in by cli/verb_describe.c. */
+#ifndef CLI_PRINT_DESCRIBE_H
+#define CLI_PRINT_DESCRIBE_H
+
+#include <stdint.h>
+
+#include "api/object.h"
+#include "api/tree.h"
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/sb.h"
+
+struct describe {
+    struct sb out;
+    struct arena *arena; /* for what is decoded meanwhile */
+    int64_t now_us;      /* wall clock, for ages */
+};
+
+void describe_init(struct describe *d, int64_t now_us);
+void describe_done(struct describe *d);
+
+/* "Label:              text" */
+void describe_line(struct describe *d, const char *label, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* A heading of its own line; what belongs to it is indented by two. */
+void describe_section(struct describe *d, const char *heading);
+/* Lines "  key: value" under a label, one each, or "<none>". */
+void describe_map(struct describe *d, const char *label, const struct tree *map);
+/* "2026-11-21T13:04:05Z (5m ago)" or "<unknown>". */
+void describe_time(struct describe *d, const char *label, int64_t us);
+/* A part of the object as indented YAML; nothing when it is absent. */
+void describe_yaml(struct describe *d, const char *heading, const struct tree *t);
+
+/* Name, namespace, age, labels, deletion: the head of every object. */
+void describe_head(struct describe *d, const struct tree *obj);
+void describe_conditions(struct describe *d, const struct tree *obj);
+/* Why this node and why not the others: the body of drover.io/schedule-result. Nothing without one. */
+void describe_placement(struct describe *d, const struct tree *obj);
+/* Events (a v1 List), oldest first. */
+void describe_events(struct describe *d, const struct tree *list);
+
+/* What each kind has to say, after the head. */
+void describe_vm(struct describe *d, const struct tree *vm);
+void describe_vmi(struct describe *d, const struct tree *vmi);
+void describe_vmim(struct describe *d, const struct tree *vmim);
+void describe_node(struct describe *d, const struct tree *node);
+void describe_policy(struct describe *d, const struct tree *policy);
+void describe_maintenance(struct describe *d, const struct tree *maintenance);
+
+#endif
