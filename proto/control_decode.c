@@ -1,0 +1,335 @@
+/* Control frames to plain structs. What comes in is hostile until it is decoded: the frame is checked before it
+ * is unpacked, and every field afterwards. See control.h and control.proto. */
+#include "proto/control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/control.pb-c.h"
+#include "proto/control_wire.h"
+#include "proto/sum.h"
+#include "proto/wire.h"
+
+typedef int decode_fn(const void *pb, struct control_msg *m, struct err *err);
+
+static decode_fn get_hello, get_accept, get_round_begin, get_round_end, get_round_done, get_state,
+    get_finish, get_nothing, get_abort, get_question, get_answer, get_heartbeat, get_error;
+
+static const struct {
+    const ProtobufCMessageDescriptor *descriptor;
+    decode_fn *decode;
+} types[] = {
+    [CONTROL_HELLO] = {&drover__hello__descriptor, get_hello},
+    [CONTROL_ACCEPT] = {&drover__accept__descriptor, get_accept},
+    [CONTROL_ROUND_BEGIN] = {&drover__round_begin__descriptor, get_round_begin},
+    [CONTROL_ROUND_END] = {&drover__round_end__descriptor, get_round_end},
+    [CONTROL_ROUND_DONE] = {&drover__round_done__descriptor, get_round_done},
+    [CONTROL_STATE] = {&drover__state__descriptor, get_state},
+    [CONTROL_FINISH] = {&drover__finish__descriptor, get_finish},
+    [CONTROL_PREPARED] = {&drover__prepared__descriptor, get_nothing},
+    [CONTROL_COMMIT] = {&drover__commit__descriptor, get_nothing},
+    [CONTROL_RUNNING] = {&drover__running__descriptor, get_nothing},
+    [CONTROL_ABORT] = {&drover__abort__descriptor, get_abort},
+    [CONTROL_QUESTION] = {&drover__question__descriptor, get_question},
+    [CONTROL_ANSWER] = {&drover__answer__descriptor, get_answer},
+    [CONTROL_HEARTBEAT] = {&drover__heartbeat__descriptor, get_heartbeat},
+    [CONTROL_ERROR] = {&drover__error__descriptor, get_error},
+};
+
+static int get_uid(char out[CONTROL_UID_SIZE], const char *s, const char *field, struct err *err);
+static void get_text(char out[CONTROL_TEXT_SIZE], const char *s);
+
+int
+control_decode_header(const uint8_t buf[CONTROL_HEADER_SIZE], struct control_header *ret,
+                      struct err *err)
+{
+    struct control_header h = {.version = wire_get16(buf + 4),
+                               .type = wire_get16(buf + 6),
+                               .length = wire_get32(buf + 8),
+                               .sum = wire_get32(buf + 12),
+                               .generation = wire_get64(buf + 16)};
+
+    if (!control_is_frame(buf))
+        return err_set(err, -EPROTO, "control: not a drover stream (magic %#010x)",
+                       wire_get32(buf));
+    if (h.version < PROTO_VERSION_MIN || h.version > PROTO_VERSION)
+        return err_set(err, -EPROTO, "control: version %u: want %d to %d", h.version,
+                       PROTO_VERSION_MIN, PROTO_VERSION);
+    if ((unsigned)h.type >= ARRAY_LEN(types) || !types[h.type].descriptor)
+        return err_set(err, -EPROTO, "control: unknown message type %d", (int)h.type);
+    if (h.length > CONTROL_MAX_PAYLOAD)
+        return err_set(err, -EPROTO, "control: message of %u bytes: at most %u", h.length,
+                       CONTROL_MAX_PAYLOAD);
+    *ret = h;
+    return 0;
+}
+
+int
+control_decode(const struct control_header *h, const uint8_t *payload, struct control_msg *ret,
+               struct err *err)
+{
+    const char *name = control_type_name(h->type);
+
+    if ((uint32_t)sum_bytes(payload, h->length, 0) != h->sum)
+        return err_set(err, -EPROTO, "control: %s: bad checksum", name);
+
+    ProtobufCMessage *pb =
+        protobuf_c_message_unpack(types[h->type].descriptor, NULL, h->length, payload);
+
+    if (!pb)
+        return err_set(err, -EPROTO, "control: %s: cannot be unpacked", name);
+
+    struct control_msg m = {.type = h->type, .generation = h->generation};
+    int rc = types[h->type].decode(pb, &m, err);
+
+    protobuf_c_message_free_unpacked(pb, NULL);
+    if (rc != 0)
+        return err_prefix(err, rc, "control: %s", name);
+    *ret = m;
+    return 0;
+}
+
+void
+control_msg_done(struct control_msg *m)
+{
+    if (m->type == CONTROL_ROUND_DONE)
+        free(m->round_done.bad);
+    else if (m->type == CONTROL_STATE)
+        free(m->state.data);
+    m->type = 0;
+}
+
+bool
+control_is_frame(const uint8_t magic[4])
+{
+    return wire_get32(magic) == CONTROL_MAGIC;
+}
+
+static int
+get_hello(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Hello *p = pb;
+    struct control_hello *h = &m->hello;
+    struct layout l;
+    int rc;
+
+    if (p->n_regions > CONTROL_MAX_REGIONS)
+        return err_set(err, -EPROTO, "%zu regions: at most %d", p->n_regions, CONTROL_MAX_REGIONS);
+    h->regions_len = (uint32_t)p->n_regions;
+    for (size_t i = 0; i < p->n_regions; i++) {
+        h->regions[i].size_bytes = p->regions[i]->size_bytes;
+        h->regions[i].page_bytes = p->regions[i]->page_bytes;
+    }
+    h->channels = p->channels;
+    rc = layout_init(&l, h->regions, h->regions_len, h->channels, err);
+    if (rc != 0)
+        return err_prefix(err, -EPROTO, "memory");
+    if (p->stripe_bytes != LAYOUT_STRIPE_BYTES)
+        return err_set(err, -EPROTO, "stripes of %u bytes: want %u", p->stripe_bytes,
+                       LAYOUT_STRIPE_BYTES);
+    if (p->version_min > p->version_max)
+        return err_set(err, -EPROTO, "versions %u to %u", p->version_min, p->version_max);
+    h->version_min = p->version_min;
+    h->version_max = p->version_max;
+    h->capabilities = p->capabilities;
+    h->stripe_bytes = p->stripe_bytes;
+    h->dead_peer_us = p->dead_peer_us;
+    rc = get_uid(h->vmi_uid, p->vmi_uid, "vmi_uid", err);
+    return rc ? rc : get_uid(h->migration_uid, p->migration_uid, "migration_uid", err);
+}
+
+static int
+get_accept(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Accept *p = pb;
+
+    if (p->token.len != CONTROL_TOKEN_SIZE)
+        return err_set(err, -EPROTO, "token of %zu bytes: want %d", p->token.len,
+                       CONTROL_TOKEN_SIZE);
+    if (p->version < PROTO_VERSION_MIN || p->version > PROTO_VERSION)
+        return err_set(err, -EPROTO, "version %u: want %d to %d", p->version, PROTO_VERSION_MIN,
+                       PROTO_VERSION);
+    m->accept.version = p->version;
+    m->accept.capabilities = p->capabilities;
+    m->accept.channels = p->channels;
+    memcpy(m->accept.token, p->token.data, CONTROL_TOKEN_SIZE);
+    return 0;
+}
+
+static int
+get_round_begin(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__RoundBegin *p = pb;
+
+    if (p->round == 0)
+        return err_set(err, -EPROTO, "round 0");
+    m->round_begin.round = p->round;
+    m->round_begin.paused = p->paused;
+    m->round_begin.pages = p->pages;
+    return 0;
+}
+
+static int
+get_round_end(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__RoundEnd *p = pb;
+    struct control_round_end *r = &m->round_end;
+
+    if (p->n_channels < 1 || p->n_channels > CONTROL_MAX_CHANNELS)
+        return err_set(err, -EPROTO, "%zu channels: want 1 to %d", p->n_channels,
+                       CONTROL_MAX_CHANNELS);
+    if (p->round == 0)
+        return err_set(err, -EPROTO, "round 0");
+    r->round = p->round;
+    r->channels = (uint32_t)p->n_channels;
+    for (size_t i = 0; i < p->n_channels; i++) {
+        r->totals[i].batches = p->channels[i]->batches;
+        r->totals[i].raw_pages = p->channels[i]->raw_pages;
+        r->totals[i].zero_pages = p->channels[i]->zero_pages;
+    }
+    return 0;
+}
+
+static int
+get_round_done(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__RoundDone *p = pb;
+    struct control_round_done *r = &m->round_done;
+
+    if (p->n_bad > CONTROL_MAX_BAD_RUNS)
+        return err_set(err, -EPROTO, "%zu bad runs: at most %d", p->n_bad, CONTROL_MAX_BAD_RUNS);
+    if (p->round == 0)
+        return err_set(err, -EPROTO, "round 0");
+    r->round = p->round;
+    r->bad_len = (uint32_t)p->n_bad;
+    r->bad = p->n_bad ? xcalloc(p->n_bad, sizeof *r->bad) : NULL;
+    for (size_t i = 0; i < p->n_bad; i++) {
+        r->bad[i].region = p->bad[i]->region;
+        r->bad[i].offset = p->bad[i]->offset_bytes;
+        r->bad[i].pages = p->bad[i]->pages;
+    }
+    return 0;
+}
+
+static int
+get_state(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__State *p = pb;
+
+    if (p->data.len < 1 || p->data.len > CONTROL_STATE_CHUNK)
+        return err_set(err, -EPROTO, "%zu bytes: want 1 to %u", p->data.len, CONTROL_STATE_CHUNK);
+    if (p->offset_bytes > CONTROL_MAX_STATE - p->data.len)
+        return err_set(err, -EPROTO, "%zu bytes at %llu: more than %u of device state", p->data.len,
+                       (unsigned long long)p->offset_bytes, CONTROL_MAX_STATE);
+    m->state.offset = p->offset_bytes;
+    m->state.len = p->data.len;
+    m->state.data = xmalloc(p->data.len);
+    memcpy(m->state.data, p->data.data, p->data.len);
+    return 0;
+}
+
+static int
+get_finish(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Finish *p = pb;
+
+    if (p->round == 0)
+        return err_set(err, -EPROTO, "round 0");
+    if (p->state_bytes > CONTROL_MAX_STATE)
+        return err_set(err, -EPROTO, "%llu bytes of device state: at most %u",
+                       (unsigned long long)p->state_bytes, CONTROL_MAX_STATE);
+    m->finish.round = p->round;
+    m->finish.state_bytes = p->state_bytes;
+    m->finish.state_sum = p->state_sum;
+    return 0;
+}
+
+static int
+get_nothing(const void *pb, struct control_msg *m, struct err *err)
+{
+    (void)pb, (void)m, (void)err;
+    return 0;
+}
+
+static int
+get_abort(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Abort *p = pb;
+
+    (void)err;
+    get_text(m->text.text, p->text);
+    return 0;
+}
+
+static int
+get_question(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Question *p = pb;
+    int rc = get_uid(m->question.vmi_uid, p->vmi_uid, "vmi_uid", err);
+
+    m->question.commit = p->commit;
+    return rc ? rc : get_uid(m->question.migration_uid, p->migration_uid, "migration_uid", err);
+}
+
+static int
+get_answer(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Answer *p = pb;
+
+    if (p->state < (int)CONTROL_GUEST_RUNNING || p->state > (int)CONTROL_GUEST_NOT_PREPARED)
+        return err_set(err, -EPROTO, "unknown guest state %d", (int)p->state);
+    m->text.code = (int)p->state;
+    get_text(m->text.text, p->text);
+    return 0;
+}
+
+static int
+get_heartbeat(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Heartbeat *p = pb;
+
+    (void)err;
+    m->heartbeat_seq = p->seq;
+    return 0;
+}
+
+static int
+get_error(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Error *p = pb;
+
+    if (p->code < (int)CONTROL_ERR_VERSION || p->code > (int)CONTROL_ERR_LOCAL)
+        return err_set(err, -EPROTO, "unknown error code %d", (int)p->code);
+    m->text.code = (int)p->code;
+    get_text(m->text.text, p->text);
+    return 0;
+}
+
+/* 1 to 63 characters that can stand in a log line or a file name's text without quoting. */
+static int
+get_uid(char out[CONTROL_UID_SIZE], const char *s, const char *field, struct err *err)
+{
+    size_t len = strlen(s);
+
+    if (len < 1 || len >= CONTROL_UID_SIZE)
+        return err_set(err, -EPROTO, "%s of %zu characters: want 1 to %d", field, len,
+                       CONTROL_UID_SIZE - 1);
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] <= ' ' || s[i] > '~')
+            return err_set(err, -EPROTO, "%s: character %#04x", field, (unsigned char)s[i]);
+    }
+    memcpy(out, s, len + 1);
+    return 0;
+}
+
+/* Cuts a text for people to size and takes out what could disturb a terminal or a log line. */
+static void
+get_text(char out[CONTROL_TEXT_SIZE], const char *s)
+{
+    size_t n = strnlen(s, CONTROL_TEXT_SIZE - 1);
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i];
+    out[n] = '\0';
+}

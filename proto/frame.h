@@ -1,0 +1,90 @@
+/* The page stream: what travels on a data channel, source to target only. Fixed little-endian headers, no
+ * protobuf. After the preamble and its answer, a channel carries frames:
+ *
+ *   header  48 bytes   magic "DRVP", version, type, round, runs, bytes, seq, data_sum, head_sum
+ *   records 16 bytes   one for each run: offset, pages, region, kind
+ *   payload            the pages of the raw runs, one after the other; zero runs have none
+ *
+ * head_sum covers the first 40 bytes of the header and all records and is checked before anything else is
+ * believed; a bad one ends the migration, because nothing behind it can be trusted. data_sum covers the
+ * payload; a bad one makes the target drop the batch and ask for its pages again in the next round
+ * (ROUND_DONE): it also happens when the guest writes to a page between summing and sending.
+ * A run lies inside one stripe of the channel's own (layout.h).
+ *
+ * Decoders check everything against limits.h and the layout and give plain structs. Pure; any thread. */
+#ifndef PROTO_FRAME_H
+#define PROTO_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "proto/layout.h"
+#include "proto/limits.h"
+
+#define FRAME_HEADER_SIZE   48
+#define FRAME_RUN_SIZE      16
+#define FRAME_PREAMBLE_SIZE 48
+#define FRAME_ANSWER_SIZE   16
+
+enum frame_type { /* wire values, never reused */
+                  FRAME_BATCH = 1,
+                  FRAME_ROUND_END = 2, /* the channel has sent all of its pages of this round */
+};
+
+enum frame_kind { /* wire values, never reused */
+                  FRAME_RAW = 1,
+                  FRAME_ZERO = 2,
+};
+
+struct frame_run {
+    uint64_t offset; /* bytes into the region */
+    uint32_t pages;
+    uint16_t region;
+    uint16_t kind; /* enum frame_kind */
+};
+
+struct frame_header {
+    enum frame_type type;
+    uint32_t round; /* 1 = first */
+    uint32_t runs;
+    uint64_t bytes; /* payload behind the records: raw pages * page size */
+    uint64_t seq;   /* 0, 1, 2 ... of this channel */
+    uint64_t data_sum, head_sum;
+};
+
+/* Writes header and records to buf (FRAME_HEADER_SIZE + runs * FRAME_RUN_SIZE bytes) and computes
+ * head_sum. Returns the bytes written. */
+size_t frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run *runs);
+/* Checks one header alone: magic, version, type, counts. -EPROTO with a text. */
+int frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *ret,
+                        struct err *err);
+/* buf: header and records as received. Checks head_sum, each run (region, range, stripe, that `channel` owns
+ * it), and that the raw pages add up to h->bytes. -EPROTO with a text. */
+int frame_decode_runs(const uint8_t *buf, const struct frame_header *h, const struct layout *l,
+                      uint32_t channel, struct frame_run *ret_runs, struct err *err);
+
+/* First bytes of a data connection, source to target: binds it to one migration. */
+struct frame_preamble {
+    uint32_t channel;
+    uint64_t uid_sum;                  /* frame_uid_sum of the migration's uid */
+    uint8_t token[CONTROL_TOKEN_SIZE]; /* secret, from Accept */
+};
+
+/* The target's answer. */
+enum frame_answer { /* wire values, never reused */
+                    FRAME_ANSWER_OK = 1,
+                    FRAME_ANSWER_REFUSED = 2,
+};
+
+uint64_t frame_uid_sum(const char *migration_uid, uint64_t generation);
+void frame_encode_preamble(uint8_t buf[FRAME_PREAMBLE_SIZE], const struct frame_preamble *p);
+int frame_decode_preamble(const uint8_t buf[FRAME_PREAMBLE_SIZE], struct frame_preamble *ret,
+                          struct err *err);
+void frame_encode_answer(uint8_t buf[FRAME_ANSWER_SIZE], enum frame_answer a);
+int frame_decode_answer(const uint8_t buf[FRAME_ANSWER_SIZE], enum frame_answer *ret,
+                        struct err *err);
+/* Whether the first 4 bytes of a connection are those of a preamble. */
+bool frame_is_preamble(const uint8_t magic[4]);
+
+#endif
