@@ -1,5 +1,6 @@
-/* What a drain does with each VM of a node, and whether a VM can be live-migrated. Pure. Sources: eviction
- * strategies in spec/seeds-migration.md F and spec/kubevirt.md 5; LiveMigratable in 7. */
+/* What a drain does with each VM of a node, and whether a VM can be live-migrated. Pure. Sources: the
+ * eviction strategies of the OpenShift Virtualization 4.15 documents and KubeVirt's eviction webhook;
+ * the order and reasons of KubeVirt's LiveMigratable condition. */
 #ifndef SCHED_EVICT_H
 #define SCHED_EVICT_H
 
@@ -9,13 +10,25 @@
 struct migratable {
     bool ok;
     const char *reason;  /* "" when ok, else upstream's: DisksNotLiveMigratable, ... */
-    const char *message;
+    const char *message; /* "" when ok */
     const char *method;  /* LiveMigration or BlockMigration */
 };
 
-/* pvcs: claims of the VMI's namespace that are known. Texts are literals or in the arena. */
-struct migratable vmi_migratable(const struct vmi *v, const struct pvc *const *pvcs, size_t pvcs_len,
-                                 struct arena *a);
+struct migratable_facts {    /* what is known beside the VMI; borrowed */
+    const struct hco *hco;   /* for the default CPU model, or NULL */
+    const struct node *node; /* the one that status.nodeName names, or NULL */
+    bool node_missing;       /* it was looked for and is not there: its host model is not known */
+    const struct pvc *const *pvcs; /* claims; those of other namespaces are passed over */
+    size_t pvcs_len;
+};
+
+/* The first reason that holds, in upstream's order: interfaces, host model, host devices, SEV, TDX,
+ * Secure Execution, TSC frequency, Hyper-V passthrough, disks. Texts are literals or in the arena. */
+struct migratable vmi_migratable_with(const struct vmi *v, const struct migratable_facts *facts,
+                                      struct arena *a);
+/* The same where only the claims are known: the host model is not looked at. */
+struct migratable vmi_migratable(const struct vmi *v, const struct pvc *const *pvcs,
+                                 size_t pvcs_len, struct arena *a);
 
 enum evict_action { EVICT_MIGRATE, EVICT_MIGRATING, EVICT_SHUTDOWN, EVICT_BLOCK, EVICT_EXTERNAL };
 const char *evict_action_name(enum evict_action a); /* "migrate", ... */
@@ -26,10 +39,13 @@ struct evict_decision {
     const char *reason;   /* one sentence */
 };
 
-/* cluster_strategy: HyperConverged's, or NULL; the default is LiveMigrate with more than one schedulable node,
- * else None (seeds X5). migrating: an unfinished migration of it exists. */
+/* Is there anything to evict? Not when it is final or being deleted. */
+bool evict_applies(const struct vmi *v);
+/* cluster_strategy: HyperConverged's, or NULL; the default then is LiveMigrate, but None in a cluster
+ * with a single node. nodes: all nodes that can run VMs, the cordoned ones too (a drain cordons its own);
+ * 0 = not known. migrating: an unfinished migration of it exists. */
 struct evict_decision evict_decide(const struct vmi *v, const struct migratable *m,
-                                   const char *cluster_strategy, size_t schedulable_nodes,
-                                   bool migrating, struct arena *a);
+                                   const char *cluster_strategy, size_t nodes, bool migrating,
+                                   struct arena *a);
 
 #endif

@@ -1,36 +1,47 @@
 /* Places one VM: a cluster snapshot in, a decision with its reasons out. Pure: no time, no input or
  * output, no randomness but the stated tie-break. Called by drover-controller and `drover schedule`.
- * Rules: kube-scheduler's default profile and KubeVirt's, as spec pages state them (docs/scheduling.md). */
+ * Rules: kube-scheduler's default profile and KubeVirt's, as docs/scheduling.md states them. */
 #ifndef SCHED_PLACE_H
 #define SCHED_PLACE_H
 
 #include "api/tree.h"
 #include "api/types.h"
+#include "base/arena.h"
 
 struct cluster; /* the snapshot: nodes, what runs on them, cluster settings */
 
 struct cluster *cluster_new(void);
 void cluster_free(struct cluster *c);
 /* Settings that change placement: defaultCPUModel, workloads.nodePlacement, vmiCPUAllocationRatio.
- * Borrowed: must outlive c. NULL = upstream's defaults. */
+ * Borrowed: must outlive c. NULL = upstream's defaults. Call it before VMIs are added. */
 void cluster_set_hco(struct cluster *c, const struct hco *hco);
-/* Heartbeats older than this many seconds before now_us (wall) make a node unfit; 0 = do not look. */
+/* Heartbeats older than this many seconds before now_us (wall) make a node unfit for VMs, and so do
+ * a missing one and a missing label kubevirt.io/schedulable=true; timeout_s 0 = do not look. */
 void cluster_set_heartbeat(struct cluster *c, int64_t now_us, int64_t timeout_s);
+/* The objects were written by hand: what only a running handler publishes (heartbeat, the label
+ * kubevirt.io/schedulable) may be missing; what is there still counts. */
+void cluster_set_from_files(struct cluster *c);
 void cluster_add_namespace(struct cluster *c, const struct namespace_ *ns); /* borrowed */
 void cluster_add_node(struct cluster *c, const struct node *n);             /* borrowed */
 /* A VMI that occupies status.nodeName, and during a migration migrationState.targetNode as well.
  * Final ones and those without a node are ignored. Borrowed. */
 void cluster_add_vmi(struct cluster *c, const struct vmi *v);
-/* Room for a decision that the caller has taken but not yet stored. */
+/* A Pod that occupies spec.nodeName, with the same exceptions. Borrowed. */
+void cluster_add_pod(struct cluster *c, const struct pod *p);
+/* Room for a decision that the caller has taken but not yet stored. Does nothing when the same VM
+ * occupies the node already. Borrowed. */
 void cluster_reserve(struct cluster *c, const struct vmi *v, const char *node);
+void cluster_reserve_pod(struct cluster *c, const struct pod *p, const char *node);
 
 enum place_purpose { PLACE_START, PLACE_MIGRATE };
 
 struct place_request {
     const struct vmi *vmi;
+    const struct pod *pod; /* instead of vmi: placed as kube-scheduler would; the filters for VMs
+                              (readiness, handler, CPU, workload placement) do not apply */
     enum place_purpose purpose; /* MIGRATE: never the source; host-model rules; its own use of the
                                    source is not counted against the target */
-    const char *target;         /* explicit target node, or NULL; checked against the same filters */
+    const char *target; /* explicit target node, or NULL; checked against the same filters */
     const struct kv_list *added_node_selector; /* of the VMIM, or NULL */
 };
 
@@ -50,9 +61,9 @@ struct place_node {
 };
 
 struct place_result {
-    const char *node;      /* NULL: fits nowhere */
-    const char *message;   /* "0/3 nodes are available: ..." or "" */
-    struct str_list best;  /* all nodes with the highest total */
+    const char *node;         /* NULL: fits nowhere */
+    const char *message;      /* "0/3 nodes are available: ..." or "" */
+    struct str_list best;     /* all nodes with the highest total */
     struct place_node *nodes; /* in the order of cluster_add_node */
     size_t nodes_len;
     struct arena *arena;
@@ -62,8 +73,9 @@ struct place_result {
  * first name in byte order. */
 struct place_result *place(const struct cluster *c, const struct place_request *rq);
 void place_result_free(struct place_result *r);
-/* The JSON of CLI.md for one VM ("vm", "node", "message", "nodes", "best"). The caller's. */
-struct tree *place_result_tree(const struct place_result *r, const char *vm_ns, const char *vm_name);
+/* One VM's answer as JSON: "vm", "node", "message", "best", "nodes". The caller's. */
+struct tree *place_result_tree(const struct place_result *r, const char *vm_ns,
+                               const char *vm_name);
 
 /* What a VMI asks of its node, by KubeVirt's and the 4.15 documents' formulas. */
 int64_t vmi_memory_request_bytes(const struct vmi_spec *s); /* guest memory + overhead */
@@ -71,5 +83,13 @@ int64_t vmi_guest_memory_bytes(const struct vmi_spec *s);
 int64_t vmi_cpu_request_milli(const struct vmi_spec *s, int64_t allocation_ratio);
 /* The CPU model by precedence VM, cluster, host-model. Borrowed from its inputs or a literal. */
 const char *vmi_cpu_model(const struct vmi_spec *s, const struct hco *hco);
+
+/* On a VMI whose model is host-model or host-passthrough: the model that it started with and the
+ * features that go with it, "Haswell aes avx ...". Whoever starts the VMI writes it once, from
+ * vmi_host_model_pin(); place() then looks for migration targets that have it, and keeps the way
+ * back open after a move to a newer host. Without it, place() reads the source's labels. */
+#define PLACE_ANN_HOST_MODEL "drover.io/host-model"
+/* NULL when the node has no host-model label. In the arena. */
+const char *vmi_host_model_pin(const struct node *n, struct arena *a);
 
 #endif

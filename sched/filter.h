@@ -1,0 +1,28 @@
+/* The filters, in their order; the first that refuses a node gives the reasons. Internal to sched/. */
+#ifndef SCHED_FILTER_H
+#define SCHED_FILTER_H
+
+#include "sched/request.h"
+
+/* kube-scheduler's text when the required terms name different nodes. */
+#define FILTER_CONFLICT "pod affinity terms conflict"
+
+/* True when the node does; else reasons has at least one text. */
+bool filter_node(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
+
+/* One filter: appends its reasons, none when the node does. */
+typedef void (*filter_fn)(const struct request *r, const struct cluster_node *n,
+                          struct str_list *reasons);
+
+/* filter_state.c: the node itself, whoever asks */
+void filter_source(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
+void filter_unschedulable(const struct request *r, const struct cluster_node *n,
+                          struct str_list *reasons);
+void filter_target(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
+void filter_ready(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
+void filter_handler(const struct request *r, const struct cluster_node *n,
+                    struct str_list *reasons);
+/* filter_fit.c: room for it */
+void filter_fit(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
+
+#endif
