@@ -1,6 +1,7 @@
-/* NetworkAttachmentDefinition: the CNI configuration inside it, parsed and checked, and the addresses
- * of its range. Pure. Forms: seeds I03-I06, I18, I19; the CNI plugins' and whereabouts' own documents
- * for what they allow. Called by the handler (which address is mine), the controller and `drover dev`. */
+/* NetworkAttachmentDefinition: the CNI configuration inside it, parsed and checked, and the
+ * addresses of its range. Pure. Forms: seeds I03-I06, I18, I19; the CNI plugins' and whereabouts'
+ * own documents for what they allow. Called by the handler (which address is mine), the controller
+ * and `drover dev`. */
 #ifndef NETPOLICY_NAD_H
 #define NETPOLICY_NAD_H
 
@@ -31,13 +32,14 @@ struct nad_config {
     size_t static_len;
 };
 
-/* Parses nad->config. Errors name the object, the field and its value. Fields that CNI plugins have and
- * that do not matter here (macspoofchk, preserveDefaultVlan, ...) are passed over. What *ret points to
- * lives in the arena. */
+/* Parses nad->config. Errors name the object, the field and its value. Fields that CNI plugins have
+ * and that do not matter here (macspoofchk, preserveDefaultVlan, ...) are passed over. What *ret
+ * points to lives in the arena. */
 int nad_config_parse(const struct nad *nad, struct nad_config *ret, struct arena *a,
                      struct err *err);
-/* True when the address may be handed out by this configuration: inside range (and start/end), not excluded,
- * neither the network's nor (IPv4) the broadcast address. With static addresses: one of them. */
+/* True when the address may be handed out by this configuration: inside range (and start/end), not
+ * excluded, neither the network's nor (IPv4) the broadcast address. With static addresses: one of
+ * them. */
 bool nad_address_allowed(const struct nad_config *c, const struct ip *a);
 /* The next free address as whereabouts gives them: lowest that is allowed and not in `taken` (any
  * order, borrowed). -ENOSPC with the range when it is full. */

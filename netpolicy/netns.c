@@ -127,8 +127,8 @@ name_path(const char *name, char *buf, size_t size, struct err *err)
     return 0;
 }
 
-/* Makes /run/netns a shared mount point, as ip(8) does: a namespace that is deleted here vanishes in
- * other mount namespaces, too, instead of living on there. */
+/* Makes /run/netns a shared mount point, as ip(8) does: a namespace that is deleted here vanishes
+ * in other mount namespaces, too, instead of living on there. */
 static int
 make_dir(struct err *err)
 {

@@ -1,6 +1,6 @@
 /* The kernel's side of networks, through libnl-3 and libnl-route-3: what is there, and making it.
- * All functions act in the calling thread's network namespace (netpolicy/netns.h moves it) and block
- * briefly. */
+ * All functions act in the calling thread's network namespace (netpolicy/netns.h moves it) and
+ * block briefly. */
 #ifndef NETPOLICY_NL_LINK_H
 #define NETPOLICY_NL_LINK_H
 
@@ -38,8 +38,9 @@ struct nl_counters {
 };
 int nl_link_counters(const char *ifname, struct nl_counters *ret, struct err *err);
 
-/* Making things (for `drover dev` and, later, the handler). Names are at most 15 bytes. -EEXIST when
- * the name is taken; -ENOENT when an interface that is named is not there. New interfaces are down. */
+/* Making things (for `drover dev` and, later, the handler). Names are at most 15 bytes. -EEXIST
+ * when the name is taken; -ENOENT when an interface that is named is not there. New interfaces are
+ * down. */
 int nl_bridge_add(const char *name, struct err *err);
 /* peer_netns_fd: the namespace by an open descriptor (netns_open), or -1 for this one. */
 int nl_veth_add(const char *name, const char *peer, int peer_netns_fd, struct err *err);

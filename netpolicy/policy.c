@@ -1,6 +1,6 @@
 /* Matching and precedence of MigrationPolicy, and the effective values; see policy.h. The rules are
- * two tables and two comparisons: what a selector asks for, who beats whom, and which layer (default,
- * cluster, policy) gives each field. */
+ * two tables and two comparisons: what a selector asks for, who beats whom, and which layer
+ * (default, cluster, policy) gives each field. */
 #include "netpolicy/policy.h"
 
 #include <stdlib.h>
@@ -169,7 +169,8 @@ match_policy(const struct migration_policy *p, const struct kv_list *ns_labels,
     qsort(ret->keys, n, sizeof *ret->keys, by_text);
 }
 
-/* Where two matching policies differ first: the index of the key, or the length when they do not. */
+/* Where two matching policies differ first: the index of the key, or the length when they do
+ * not. */
 static size_t
 first_difference(const struct match *x, const struct match *y)
 {

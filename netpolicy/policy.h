@@ -1,6 +1,6 @@
-/* Which MigrationPolicy applies to a VM and what follows from it. Pure. Rules: seeds B, C03-C13, README
- * of the facts: all labels of both selectors must be there; more matching labels win; then the
- * byte-wise order of the sorted matching keys; then the name. The whole of it, with examples:
+/* Which MigrationPolicy applies to a VM and what follows from it. Pure. Rules: seeds B, C03-C13,
+ * README of the facts: all labels of both selectors must be there; more matching labels win; then
+ * the byte-wise order of the sorted matching keys; then the name. The whole of it, with examples:
  * docs/migration-policy.md. Called by drover-controller at hand-off and by `drover policy`. */
 #ifndef NETPOLICY_POLICY_H
 #define NETPOLICY_POLICY_H
@@ -52,8 +52,8 @@ struct policy_decision {
     size_t candidates_len;
 };
 
-/* hco, kubevirt and ns may be NULL. A HyperConverged that is there counts alone: it owns the KubeVirt
- * object's settings (seeds B01, B08). memory_bytes: guest memory, and disks that migrate
+/* hco, kubevirt and ns may be NULL. A HyperConverged that is there counts alone: it owns the
+ * KubeVirt object's settings (seeds B01, B08). memory_bytes: guest memory, and disks that migrate
  * (policy_disk_bytes). Borrowed texts point into the inputs, the rest lives in the arena. */
 void policy_decide(const struct migration_policy *const *policies, size_t len,
                    const struct hco *hco, const struct kubevirt *kv, const struct namespace_ *ns,
@@ -73,10 +73,11 @@ void policy_field_text(const struct policy_decision *d, enum policy_field f, cha
 /* ceil(s_per_gib * bytes / 2^30), saturating; 0 when either is 0 or less. */
 int64_t policy_completion_timeout_s(int64_t s_per_gib, int64_t bytes);
 
-/* Bytes of disks that travel with a VM whose migration method is BlockMigration: emptyDisk.capacity,
- * hostDisk.capacity, and the claims (persistentVolumeClaim, dataVolume) that are not ReadWriteMany, by
- * their spec.resources.requests.storage. vm: a VirtualMachine or VirtualMachineInstance; objects: a
- * TREE_LIST in which its claims are looked up, or NULL. What has no stated size counts 0. Saturating. */
+/* Bytes of disks that travel with a VM whose migration method is BlockMigration:
+ * emptyDisk.capacity, hostDisk.capacity, and the claims (persistentVolumeClaim, dataVolume) that
+ * are not ReadWriteMany, by their spec.resources.requests.storage. vm: a VirtualMachine or
+ * VirtualMachineInstance; objects: a TREE_LIST in which its claims are looked up, or NULL. What has
+ * no stated size counts 0. Saturating. */
 int64_t policy_disk_bytes(const struct tree *vm, const struct tree *objects);
 
 #endif

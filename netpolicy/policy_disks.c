@@ -1,5 +1,5 @@
-/* How many bytes of disk travel with a VM under BlockMigration; see policy.h. Works on the objects as
- * written: sizes of volumes and claims are not part of the typed view. Seeds B03. */
+/* How many bytes of disk travel with a VM under BlockMigration; see policy.h. Works on the objects
+ * as written: sizes of volumes and claims are not part of the typed view. Seeds B03. */
 #include <string.h>
 
 #include "api/object.h"

@@ -1,5 +1,5 @@
-/* CNI configurations of NetworkAttachmentDefinitions: the documents' forms (seeds B9-B15), mistakes in
- * every field, and which addresses a range gives. */
+/* CNI configurations of NetworkAttachmentDefinitions: the documents' forms (seeds B9-B15), mistakes
+ * in every field, and which addresses a range gives. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* Interfaces, addresses and named namespaces against the real kernel, in fresh namespaces that the
- * test makes: a switch with a bridge and two hosts with a macvlan each, as `drover dev` builds them.
- * Needs root; without it every test says so and is passed over. */
+ * test makes: a switch with a bridge and two hosts with a macvlan each, as `drover dev` builds
+ * them. Needs root; without it every test says so and is passed over. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -38,8 +38,8 @@ permitted(void)
         }                                  \
     } while (0)
 
-/* Runs fn in a namespace; what it asserts reaches the test as an error (cmocka's jump must not leave
- * the thread). */
+/* Runs fn in a namespace; what it asserts reaches the test as an error (cmocka's jump must not
+ * leave the thread). */
 static void
 inside(int space, int (*fn)(void *ctx, struct err *err), void *ctx)
 {

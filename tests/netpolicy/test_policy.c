@@ -273,8 +273,8 @@ test_match(void **state)
     }
 }
 
-/* Both selectors are looked at when a VM has no labels at all (upstream's check looks at the wrong map
- * there and lets everything match). */
+/* Both selectors are looked at when a VM has no labels at all (upstream's check looks at the wrong
+ * map there and lets everything match). */
 static void
 test_vm_without_labels(void **state)
 {
