@@ -214,12 +214,12 @@ client_patch(struct client *c, const struct kind_info *ki, const char *ns, const
 
 int
 client_delete(struct client *c, const struct kind_info *ki, const char *ns, const char *name,
-              struct err *err)
+              struct tree **ret, struct err *err)
 {
     AUTO_SB struct sb path = SB_INIT;
 
     client_path(ki, ns, name, NULL, &path);
-    return call(c, "DELETE", sb_str(&path), NULL, NULL, NULL, NULL, err);
+    return call(c, "DELETE", sb_str(&path), NULL, NULL, NULL, ret, err);
 }
 
 int

@@ -50,7 +50,7 @@ int client_create(struct client *c, const struct kind_info *ki, const char *ns,
 int client_patch(struct client *c, const struct kind_info *ki, const char *ns, const char *name,
                  const char *sub, const struct tree *patch, struct tree **ret, struct err *err);
 int client_delete(struct client *c, const struct kind_info *ki, const char *ns, const char *name,
-                  struct err *err);
+                  struct tree **ret, struct err *err);
 /* PUT /apis/subresources.kubevirt.io/v1/namespaces/NS/PLURAL/NAME/ACTION. */
 int client_action(struct client *c, const char *ns, const char *plural, const char *name,
                   const char *action, const struct tree *body, struct err *err);

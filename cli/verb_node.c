@@ -100,7 +100,7 @@ uncordon_one(struct verb *v, const char *node)
                            "did not make: delete that instead",
                            node, object_name(maintenance));
     if (maintenance) {
-        rc = client_delete(v->client, ki, NULL, own, &v->err);
+        rc = client_delete(v->client, ki, NULL, own, NULL, &v->err);
         if (rc == 0 || rc == -ENOENT)
             rc = client_wait(v->client, ki, NULL, own, GONE_TIMEOUT_US, is_gone, NULL, &v->err);
         if (rc < 0)

@@ -275,7 +275,7 @@ verb_migrate_cancel(int argc, char **argv)
         if (strcmp(tree_find_string(obj, "", "spec", "vmiName", NULL), vm) != 0 ||
             strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
             continue;
-        if (client_delete(v.client, ki, ns, object_name(obj), &v.err) < 0)
+        if (client_delete(v.client, ki, ns, object_name(obj), NULL, &v.err) < 0)
             return verb_error(&v);
         printf("VM %s/%s: migration %s was asked to cancel\n", ns, vm, object_name(obj));
         found++;
