@@ -31,11 +31,14 @@ const struct kind_info *kind_by_gvk(const char *api_version, const char *name);
 const struct kind_info *kind_by_word(const char *word);
 const struct kind_info *kind_by_resource(const char *group, const char *version, const char *plural);
 
-/* A list of texts: warnings ("spec.template.spec.hostname: kept, not acted on yet"). */
+/* Warnings, one text each: "spec.template.spec.hostname is kept, but not acted on yet". The caller
+ * sets arena; at most 200 are collected, the last of which then says how it is. */
 struct warnings {
     struct str_list list;
     struct arena *arena;
 };
+
+void warnings_add(struct warnings *w, const char *text); /* text is copied; w may be NULL */
 
 enum validate_flags {
     VALIDATE_CREATE = 1, /* rules that hold for new objects only */
@@ -48,7 +51,7 @@ struct field_error {
     const char *path;
     struct tree_pos pos;
     const char *type;   /* upstream's cause: FieldValueInvalid, FieldValueRequired, FieldValueDuplicate,
-                           FieldValueNotSupported, FieldValueForbidden, FieldValueTypeInvalid, UnknownField */
+                           FieldValueNotSupported, FieldValueForbidden, FieldValueTypeInvalid, FieldValueTooLong, FieldValueTooMany, UnknownField */
     const char *message;
 };
 

@@ -35,8 +35,19 @@ static int parse_values(struct parser *p, struct requirement *r);
 static int check_values(struct parser *p, const struct requirement *r);
 static bool word_is(const struct parser *p, const char *s);
 static int refuse(struct parser *p, const char *want);
-static bool parse_int(const char *s, int64_t *ret);
 static bool in_list(const struct str_list *l, const char *value);
+
+bool
+label_int(const char *s, int64_t *ret)
+{
+    const char *digits = s + (*s == '+' || *s == '-');
+
+    if (!*digits || digits[strspn(digits, "0123456789")])
+        return false;
+    errno = 0;
+    *ret = strtoll(s, NULL, 10);
+    return errno == 0;
+}
 
 const char *
 kv_get(const struct kv_list *l, const char *key)
@@ -64,8 +75,8 @@ requirement_matches(const struct requirement *r, const struct kv_list *labels)
         return !value;
     case SEL_GT:
     case SEL_LT:
-        if (!value || r->values.len != 1 || !parse_int(value, &have) ||
-            !parse_int(r->values.items[0], &want))
+        if (!value || r->values.len != 1 || !label_int(value, &have) ||
+            !label_int(r->values.items[0], &want))
             return false;
         return r->op == SEL_GT ? have > want : have < want;
     case SEL_UNKNOWN:
@@ -274,7 +285,7 @@ check_values(struct parser *p, const struct requirement *r)
         if (label_value_check(value, &why) != 0)
             return err_set(p->err, -EINVAL, "selector \"%.200s\": value \"%.200s\": %s", p->text,
                            value, why.msg);
-        if ((r->op == SEL_GT || r->op == SEL_LT) && !parse_int(value, &i))
+        if ((r->op == SEL_GT || r->op == SEL_LT) && !label_int(value, &i))
             return err_set(p->err, -EINVAL,
                            "selector \"%.200s\": value \"%.100s\": > and < want an integer",
                            p->text, value);
@@ -295,19 +306,6 @@ refuse(struct parser *p, const char *want)
         return err_set(p->err, -EINVAL, "selector \"%.200s\": want %s at the end", p->text, want);
     return err_set(p->err, -EINVAL, "selector \"%.200s\": want %s at \"%.60s\"", p->text, want,
                    p->word);
-}
-
-/* Go's ParseInt(s, 10, 64). */
-static bool
-parse_int(const char *s, int64_t *ret)
-{
-    const char *digits = s + (*s == '+' || *s == '-');
-
-    if (!*digits || digits[strspn(digits, "0123456789")])
-        return false;
-    errno = 0;
-    *ret = strtoll(s, NULL, 10);
-    return errno == 0;
 }
 
 static bool

@@ -15,6 +15,9 @@ int label_value_check(const char *value, struct err *err);
 int name_check(const char *name, struct err *err);         /* RFC 1123 subdomain */
 int name_label_check(const char *name, struct err *err);   /* RFC 1123 label, at most 63 */
 
+/* Go's ParseInt(s, 10, 64): how Gt and Lt read labels and values. False when it is no such number. */
+bool label_int(const char *s, int64_t *ret);
+
 /* Value of a label, or NULL. Borrowed. */
 const char *kv_get(const struct kv_list *l, const char *key);
 

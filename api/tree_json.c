@@ -30,6 +30,17 @@ static void write_text(const char *s, struct sb *out);
 int
 tree_from_json(const char *buf, size_t len, struct tree **ret, struct err *err)
 {
+    struct tree_pos pos = {0};
+    int rc = tree_json_read(buf, len, ret, &pos, err);
+
+    return rc != 0 && pos.line > 0 ? err_prefix(err, rc, "line %u, column %u", pos.line, pos.column)
+                                   : rc;
+}
+
+int
+tree_json_read(const char *buf, size_t len, struct tree **ret, struct tree_pos *ret_pos,
+               struct err *err)
+{
     json_error_t e;
     struct reader r = {.err = err};
 
@@ -40,9 +51,9 @@ tree_from_json(const char *buf, size_t len, struct tree **ret, struct err *err)
     json_t *j = json_loadb(buf, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
 
     if (!j) {
-        if (e.line < 0)
-            return err_set(err, -EINVAL, "%s", e.text);
-        return err_set(err, -EINVAL, "line %d, column %d: %s", e.line, e.column, e.text);
+        if (e.line > 0)
+            *ret_pos = (struct tree_pos){.line = (unsigned)e.line, .column = (unsigned)e.column};
+        return err_set(err, -EINVAL, "%s", e.text);
     }
     return convert(&r, j, 1, ret);
 }

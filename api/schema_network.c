@@ -1,0 +1,156 @@
+/* Field tables and rules of networks: NetworkAttachmentDefinition (k8s.cni.cncf.io/v1) and
+ * NodeNetworkConfigurationPolicy (nmstate.io). A NAD's CNI configuration is JSON inside a string; what it says is
+ * netpolicy's to judge. Of nmstate's desired state the names of an interface's fields are known, so
+ * that a misplaced one is found (seeds A6.3); the rest is kept as it is. */
+#include "api/schema.h"
+
+#include <string.h>
+
+static void prepare_nad_spec(struct check *c, struct tree *spec);
+static void check_nad_config(struct check *c, struct tree *v);
+
+/* --- NetworkAttachmentDefinition --- */
+
+static const struct field nad_spec_fields[] = {
+    {.name = "config", .type = F_STRING, .at = AT(struct nad, config), .check = check_nad_config},
+    {0},
+};
+static const struct schema nad_spec_schema = {.fields = nad_spec_fields,
+                                              .prepare = prepare_nad_spec};
+
+static const struct field nad_fields[] = {
+    OBJECT_FIELDS(struct nad),
+    {.name = "spec", .type = F_MAP, .at = FLAT, .sub = &nad_spec_schema},
+    {0},
+};
+const struct schema nad_schema = {.fields = nad_fields, .size = sizeof(struct nad)};
+
+/* --- NodeNetworkConfigurationPolicy --- */
+
+#define ANYTHING(n)              \
+    {                            \
+        .name = n, .type = F_ANY \
+    }
+
+static const struct field bridge_fields[] = {ANYTHING("options"),
+                                             ANYTHING("port"),
+                                             ANYTHING("ports"),
+                                             ANYTHING("slaves"),
+                                             ANYTHING("allow-extra-patch-ports"),
+                                             {0}};
+static const struct schema bridge_schema = {.fields = bridge_fields};
+
+static const struct field interface_fields[] = {
+    {.name = "name", .type = F_STRING, .flags = FIELD_REQUIRED | FIELD_NONEMPTY},
+    {.name = "type", .type = F_STRING},
+    {.name = "state", .type = F_STRING},
+    {.name = "description", .type = F_STRING},
+    {.name = "mtu", .type = F_INT, .max = UINT32_MAX},
+    {.name = "bridge", .type = F_MAP, .sub = &bridge_schema},
+    ANYTHING("ipv4"),
+    ANYTHING("ipv6"),
+    ANYTHING("link-aggregation"),
+    ANYTHING("vlan"),
+    ANYTHING("ethernet"),
+    ANYTHING("mac-address"),
+    ANYTHING("copy-mac-from"),
+    ANYTHING("permanent-mac-address"),
+    ANYTHING("min-mtu"),
+    ANYTHING("max-mtu"),
+    ANYTHING("identifier"),
+    ANYTHING("profile-name"),
+    ANYTHING("pci-address"),
+    ANYTHING("alt-names"),
+    ANYTHING("accept-all-mac-addresses"),
+    ANYTHING("wait-ip"),
+    ANYTHING("mptcp"),
+    ANYTHING("controller"),
+    ANYTHING("lldp"),
+    ANYTHING("ethtool"),
+    ANYTHING("dispatch"),
+    ANYTHING("802.1x"),
+    ANYTHING("ovs-db"),
+    ANYTHING("patch"),
+    ANYTHING("vxlan"),
+    ANYTHING("vrf"),
+    ANYTHING("veth"),
+    ANYTHING("infiniband"),
+    ANYTHING("mac-vlan"),
+    ANYTHING("mac-vtap"),
+    ANYTHING("macsec"),
+    ANYTHING("ipvlan"),
+    ANYTHING("libreswan"),
+    ANYTHING("hsr"),
+    ANYTHING("driver"),
+    ANYTHING("linux-bridge"),
+    {0},
+};
+static const struct schema interface_schema = {.fields = interface_fields};
+
+static const struct field desired_fields[] = {
+    {.name = "interfaces", .type = F_LIST, .sub = &interface_schema},
+    ANYTHING("routes"),
+    ANYTHING("route-rules"),
+    ANYTHING("dns-resolver"),
+    ANYTHING("ovs-db"),
+    ANYTHING("ovn"),
+    ANYTHING("hostname"),
+    ANYTHING("capture"),
+    {0},
+};
+static const struct schema desired_schema = {.fields = desired_fields};
+
+static const struct field nncp_spec_fields[] = {
+    {.name = "nodeSelector", .type = F_KV, .flags = FIELD_LATER, .check = check_labels},
+    {.name = "desiredState", .type = F_MAP, .flags = FIELD_LATER, .sub = &desired_schema},
+    {0},
+};
+static const char *const nncp_kept[] = {"capture", "maxUnavailable", NULL};
+static const struct schema nncp_spec_schema = {.fields = nncp_spec_fields, .kept = nncp_kept};
+
+static const struct field nncp_fields[] = {
+    OBJECT_FIELDS(struct nad), /* only metadata is looked at */
+    {.name = "spec", .type = F_MAP, .sub = &nncp_spec_schema},
+    {.name = "status", .type = F_ANY},
+    {0},
+};
+const struct schema nncp_schema = {.fields = nncp_fields};
+
+/* --- rules --- */
+
+/* A configuration written as a map instead of a text is clear enough to be taken. */
+static void
+prepare_nad_spec(struct check *c, struct tree *spec)
+{
+    struct tree *config = tree_get(spec, "config");
+    AUTO_SB struct sb json = SB_INIT;
+    struct path p;
+
+    if (tree_type(config) != TREE_MAP)
+        return;
+    tree_to_json(config, 0, &json);
+    struct tree *text = tree_string(sb_str(&json));
+
+    tree_set_pos(text, tree_pos(config));
+    tree_set(spec, "config", text);
+    check_enter(c, &p, "config");
+    check_warn(c,
+               "should be a string with the CNI configuration as JSON: the map is turned into one");
+    check_leave(c);
+}
+
+static void
+check_nad_config(struct check *c, struct tree *v)
+{
+    const char *s = tree_get_string(v, "");
+    AUTO_TREE struct tree *config = NULL;
+    struct err why;
+
+    if (s[strspn(s, " \t\r\n")] == '\0')
+        return; /* upstream takes the configuration from the node's files then */
+    if (tree_from_json(s, strlen(s), &config, &why) != 0)
+        check_invalid(c, v, "not JSON: %s", why.msg);
+    else if (tree_type(config) != TREE_MAP)
+        check_invalid(c, v, "want a CNI configuration as a JSON object, not a %s",
+                      tree_type_name(tree_type(config)));
+}
