@@ -1,0 +1,118 @@
+/* Rules for new objects that need others: what upstream's validating webhooks refuse, in their
+ * words. Run by the store just before the write, when everything before it is committed, so two
+ * requests at once cannot both pass. See api_call.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "control/api_call.h"
+#include "control/api_columns.h"
+
+static int admit_migration(struct api_call *c, struct tree *obj);
+static int admit_maintenance(struct api_call *c, struct tree *obj);
+static bool is_final(const char *phase);
+
+bool
+api_admission_looks_at(enum kind kind)
+{
+    return kind == KIND_VMIM || kind == KIND_MAINTENANCE;
+}
+
+int
+api_admit(void *ctx, struct tree *obj)
+{
+    struct api_call *c = ctx;
+    int rc = 0;
+
+    if (c->kind->kind == KIND_VMIM)
+        rc = admit_migration(c, obj);
+    if (c->kind->kind == KIND_MAINTENANCE)
+        rc = admit_maintenance(c, obj);
+    return rc ? -EPERM : 0;
+}
+
+#define MIGRATION_HOOK \
+    "admission webhook \"migration-create-validator.kubevirt.io\" denied the request: "
+
+struct find_migration {
+    const char *vmi;
+    const struct tree *found;
+};
+
+static bool
+find_unfinished(void *ctx, const struct tree *obj)
+{
+    struct find_migration *f = ctx;
+
+    if (strcmp(tree_find_string(obj, "", "spec", "vmiName", NULL), f->vmi) == 0 &&
+        !is_final(tree_find_string(obj, "", "status", "phase", NULL)))
+        f->found = obj;
+    return !f->found;
+}
+
+static int
+admit_migration(struct api_call *c, struct tree *obj)
+{
+    const char *name = object_name(obj), *ns = object_namespace(obj);
+    const char *vmi_name = tree_find_string(obj, "", "spec", "vmiName", NULL);
+    const struct tree *vmi = store_get(c->api->store, KIND_VMI, ns, vmi_name), *cond;
+    struct find_migration f = {.vmi = vmi_name};
+
+    if (tree_find(obj, "spec", "priority", NULL))
+        return api_err_field(c, name, "spec.priority", "FieldValueForbidden",
+                             "Forbidden: priority is set by the system, not by users");
+    if (!vmi)
+        return api_err_bad(c, MIGRATION_HOOK "the VMI \"%s/%s\" does not exist", ns, vmi_name);
+    if (is_final(tree_find_string(vmi, "", "status", "phase", NULL)))
+        return api_err_bad(c, MIGRATION_HOOK "Cannot migrate VMI in finalized state.");
+    cond = api_condition(vmi, "LiveMigratable");
+    if (cond && strcmp(tree_find_string(cond, "", "status", NULL), "False") == 0)
+        return api_err_bad(c, MIGRATION_HOOK "Cannot migrate VMI, Reason: %s, Message: %s",
+                           tree_find_string(cond, "", "reason", NULL),
+                           tree_find_string(cond, "", "message", NULL));
+    store_list(c->api->store, KIND_VMIM, ns, find_unfinished, &f);
+    if (f.found)
+        return api_err_bad(c,
+                           MIGRATION_HOOK "in-flight migration detected. Active migration job (%s) "
+                                          "is currently already in progress for VMI %s.",
+                           object_name(f.found), vmi_name);
+    return 0;
+}
+
+#define MAINTENANCE_HOOK "admission webhook \"vnodemaintenance.kb.io\" denied the request: "
+
+struct find_maintenance {
+    const char *node;
+    bool found;
+};
+
+static bool
+find_same_node(void *ctx, const struct tree *obj)
+{
+    struct find_maintenance *f = ctx;
+
+    f->found = strcmp(tree_find_string(obj, "", "spec", "nodeName", NULL), f->node) == 0;
+    return !f->found;
+}
+
+static int
+admit_maintenance(struct api_call *c, struct tree *obj)
+{
+    const char *node = tree_find_string(obj, "", "spec", "nodeName", NULL);
+    struct find_maintenance f = {.node = node};
+
+    if (!store_get(c->api->store, KIND_NODE, NULL, node))
+        return api_err_bad(c, MAINTENANCE_HOOK "invalid nodeName, no node with name %s found",
+                           node);
+    store_list(c->api->store, KIND_MAINTENANCE, NULL, find_same_node, &f);
+    if (f.found)
+        return api_err_bad(
+            c, MAINTENANCE_HOOK "invalid nodeName, a NodeMaintenance for node %s already exists",
+            node);
+    return 0;
+}
+
+static bool
+is_final(const char *phase)
+{
+    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
+}

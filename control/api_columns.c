@@ -1,0 +1,289 @@
+/* The columns of each kind: those of upstream's printers and resource definitions, and a few of our
+ * own behind -o wide. See api_columns.h. */
+#include "control/api_columns.h"
+
+#include <string.h>
+
+#define NAME                                                                   \
+    {                                                                          \
+        "Name", "string", 0, "metadata.name", NULL, NULL, "Name of the object" \
+    }
+#define AGE                                                                               \
+    {                                                                                     \
+        "Age", "date", 0, "metadata.creationTimestamp", NULL, NULL, "Time since creation" \
+    }
+
+#define TEXT(name, path, text)                    \
+    {                                             \
+        name, "string", 0, path, NULL, NULL, text \
+    }
+#define WIDE(name, path, text)                    \
+    {                                             \
+        name, "string", 1, path, NULL, NULL, text \
+    }
+#define COND(name, type, text)                    \
+    {                                             \
+        name, "string", 0, NULL, type, NULL, text \
+    }
+#define WIDE_COND(name, type, text)               \
+    {                                             \
+        name, "string", 1, NULL, type, NULL, text \
+    }
+#define CELL(name, fn, text)                    \
+    {                                           \
+        name, "string", 0, NULL, NULL, fn, text \
+    }
+#define WIDE_CELL(name, fn, text)               \
+    {                                           \
+        name, "string", 1, NULL, NULL, fn, text \
+    }
+#define END \
+    {       \
+        0   \
+    }
+
+static void node_status(const struct tree *obj, struct sb *out);
+static void node_roles(const struct tree *obj, struct sb *out);
+static void node_internal_ip(const struct tree *obj, struct sb *out);
+static void node_external_ip(const struct tree *obj, struct sb *out);
+static void pvc_modes(const struct tree *obj, struct sb *out);
+static void event_object(const struct tree *obj, struct sb *out);
+static void nncp_status(const struct tree *obj, struct sb *out);
+static void nncp_reason(const struct tree *obj, struct sb *out);
+
+static const struct api_column name_age[] = {NAME, AGE, END};
+
+static const struct api_column vm[] = {
+    NAME, AGE, TEXT("Status", "status.printableStatus", "Human Readable Status"),
+    COND("Ready", "Ready", "Whether the virtual machine runs"), END};
+
+static const struct api_column vmi[] = {
+    NAME,
+    AGE,
+    TEXT("Phase", "status.phase", "Phase of the instance"),
+    TEXT("IP", "status.interfaces.0.ipAddress", "Address of the first interface"),
+    TEXT("NodeName", "status.nodeName", "Node that the instance runs on"),
+    COND("Ready", "Ready", "Whether the instance runs"),
+    WIDE_COND("Live-Migratable", "LiveMigratable", "Whether it can be migrated while it runs"),
+    WIDE_COND("Paused", "Paused", "Whether it is paused"),
+    END};
+
+static const struct api_column vmim[] = {
+    NAME,
+    TEXT("Phase", "status.phase", "The current phase of VM instance migration"),
+    TEXT("VMI", "spec.vmiName", "The name of the VMI to perform the migration on"),
+    WIDE("Source", "status.migrationState.sourceNode", "Node that the VM comes from"),
+    WIDE("Target", "status.migrationState.targetNode", "Node that it goes to"),
+    WIDE("Address", "status.migrationState.targetNodeAddress", "Where the target listens"),
+    WIDE("Policy", "status.migrationState.migrationPolicyName", "MigrationPolicy that applies"),
+    {"Age", "date", 1, "metadata.creationTimestamp", NULL, NULL, "Time since creation"},
+    END};
+
+static const struct api_column kubevirt[] = {
+    NAME, AGE, TEXT("Phase", "status.phase", "Phase of the deployment"), END};
+
+static const struct api_column policy[] = {
+    NAME,
+    AGE,
+    WIDE("Bandwidth", "spec.bandwidthPerMigration", "Bytes a second"),
+    WIDE("Timeout-Per-GiB", "spec.completionTimeoutPerGiB", "Seconds for each GiB"),
+    WIDE("Auto-Converge", "spec.allowAutoConverge", "Whether guests may be slowed down"),
+    WIDE("Post-Copy", "spec.allowPostCopy", "Whether memory may follow the switchover"),
+    END};
+
+static const struct api_column hco[] = {
+    NAME, AGE,
+    WIDE("Network", "spec.liveMigrationConfig.network", "The dedicated migration network"), END};
+
+static const struct api_column nncp[] = {NAME, CELL("Status", nncp_status, "Condition that holds"),
+                                         CELL("Reason", nncp_reason, "Why"), END};
+
+static const struct api_column maintenance[] = {
+    NAME,
+    TEXT("Node", "spec.nodeName", "Node under maintenance"),
+    TEXT("Phase", "status.phase", "Running until the node is empty"),
+    AGE,
+    WIDE("Reason", "spec.reason", "Why"),
+    WIDE("Error", "status.lastError", "What is in the way"),
+    END};
+
+static const struct api_column node[] = {
+    NAME,
+    CELL("Status", node_status, "Ready, and whether VMs are scheduled there"),
+    CELL("Roles", node_roles, "Roles, by its labels"),
+    AGE,
+    TEXT("Version", "status.nodeInfo.kubeletVersion", "Version of the node's agent"),
+    WIDE_CELL("Internal-IP", node_internal_ip, "Address on the management network"),
+    WIDE_CELL("External-IP", node_external_ip, "Address for the outside"),
+    WIDE("OS-Image", "status.nodeInfo.osImage", "Operating system"),
+    WIDE("Kernel-Version", "status.nodeInfo.kernelVersion", "Kernel"),
+    WIDE_COND("Migration-Network", "MigrationNetworkReady", "Whether the dedicated network works"),
+    END};
+
+static const struct api_column ns[] = {
+    NAME, TEXT("Status", "status.phase", "Active or Terminating"), AGE, END};
+
+static const struct api_column pvc[] = {
+    NAME,
+    TEXT("Status", "status.phase", "Bound or Pending"),
+    TEXT("Volume", "spec.volumeName", "The volume"),
+    TEXT("Capacity", "status.capacity.storage", "Its size"),
+    CELL("Access Modes", pvc_modes, "Who may mount it"),
+    TEXT("StorageClass", "spec.storageClassName", "Its class"),
+    AGE,
+    WIDE("VolumeMode", "spec.volumeMode", "Filesystem or Block"),
+    END};
+
+static const struct api_column event[] = {
+    {"Last Seen", "date", 0, "lastTimestamp", NULL, NULL, "When it happened last"},
+    TEXT("Type", "type", "Normal or Warning"),
+    TEXT("Reason", "reason", "Why, in one word"),
+    CELL("Object", event_object, "What it happened to"),
+    WIDE("Subobject", "involvedObject.fieldPath", "Which part of it"),
+    WIDE("Source", "source.component", "Who says so"),
+    TEXT("Message", "message", "What happened"),
+    {"First Seen", "date", 1, "firstTimestamp", NULL, NULL, "When it happened first"},
+    {"Count", "integer", 1, "count", NULL, NULL, "How often"},
+    WIDE("Name", "metadata.name", "Name of the event"),
+    END};
+
+static const struct api_column pod[] = {NAME,
+                                        TEXT("Ready", "status.ready", "Containers that are ready"),
+                                        TEXT("Status", "status.phase", "Phase"), AGE, END};
+
+const struct api_column *
+api_columns(enum kind kind)
+{
+    static const struct api_column *const tables[KIND_COUNT] = {
+        [KIND_VM] = vm,         [KIND_VMI] = vmi,
+        [KIND_VMIM] = vmim,     [KIND_KUBEVIRT] = kubevirt,
+        [KIND_POLICY] = policy, [KIND_HCO] = hco,
+        [KIND_NNCP] = nncp,     [KIND_MAINTENANCE] = maintenance,
+        [KIND_NODE] = node,     [KIND_NAMESPACE] = ns,
+        [KIND_PVC] = pvc,       [KIND_EVENT] = event,
+        [KIND_POD] = pod,
+    };
+
+    return tables[kind] ? tables[kind] : name_age;
+}
+
+const struct tree *
+api_condition(const struct tree *obj, const char *type)
+{
+    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
+
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (strcmp(tree_find_string(tree_at(list, i), "", "type", NULL), type) == 0)
+            return tree_at(list, i);
+    return NULL;
+}
+
+/* --- cells that are more than a field --- */
+static void
+node_status(const struct tree *obj, struct sb *out)
+{
+    const struct tree *ready = api_condition(obj, "Ready");
+
+    if (!ready)
+        sb_puts(out, "Unknown");
+    else
+        sb_puts(out, strcmp(tree_find_string(ready, "", "status", NULL), "True") == 0 ? "Ready"
+                                                                                      : "NotReady");
+    if (tree_get_bool(tree_find(obj, "spec", "unschedulable", NULL), false))
+        sb_puts(out, ",SchedulingDisabled");
+}
+
+static void
+node_roles(const struct tree *obj, struct sb *out)
+{
+    static const char prefix[] = "node-role.kubernetes.io/";
+    const struct tree *labels = tree_find(obj, "metadata", "labels", NULL);
+    size_t before = out->len;
+
+    for (size_t i = 0; i < tree_len(labels); i++) {
+        const char *key = tree_key_at(labels, i);
+
+        if (strncmp(key, prefix, sizeof(prefix) - 1) == 0 && key[sizeof(prefix) - 1])
+            sb_printf(out, "%s%s", out->len > before ? "," : "", key + sizeof(prefix) - 1);
+    }
+    if (out->len == before)
+        sb_puts(out, "<none>");
+}
+
+static void
+node_address(const struct tree *obj, const char *type, struct sb *out)
+{
+    const struct tree *list = tree_find(obj, "status", "addresses", NULL);
+
+    for (size_t i = 0; i < tree_len(list); i++) {
+        if (strcmp(tree_find_string(tree_at(list, i), "", "type", NULL), type) == 0) {
+            sb_puts(out, tree_find_string(tree_at(list, i), "", "address", NULL));
+            return;
+        }
+    }
+    sb_puts(out, "<none>");
+}
+
+static void
+node_internal_ip(const struct tree *obj, struct sb *out)
+{
+    node_address(obj, "InternalIP", out);
+}
+
+static void
+node_external_ip(const struct tree *obj, struct sb *out)
+{
+    node_address(obj, "ExternalIP", out);
+}
+
+static void
+pvc_modes(const struct tree *obj, struct sb *out)
+{
+    static const char *const modes[][2] = {{"ReadWriteOnce", "RWO"},
+                                           {"ReadOnlyMany", "ROX"},
+                                           {"ReadWriteMany", "RWX"},
+                                           {"ReadWriteOncePod", "RWOP"}};
+    const struct tree *list = tree_find(obj, "status", "accessModes", NULL);
+    size_t before = out->len;
+
+    if (tree_len(list) == 0)
+        list = tree_find(obj, "spec", "accessModes", NULL);
+    for (size_t m = 0; m < ARRAY_LEN(modes); m++)
+        for (size_t i = 0; i < tree_len(list); i++)
+            if (strcmp(tree_get_string(tree_at(list, i), ""), modes[m][0]) == 0)
+                sb_printf(out, "%s%s", out->len > before ? "," : "", modes[m][1]);
+}
+
+static void
+event_object(const struct tree *obj, struct sb *out)
+{
+    const char *kind = tree_find_string(obj, "", "involvedObject", "kind", NULL);
+
+    for (; *kind; kind++)
+        sb_putc(out, *kind >= 'A' && *kind <= 'Z' ? (char)(*kind + 'a' - 'A') : *kind);
+    sb_printf(out, "/%s", tree_find_string(obj, "", "involvedObject", "name", NULL));
+}
+
+/* The condition that is True, as nmstate's printer shows. */
+static const struct tree *
+true_condition(const struct tree *obj)
+{
+    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
+
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (strcmp(tree_find_string(tree_at(list, i), "", "status", NULL), "True") == 0)
+            return tree_at(list, i);
+    return NULL;
+}
+
+static void
+nncp_status(const struct tree *obj, struct sb *out)
+{
+    sb_puts(out, tree_find_string(true_condition(obj), "", "type", NULL));
+}
+
+static void
+nncp_reason(const struct tree *obj, struct sb *out)
+{
+    sb_puts(out, tree_find_string(true_condition(obj), "", "reason", NULL));
+}

@@ -1,0 +1,182 @@
+/* OpenAPI documents, as small as kubectl accepts: enough to know the resources and that they check
+ * fields (fieldValidation), nothing about their inside; the server itself refuses what is unknown.
+ * v2 as protobuf is what kubectl up to 1.26 insists on before it applies anything. See api_call.h. */
+#include <string.h>
+
+#include "control/api_call.h"
+#include "control/api_subresource.h"
+
+#define V2_PROTO_TYPE "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+static int send_v2(struct api_call *c);
+static int send_v3_index(struct api_call *c);
+static int send_v3(struct api_call *c, const char *group, const char *version);
+static void add_path(const struct kind_info *k, const char *version, bool *first, struct sb *out);
+static void add_schema(const struct kind_info *k, const char *version, bool *first, struct sb *out);
+
+int
+api_openapi(struct api_call *c)
+{
+    const char **seg = c->request->segments;
+    size_t n = c->request->segments_len;
+
+    if (n == 2 && strcmp(seg[1], "v2") == 0)
+        return send_v2(c);
+    if (n < 2 || strcmp(seg[1], "v3") != 0)
+        return api_err_no_resource(c);
+    if (n == 2)
+        return send_v3_index(c);
+    if (n == 4 && strcmp(seg[2], "api") == 0)
+        return send_v3(c, "", seg[3]);
+    if (n == 5 && strcmp(seg[2], "apis") == 0)
+        return send_v3(c, seg[3], seg[4]);
+    return api_err_no_resource(c);
+}
+
+/* A protobuf field of bytes shorter than 128. */
+static void
+add_field(struct sb *out, unsigned number, const void *data, size_t len)
+{
+    sb_putc(out, (char)(number << 3 | 2));
+    sb_putc(out, (char)len);
+    sb_add(out, data, len);
+}
+
+static int
+send_v2(struct api_call *c)
+{
+    const char *accept = http_header(c->request, "accept");
+    struct sb out = SB_INIT;
+
+    if (accept && strstr(accept, "proto-openapi.spec.v2")) {
+        AUTO_SB struct sb info = SB_INIT;
+
+        add_field(&info, 1, "drover", 6);
+        add_field(&info, 2, "v1", 2);
+        add_field(&out, 1, "2.0", 3); /* swagger */
+        add_field(&out, 2, info.buf, info.len);
+        add_field(&out, 8, "", 0); /* paths */
+        add_field(&out, 9, "", 0); /* definitions */
+        api_send_typed(c, 200, V2_PROTO_TYPE, &out);
+        return 0;
+    }
+    sb_puts(&out, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"drover\",\"version\":\"v1\"},"
+                  "\"paths\":{},\"definitions\":{}}\n");
+    api_send_json(c, 200, &out);
+    return 0;
+}
+
+static int
+send_v3_index(struct api_call *c)
+{
+    struct sb out = SB_INIT;
+    bool first = true;
+
+    sb_puts(&out, "{\"paths\":{");
+    for (size_t i = 0; api_group_at(i); i++) {
+        const char *group = api_group_at(i);
+
+        if (strcmp(group, SUBRESOURCE_GROUP) == 0)
+            continue;
+        for (size_t v = 0; api_version_at(group, v); v++) {
+            AUTO_FREE char *path = *group ? xasprintf("apis/%s/%s", group, api_version_at(group, v))
+                                          : xasprintf("api/%s", api_version_at(group, v));
+
+            /* The hash tells clients when to ask again; the documents change with the program only. */
+            sb_printf(&out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=1\"}",
+                      first ? "" : ",", path, path);
+            first = false;
+        }
+    }
+    sb_puts(&out, "}}\n");
+    api_send_json(c, 200, &out);
+    return 0;
+}
+
+static int
+send_v3(struct api_call *c, const char *group, const char *version)
+{
+    struct sb out = SB_INIT, schemas = SB_INIT;
+    bool first_path = true, first_schema = true;
+
+    sb_puts(&out, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"drover\",\"version\":\"v1\"},"
+                  "\"paths\":{");
+    for (int k = KIND_NONE + 1; k < KIND_COUNT; k++) {
+        const struct kind_info *ki = kind_info((enum kind)k);
+
+        if (kind_by_resource(group, version, ki->plural) != ki)
+            continue;
+        add_path(ki, version, &first_path, &out);
+        add_schema(ki, version, &first_schema, &schemas);
+    }
+    if (first_path) {
+        sb_done(&out);
+        return api_err_no_resource(c);
+    }
+    sb_printf(&out, "},\"components\":{\"schemas\":{%s}}}\n", sb_str(&schemas));
+    sb_done(&schemas);
+    api_send_json(c, 200, &out);
+    return 0;
+}
+
+static void
+add_gvk(const struct kind_info *k, const char *version, struct sb *out)
+{
+    sb_printf(out, "{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}", k->group, version,
+              k->name);
+}
+
+static void
+add_path(const struct kind_info *k, const char *version, bool *first, struct sb *out)
+{
+    static const char params[] =
+        "\"parameters\":["
+        "{\"name\":\"dryRun\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
+        "{\"name\":\"fieldManager\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}},"
+        "{\"name\":\"fieldValidation\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}}]";
+    AUTO_FREE char *base =
+        xasprintf("/%s%s/%s/%s%s", *k->group ? "apis/" : "api", k->group, version,
+                  k->namespaced ? "namespaces/{namespace}/" : "", k->plural);
+    static const char *const ops[][2] = {{"get", "get"}, {"put", "put"}, {"patch", "patch"}};
+
+    sb_printf(out, "%s\"%s\":{\"post\":{%s,\"x-kubernetes-action\":\"post\",", *first ? "" : ",",
+              base, params);
+    sb_puts(out, "\"responses\":{\"201\":{\"description\":\"Created\"}},"
+                 "\"x-kubernetes-group-version-kind\":");
+    add_gvk(k, version, out);
+    sb_printf(out, "}},\"%s/{name}\":{", base);
+    for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+        sb_printf(out, "%s\"%s\":{", i ? "," : "", ops[i][0]);
+        if (i > 0)
+            sb_printf(out, "%s,", params);
+        if (strcmp(ops[i][0], "patch") == 0)
+            sb_puts(out, "\"requestBody\":{\"content\":{\"application/json-patch+json\":{},"
+                         "\"application/merge-patch+json\":{}}},");
+        sb_printf(out,
+                  "\"x-kubernetes-action\":\"%s\",\"responses\":{\"200\":{\"description\":\"OK\"}},"
+                  "\"x-kubernetes-group-version-kind\":",
+                  ops[i][1]);
+        add_gvk(k, version, out);
+        sb_putc(out, '}');
+    }
+    sb_putc(out, '}');
+    *first = false;
+}
+
+static void
+add_schema(const struct kind_info *k, const char *version, bool *first, struct sb *out)
+{
+    sb_printf(out,
+              "%s\"%s%s%s.%s\":{\"type\":\"object\",\"description\":\"%s, as upstream documents "
+              "it. The server checks every field.\",\"properties\":{",
+              *first ? "" : ",", k->group, *k->group ? "." : "", version, k->name, k->name);
+    sb_puts(out, "\"apiVersion\":{\"type\":\"string\",\"description\":\"Version of the schema\"},"
+                 "\"kind\":{\"type\":\"string\",\"description\":\"Name of the kind\"},"
+                 "\"metadata\":{\"type\":\"object\",\"description\":\"Name, labels, annotations\"},"
+                 "\"spec\":{\"type\":\"object\",\"description\":\"What is wanted\"},"
+                 "\"status\":{\"type\":\"object\",\"description\":\"What is\"}},"
+                 "\"x-kubernetes-group-version-kind\":[");
+    add_gvk(k, version, out);
+    sb_puts(out, "]}");
+    *first = false;
+}

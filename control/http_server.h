@@ -1,0 +1,52 @@
+/* An HTTP/1.1 server on UNIX and TCP sockets, on libevent's buffers: connections with deadlines and
+ * limits (control_limits.h), keep-alive, chunked bodies both ways, long streams. Knows nothing of
+ * Kubernetes. A slow, silent or hostile client costs one connection and bounded memory, and never
+ * holds up another. Loop thread only; needs the libevent loop. See docs/decisions for why not evhttp. */
+#ifndef CONTROL_HTTP_SERVER_H
+#define CONTROL_HTTP_SERVER_H
+
+#include "base/loop.h"
+#include "base/sb.h"
+#include "control/http_parse.h"
+
+struct http_server;
+struct http_exchange; /* one request and its reply */
+
+struct http_config {
+    /* Called for each complete request. Must lead to exactly one http_reply* or to http_stream_begin and, later,
+     * http_stream_end, at once or later, unless on_gone is called before. */
+    void (*handler)(void *ctx, struct http_exchange *x);
+    void *ctx;
+    /* The body (JSON) of a refusal that the server makes by itself. */
+    void (*error_body)(int status, const char *message, struct sb *out);
+    /* 0: the defaults of control_limits.h. Tests use small ones. */
+    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    unsigned max_conns;
+};
+
+struct http_server *http_server_new(struct loop *loop, const struct http_config *config);
+/* Cuts all connections (on_gone is called) and removes UNIX sockets that were made. NULL is fine. */
+void http_server_free(struct http_server *s);
+/* "unix:PATH" (mode 0600; a stale socket is replaced) or "tcp:ADDRESS:PORT" ("tcp:[::1]:8001"; port
+ * 0: any free one). Repeatable. ret_url (may be NULL): "unix:PATH" or "http://ADDRESS:PORT". */
+int http_server_listen(struct http_server *s, const char *where, char *ret_url, size_t size,
+                       struct err *err);
+size_t http_server_conns(const struct http_server *s);
+
+/* --- in and after the handler: x is valid until a reply or the stream is ended, or on_gone was called --- */
+const struct http_request *http_exchange_request(const struct http_exchange *x);
+/* Memory that lives as long as the request. */
+struct arena *http_exchange_arena(struct http_exchange *x);
+/* fn is called when the client goes before the reply is complete; x is dead after it. */
+void http_on_gone(struct http_exchange *x, void (*fn)(void *ctx), void *ctx);
+/* An extra header of the reply; value must have no control characters (they are replaced). */
+void http_add_header(struct http_exchange *x, const char *name, const char *value);
+/* Takes the content of body. The body is not sent for HEAD. */
+void http_reply(struct http_exchange *x, int status, const char *content_type, struct sb *body);
+/* A reply whose end is not known. Bytes are queued without limit: look at http_stream_queued. */
+void http_stream_begin(struct http_exchange *x, int status, const char *content_type);
+void http_stream_write(struct http_exchange *x, const void *data, size_t len);
+size_t http_stream_queued(const struct http_exchange *x);
+void http_stream_end(struct http_exchange *x);
+
+#endif
