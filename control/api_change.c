@@ -11,6 +11,7 @@ static int on_newest(void *ctx, struct tree *obj);
 static int apply_patch(struct api_call *c, struct tree **doc);
 static int check_patched(struct api_call *c, const struct tree *old, const struct tree *doc);
 static int check_finalizers(struct api_call *c, const struct tree *old, const struct tree *doc);
+static bool same_spec(const struct tree *a, const struct tree *b);
 static void put_back(struct tree *to, const struct tree *from, const char *key);
 static void replace_content(struct tree *obj, struct tree *from);
 static void on_changed(void *ctx, const struct store_result *res);
@@ -127,6 +128,8 @@ on_newest(void *ctx, struct tree *obj)
         api_prepare(c, doc, false);
     if (api_validate(c, doc, old, status_only ? VALIDATE_STATUS : 0) != 0)
         return -EPERM;
+    if (same_spec(old, doc)) /* a label or a status: what is said of the spec was said before */
+        c->warnings.list.len = 0;
     replace_content(obj, doc);
     return 1;
 }
@@ -206,6 +209,20 @@ check_finalizers(struct api_call *c, const struct tree *old, const struct tree *
                                  tree_get_string(tree_at(is, i), ""));
     }
     return 0;
+}
+
+/* True when nothing but metadata and status differs. */
+static bool
+same_spec(const struct tree *a, const struct tree *b)
+{
+    for (size_t i = 0; i < tree_len(b); i++) {
+        const char *key = tree_key_at(b, i);
+
+        if (strcmp(key, "metadata") != 0 && strcmp(key, "status") != 0 &&
+            !tree_equal(tree_get(a, key), tree_at(b, i)))
+            return false;
+    }
+    return true;
 }
 
 static void

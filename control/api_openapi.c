@@ -6,7 +6,10 @@
 #include "control/api_call.h"
 #include "control/api_subresource.h"
 
-#define V2_PROTO_TYPE "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+/* The type under which older clients ask for it has an '@', which Go's own parser refuses in an
+ * answer; upstream sends it as plain bytes, too. */
+#define V2_ACCEPT     "application/com.github.proto-openapi.spec.v2"
+#define V2_PROTO_TYPE "application/octet-stream"
 
 static int send_v2(struct api_call *c);
 static int send_v3_index(struct api_call *c);
@@ -48,7 +51,7 @@ send_v2(struct api_call *c)
     const char *accept = http_header(c->request, "accept");
     struct sb out = SB_INIT;
 
-    if (accept && strstr(accept, "proto-openapi.spec.v2")) {
+    if (accept && strstr(accept, V2_ACCEPT)) {
         AUTO_SB struct sb info = SB_INIT;
 
         add_field(&info, 1, "drover", 6);
