@@ -215,7 +215,7 @@ add_key(struct reader *r, const yaml_event_t *ev)
         return rc;
     if (value->type == TREE_NULL)
         return fail_at(r, pos, -EINVAL, "a key is missing before ':' (or is null)");
-    if (ev->data.scalar.plain_implicit && strcmp(text, "<<") == 0)
+    if (ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp(text, "<<") == 0)
         return fail_at(r, pos, -EINVAL, "merge keys (<<) are not supported: write the fields out");
     if (ev->data.scalar.anchor)
         return fail_at(r, pos, -EINVAL, "a key cannot have an anchor");
@@ -281,15 +281,15 @@ scalar_value(struct reader *r, const yaml_event_t *ev, struct tree **ret)
     const char *tag = (const char *)ev->data.scalar.tag;
     size_t len = ev->data.scalar.length;
     struct tree_pos pos = pos_of(ev->start_mark);
-    bool string = !ev->data.scalar.plain_implicit;
+    bool string = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
 
     if (memchr(text, '\0', len))
         return fail_at(r, pos, -EINVAL, "a string cannot contain a NUL character");
     if (len > API_MAX_STRING_BYTES)
         return fail_at(r, pos, -E2BIG, "a string of %zu bytes: at most %u are allowed", len,
                        API_MAX_STRING_BYTES);
-    if (tag && strcmp(tag, "!") != 0) {
-        string = strcmp(tag, YAML_STR_TAG) == 0;
+    if (tag) {
+        string = strcmp(tag, YAML_STR_TAG) == 0 || strcmp(tag, "!") == 0;
         if (!string && strcmp(tag, YAML_INT_TAG) != 0 && strcmp(tag, YAML_FLOAT_TAG) != 0 &&
             strcmp(tag, YAML_BOOL_TAG) != 0 && strcmp(tag, YAML_NULL_TAG) != 0)
             return fail_at(r, pos, -EINVAL, "tag %.100s is not supported", tag);
