@@ -19,6 +19,7 @@ static bool reconcile_owner(struct vm_entry *e, const struct vmi *v, struct tree
 static bool reconcile_ended(struct vm_entry *e, const struct vmi *v, struct tree *want);
 static bool reconcile_foreign(struct vm_entry *e, const struct vmi *v);
 static bool phase_is_final(const char *phase);
+static void stamp_phase(struct vm_entry *e, struct tree *want, const char *phase);
 static void want_phase(struct vm_entry *e, struct tree *want, const char *phase,
                        const char *reason);
 
@@ -353,11 +354,34 @@ phase_is_final(const char *phase)
     return phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
 }
 
+/* status.phaseTransitionTimestamps: when each phase was entered last. */
+static void
+stamp_phase(struct vm_entry *e, struct tree *want, const char *phase)
+{
+    struct tree *status = tree_ensure_map(want, "status"), *stamp = tree_map();
+    struct tree *list = tree_get(status, "phaseTransitionTimestamps");
+    char now[40];
+
+    if (tree_type(list) != TREE_LIST) {
+        list = tree_list();
+        tree_set(status, "phaseTransitionTimestamps", list);
+    }
+    for (size_t i = tree_len(list); i-- > 0;)
+        if (strcmp(tree_find_string(tree_at(list, i), "", "phase", NULL), phase) == 0)
+            tree_list_remove(list, i);
+    time_format(vm_now(e), false, now, sizeof now);
+    tree_set(stamp, "phase", tree_string(phase));
+    tree_set(stamp, "phaseTransitionTimestamp", tree_string(now));
+    tree_append(list, stamp);
+}
+
 static void
 want_phase(struct vm_entry *e, struct tree *want, const char *phase, const char *reason)
 {
     bool running = strcmp(phase, "Running") == 0;
 
+    if (strcmp(tree_find_string(want, "", "status", "phase", NULL), phase) != 0)
+        stamp_phase(e, want, phase);
     tree_set_path(want, tree_string(phase), "status", "phase", NULL);
     if (*reason)
         tree_set_path(want, tree_string(reason), "status", "reason", NULL);
