@@ -1,0 +1,214 @@
+/* Passes and writes of the controller's loops; see control/loop_core.h. */
+#include "control/loop_core.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "control/loop_place.h"
+
+#define RETRY_AFTER_ERROR_US 1000000
+
+static void on_pass(void *ctx);
+static void on_wake(void *ctx);
+static int on_change(void *ctx, struct tree *obj);
+static void on_done(void *ctx, const struct store_result *res);
+static void start_write(struct loop_write *w,
+                        void (*after)(struct loop_write *w, const struct tree *obj));
+static void write_free(struct loop_write *w);
+
+void
+loop_core_wake_at(struct loops *l, int64_t wall_us)
+{
+    if (wall_us > 0 && (l->wake_us == 0 || wall_us < l->wake_us))
+        l->wake_us = wall_us;
+}
+
+void
+loop_core_dirty(struct loops *l)
+{
+    l->dirty = true;
+    loop_core_schedule(l);
+}
+
+const struct tree *
+loop_core_tree(struct loops *l, enum kind kind, const char *ns, const char *name)
+{
+    return store_get(l->store, kind, ns, name);
+}
+
+const struct condition *
+loop_core_condition(const struct condition_list *l, const char *type)
+{
+    for (size_t i = 0; i < l->len; i++)
+        if (l->items[i].type && strcmp(l->items[i].type, type) == 0)
+            return &l->items[i];
+    return NULL;
+}
+
+const struct tree *
+loop_core_tree_condition(const struct tree *obj, const char *type)
+{
+    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
+
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (strcmp(tree_get_string(tree_get(tree_at(list, i), "type"), ""), type) == 0)
+            return tree_at(list, i);
+    return NULL;
+}
+
+/* A pass waits until all writes of the last one have come back: their commit makes it dirty again. */
+void
+loop_core_schedule(struct loops *l)
+{
+    if (l->dirty && !l->stopped && !l->writes && !l->pass_timer)
+        l->pass_timer = loop_timer_add(l->loop, l->debounce_us, on_pass, l);
+}
+
+static void
+on_pass(void *ctx)
+{
+    struct loops *l = ctx;
+
+    l->pass_timer = NULL;
+    if (l->stopped || l->writes)
+        return;
+    loop_timer_del(TAKE_PTR(l->wake_timer));
+    l->dirty = false;
+    l->wake_us = 0;
+    l->now_us = loop_wall_us(l->loop);
+    l->arena = arena_new();
+    loop_node_pass(l);
+    loop_vm_pass(l);
+    loop_sched_pass(l);
+    loop_migration_pass(l);
+    loop_drain_pass(l);
+    loop_place_done(l);
+    arena_free(TAKE_PTR(l->arena));
+    if (l->wake_us) {
+        int64_t delay = l->wake_us - l->now_us;
+
+        l->wake_timer = loop_timer_add(l->loop, delay > 0 ? (uint64_t)delay : 0, on_wake, l);
+    }
+    loop_core_schedule(l);
+}
+
+static void
+on_wake(void *ctx)
+{
+    struct loops *l = ctx;
+
+    l->wake_timer = NULL;
+    loop_core_dirty(l);
+}
+
+/* --- writes --- */
+
+struct loop_write *
+loop_write_new(struct loops *l, enum kind kind, const struct meta *meta, size_t args_size)
+{
+    struct loop_write *w = xcalloc(1, sizeof(*w));
+
+    w->l = l;
+    w->kind = kind;
+    w->arena = arena_new();
+    w->ns = arena_strdup(w->arena, meta->namespace_ ? meta->namespace_ : "");
+    w->name = arena_strdup(w->arena, meta->name ? meta->name : "");
+    w->uid = arena_strdup(w->arena, meta->uid);
+    w->args = arena_alloc(w->arena, args_size);
+    return w;
+}
+
+void
+loop_write_mutate(struct loop_write *w, int (*change)(struct loop_write *w, struct tree *obj),
+                  void (*after)(struct loop_write *w, const struct tree *obj))
+{
+    w->change = change;
+    start_write(w, after);
+    store_mutate(w->l->store, w->kind, w->ns, w->name, 0, on_change, on_done, w);
+}
+
+void
+loop_write_create(struct loop_write *w, struct tree *obj,
+                  void (*after)(struct loop_write *w, const struct tree *obj))
+{
+    start_write(w, after);
+    store_create(w->l->store, obj, on_done, w);
+}
+
+void
+loop_write_delete(struct loop_write *w, void (*after)(struct loop_write *w, const struct tree *obj))
+{
+    start_write(w, after);
+    store_delete(w->l->store, w->kind, w->ns, w->name, w->uid, 0, on_done, w);
+}
+
+void
+loop_core_drop_writes(struct loops *l)
+{
+    while (l->writes)
+        write_free(l->writes);
+}
+
+static void
+start_write(struct loop_write *w, void (*after)(struct loop_write *w, const struct tree *obj))
+{
+    struct loops *l = w->l;
+
+    w->after = after;
+    w->next = l->writes;
+    w->prev = &l->writes;
+    if (w->next)
+        w->next->prev = &w->next;
+    l->writes = w;
+}
+
+static int
+on_change(void *ctx, struct tree *obj)
+{
+    struct loop_write *w = ctx;
+
+    if (w->l->stopped)
+        return -ECANCELED;
+    if (w->uid && strcmp(w->uid, object_uid(obj)) != 0)
+        return 0;
+    return w->change(w, obj);
+}
+
+static void
+on_done(void *ctx, const struct store_result *res)
+{
+    struct loop_write *w = ctx;
+    struct loops *l = w->l;
+
+    switch (res->rc) {
+    case 0:
+        if (res->changed && w->after && !l->stopped)
+            w->after(w, res->obj);
+        break;
+    case -ECANCELED: /* stopped */
+    case -ENOENT:    /* gone meanwhile: the watch has told the next pass */
+    case -EAGAIN:
+        break;
+    default:
+        log_error("loops.write", LS("kind", kind_info(w->kind)->name), LS("namespace", w->ns),
+                  LS("name", w->name), LS("error", err_msg(res->err)));
+        if (!l->stopped && !l->wake_timer)
+            l->wake_timer = loop_timer_add(l->loop, RETRY_AFTER_ERROR_US, on_wake, l);
+        break;
+    }
+    write_free(w);
+    loop_core_schedule(l);
+}
+
+static void
+write_free(struct loop_write *w)
+{
+    *w->prev = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    if (w->release)
+        w->release(w);
+    arena_free(w->arena);
+    free(w);
+}

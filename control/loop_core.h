@@ -1,0 +1,104 @@
+/* What the loops share: the pass, the cache they read, and how they write. Included by control/loop*.c
+ * only; everything runs on the loop's thread.
+ *
+ * A pass runs all loops one after the other over the committed objects. It starts a moment after a
+ * change (debounce) and never while a write of an earlier pass is in flight: so no loop decides twice on the same fact,
+ * and what one loop has decided in a pass the next one sees through the shared snapshot (loop_place.h).
+ * Every write looks again at the newest version of its object before it changes it. */
+#ifndef CONTROL_LOOP_CORE_H
+#define CONTROL_LOOP_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/names.h"
+#include "api/object.h"
+#include "base/arena.h"
+#include "base/strmap.h"
+#include "control/loop_cache.h"
+#include "control/loops.h"
+
+struct cluster;
+struct loop_write;
+
+struct loops {
+    /* constant after start */
+    struct loop *loop;
+    struct store *store;
+    const char *component;
+    int64_t heartbeat_timeout_us;
+    uint64_t debounce_us;
+    int64_t start_us; /* wall */
+
+    struct loop_cache *cache;
+    struct store_watch *watch;
+    struct loop_timer *pass_timer, *wake_timer;
+    bool dirty, stopped;
+    struct loop_write *writes; /* in flight */
+
+    /* Changes whenever an object changes that placement looks at. */
+    uint64_t epoch;
+    struct strmap *memo;   /* uid -> struct loop_memo: what did not fit at which epoch */
+    struct strmap *gone;   /* names of deleted nodes -> int64_t: their last heartbeat */
+    struct strmap *events; /* see loop_event.c */
+    uint64_t events_made;
+
+    /* of the pass under way */
+    struct arena *arena;
+    int64_t now_us; /* wall */
+    int64_t wake_us;
+    struct cluster *cluster;
+};
+
+/* Another pass at this wall time, even if nothing changes. 0 is ignored. */
+void loop_core_wake_at(struct loops *l, int64_t wall_us);
+/* Another pass soon. */
+void loop_core_dirty(struct loops *l);
+/* The newest committed tree. Borrowed until the pass ends; NULL when there is none. */
+const struct tree *loop_core_tree(struct loops *l, enum kind kind, const char *ns,
+                                  const char *name);
+
+/* The condition of this type, or NULL. */
+const struct condition *loop_core_condition(const struct condition_list *l, const char *type);
+/* The same in a tree. */
+const struct tree *loop_core_tree_condition(const struct tree *obj, const char *type);
+
+/* --- writes --- */
+struct loop_write {
+    struct loop_write *next, **prev; /* loop_core.c's */
+    struct loops *l;
+    enum kind kind;
+    const char *ns, *name, *uid;
+    struct arena *arena; /* of this write: texts that `change` and `after` need */
+    void *args;          /* theirs, in the arena */
+    int (*change)(struct loop_write *w, struct tree *obj);
+    void (*after)(struct loop_write *w, const struct tree *obj);
+    void (*release)(struct loop_write *w); /* frees what args own outside the arena; may be NULL */
+};
+
+/* A write to be filled in and given to one of the three below. args_size bytes of zeroed args. */
+struct loop_write *loop_write_new(struct loops *l, enum kind kind, const struct meta *meta,
+                                  size_t args_size);
+/* Read-modify-write of the object with this uid (another object of the name is left alone). change
+ * returns 1 when it changed the object, 0 to leave it (what the write was for no longer holds).
+ * after (may be NULL) is called when the change is durable. */
+void loop_write_mutate(struct loop_write *w, int (*change)(struct loop_write *w, struct tree *obj),
+                       void (*after)(struct loop_write *w, const struct tree *obj));
+/* Takes obj. */
+void loop_write_create(struct loop_write *w, struct tree *obj,
+                       void (*after)(struct loop_write *w, const struct tree *obj));
+void loop_write_delete(struct loop_write *w,
+                       void (*after)(struct loop_write *w, const struct tree *obj));
+
+/* --- the loops, in the order of a pass --- */
+void loop_node_pass(struct loops *l);
+void loop_vm_pass(struct loops *l);
+void loop_sched_pass(struct loops *l);
+void loop_migration_pass(struct loops *l);
+void loop_drain_pass(struct loops *l);
+
+/* --- loop_core.c's, for loops.c --- */
+void loop_core_schedule(struct loops *l);
+void loop_core_drop_writes(struct loops *l);
+
+#endif

@@ -1,0 +1,43 @@
+/* Placement for the loops: one snapshot of the cluster a pass, shared by the scheduler and the migrations, so
+ * that what one has decided counts for the next. */
+#ifndef CONTROL_LOOP_PLACE_H
+#define CONTROL_LOOP_PLACE_H
+
+#include "control/loop_core.h"
+#include "sched/place.h"
+
+/* Why a node cannot be chosen although it fits; NULL = it can. */
+typedef const char *(*loop_place_veto)(void *ctx, const char *node);
+
+struct loop_placed {
+    const char *node;    /* NULL: fits nowhere. In the pass' arena. */
+    const char *message; /* why; "" when it fits */
+    struct tree *result; /* for ANN_SCHEDULE_RESULT; the caller's */
+};
+
+/* Places rq->vmi on the pass' snapshot and, when it fits, reserves the room there. veto may be NULL. */
+struct loop_placed loop_place(struct loops *l, const struct place_request *rq, loop_place_veto veto,
+                              void *ctx);
+/* Frees the pass' snapshot. */
+void loop_place_done(struct loops *l);
+
+/* What could not be placed is tried again only when something has changed (l->epoch). */
+struct loop_memo {
+    uint64_t epoch;
+    const char *reason;
+    char *message;
+};
+/* What was remembered for uid at this epoch, or NULL. */
+const struct loop_memo *loop_memo_get(struct loops *l, const char *uid);
+/* reason is borrowed for ever (a literal). */
+const struct loop_memo *loop_memo_put(struct loops *l, const char *uid, const char *reason,
+                                      const char *message);
+void loop_memo_free(void *memo);
+
+/* The wall time of a node's last heartbeat; 0 when it never beat. */
+int64_t loop_place_heartbeat_us(const struct kv_list *annotations);
+/* The node's handler does not answer: no Node object, or its heartbeat is too old. *ret_gone (may
+ * be NULL): there is no Node object. */
+bool loop_place_stale(struct loops *l, const char *node, bool *ret_gone);
+
+#endif

@@ -1,0 +1,122 @@
+/* Where a migration may go: the settings it needs (policy, dedicated network) and the node that placement
+ * names. What cannot be searched for, and what fits nowhere, is explained. Part of the migration loop. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/selector.h"
+#include "control/loop_migration.h"
+#include "control/loop_place.h"
+#include "control/loop_policy.h"
+#include "netpolicy/nad.h"
+
+#define CONDITION_NETWORK "MigrationNetworkReady" /* of a Node, by its handler */
+
+static bool network_in_the_way(struct loops *l, struct migration *mg, const char *network);
+static const char *network_veto(void *ctx, const char *node);
+static void blocked(struct loops *l, struct migration *mg, const char *reason, const char *message);
+
+void
+loop_target_find(struct loops *l, struct migration *mg)
+{
+    struct policy_decision policy;
+    struct loop_placed p;
+    struct place_request rq = {
+        .vmi = mg->v,
+        .purpose = PLACE_MIGRATE,
+        .target = kv_get(&mg->m->meta.annotations, ANN_MIGRATION_TARGET),
+        .added_node_selector = &mg->m->added_node_selector,
+    };
+    const struct loop_memo *memo = loop_memo_get(l, mg->m->meta.uid);
+
+    if (memo) {
+        mg->seen.target = COORD_TARGET_UNSCHEDULABLE;
+        mg->seen.target_reason = memo->reason;
+        mg->seen.target_message = memo->message;
+        return;
+    }
+    loop_policy_decide(l, mg->v, &policy);
+    if (loop_place_stale(l, mg->v->status.node_name, NULL)) {
+        blocked(l, mg, "SourceNotReady",
+                arena_printf(l->arena, "waiting: the handler of source node %s does not answer",
+                             mg->v->status.node_name));
+        return;
+    }
+    if (policy.effective.network && network_in_the_way(l, mg, policy.effective.network))
+        return;
+    p = loop_place(l, &rq, policy.effective.network ? network_veto : NULL, l);
+    if (p.node) {
+        mg->seen.target = COORD_TARGET_FOUND;
+        mg->seen.target_node = p.node;
+        mg->target = p.node;
+        mg->target_result = p.result;
+        return;
+    }
+    tree_free(p.result);
+    memo = loop_memo_put(l, mg->m->meta.uid, "Unschedulable", p.message);
+    mg->seen.target = COORD_TARGET_UNSCHEDULABLE;
+    mg->seen.target_reason = memo->reason;
+    mg->seen.target_message = memo->message;
+}
+
+static const struct condition *
+network_condition(struct loops *l, const char *node)
+{
+    const struct node *n = loop_cache_get(l->cache, KIND_NODE, NULL, node);
+
+    return n ? loop_core_condition(&n->conditions, CONDITION_NETWORK) : NULL;
+}
+
+/* The network is configured: it must exist, be readable, and be there on the source. */
+static bool
+network_in_the_way(struct loops *l, struct migration *mg, const char *network)
+{
+    const char *ns, *name;
+    const struct nad *nad;
+    struct nad_config config;
+    struct err err = {0};
+    const char *no;
+
+    nad_ref_split(network, DEFAULT_HCO_NAMESPACE, l->arena, &ns, &name);
+    nad = loop_cache_get(l->cache, KIND_NAD, ns, name);
+    if (!nad) {
+        blocked(l, mg, "NetworkNotFound",
+                arena_printf(l->arena,
+                             "waiting: NetworkAttachmentDefinition %s/%s, which "
+                             "liveMigrationConfig.network names, does not exist",
+                             ns, name));
+        return true;
+    }
+    if (nad_config_parse(nad, &config, l->arena, &err) != 0) {
+        blocked(l, mg, "NetworkInvalid",
+                arena_printf(l->arena, "waiting: NetworkAttachmentDefinition %s/%s: %s", ns, name,
+                             err_msg(&err)));
+        return true;
+    }
+    no = network_veto(l, mg->v->status.node_name);
+    if (no) {
+        blocked(l, mg, "SourceNetworkNotReady",
+                arena_printf(l->arena, "waiting: migration network %s/%s on source node %s: %s", ns,
+                             name, mg->v->status.node_name, no));
+        return true;
+    }
+    return false;
+}
+
+static const char *
+network_veto(void *ctx, const char *node)
+{
+    const struct condition *c = network_condition(ctx, node);
+
+    if (!c || !c->status || strcmp(c->status, "False") != 0)
+        return NULL;
+    return c->message && *c->message ? c->message : "not ready";
+}
+
+static void
+blocked(struct loops *l, struct migration *mg, const char *reason, const char *message)
+{
+    (void)l;
+    mg->seen.target = COORD_TARGET_BLOCKED;
+    mg->seen.target_reason = reason;
+    mg->seen.target_message = message;
+}
