@@ -7,6 +7,8 @@
 
 #include "base/sb.h"
 
+#define OFFLINE_COLUMNS 80
+
 const char *const offline_outputs[] = {"table", "json", "yaml", NULL};
 
 static int load(struct offline *o, struct err *err);
@@ -143,6 +145,30 @@ offline_print(const struct offline *o, const struct tree *answer)
         sb_putc(&text, '\n');
     fputs(sb_str(&text), stdout);
     return true;
+}
+
+void
+offline_wrap(struct sb *out, int indent, const char *text)
+{
+    size_t width = (size_t)(OFFLINE_COLUMNS - indent);
+
+    while (*text) {
+        size_t len = strlen(text), next;
+
+        if (len > width) {
+            len = width;
+            while (len > 0 && text[len] != ' ')
+                len--;
+            if (len == 0) /* one long word: it sticks out rather than break */
+                len = strcspn(text, " ");
+        }
+        next = len + strspn(text + len, " ");
+        sb_printf(out, "%*s", indent, "");
+        for (size_t i = 0; i < len; i++)
+            sb_putc(out, (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]);
+        sb_putc(out, '\n');
+        text += next;
+    }
 }
 
 int

@@ -1,6 +1,7 @@
 /* What the verbs that need no controller share: their options (-f, -n, --vm, -o), the manifests that
  * they read, typed and in input order, and how they print an answer. A verb declares its table
- * of options with the OFFLINE_OPT_ rows it wants, calls offline_begin, and asks for objects. */
+ * of options with the OFFLINE_OPT_ rows it wants, calls offline_begin, and asks for objects. Called
+ * by cli/verb_{schedule,policy,migratable,evict}.c. */
 #ifndef CLI_OFFLINE_H
 #define CLI_OFFLINE_H
 
@@ -9,6 +10,7 @@
 #include "api/types.h"
 #include "base/arena.h"
 #include "base/options.h"
+#include "base/sb.h"
 #include "cli/verbs.h"
 
 #define OFFLINE_OPT_FILES                                                                    \
@@ -87,6 +89,9 @@ const struct vmim *offline_migration(const struct offline *o, const char *ns, co
 
 /* True for -o json and -o yaml: then it prints the answer, and the verb prints no table. */
 bool offline_print(const struct offline *o, const struct tree *answer);
+/* Appends text in lines of at most 80 columns, each with `indent` blanks before it; breaks at blanks,
+ * and ends with a newline. Control characters become blanks. */
+void offline_wrap(struct sb *out, int indent, const char *text);
 /* One line on stderr, "drover: ..."; returns EXIT_ERROR. */
 int offline_errorf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void offline_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);

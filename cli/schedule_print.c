@@ -1,0 +1,199 @@
+/* `drover schedule` for people; see schedule_print.h. */
+#include "cli/schedule_print.h"
+
+#include <string.h>
+
+#include "base/strmap.h"
+#include "cli/offline.h"
+#include "cli/print_table.h"
+
+#define SHOWN_NODES 10 /* of those that fit, and of those that share a reason */
+#define SHOWN_NAME  24 /* bytes of a node's name in a table of scores */
+
+static void print_summary(const struct schedule_answer *answers, size_t len, struct sb *out);
+static void print_answer(const struct schedule_answer *a, struct sb *out);
+static void print_scores(const struct place_result *r, struct sb *out);
+static void print_reasons(const struct place_result *r, struct sb *out);
+static void add_name(struct sb *names, const char *name, size_t count);
+static size_t fitting(const struct place_result *r);
+static int by_total(const void *x, const void *y);
+
+/* Short headings for kube-scheduler's plugin names. */
+static const struct {
+    const char *plugin, *heading;
+} headings[] = {
+    {"TaintToleration", "TAINTS"},   {"NodeAffinity", "AFFINITY"},
+    {"NodeResourcesFit", "FIT"},     {"NodeResourcesBalancedAllocation", "BALANCE"},
+    {"PodTopologySpread", "SPREAD"}, {"InterPodAffinity", "PEERS"},
+};
+
+void
+schedule_print(const struct schedule_answer *answers, size_t len, struct sb *out)
+{
+    bool scored = false;
+
+    if (len == 0) {
+        sb_puts(out, "nothing to place\n");
+        return;
+    }
+    if (len > 1)
+        print_summary(answers, len, out);
+    for (size_t i = 0; i < len; i++) {
+        print_answer(&answers[i], out);
+        scored = scored || fitting(answers[i].result) > 0;
+    }
+    if (scored)
+        sb_puts(out, "\nSCORE = (3 TAINTS + 2 AFFINITY + FIT + BALANCE + 2 SPREAD + 2 PEERS) / "
+                     "11\n");
+}
+
+static void
+print_summary(const struct schedule_answer *answers, size_t len, struct sb *out)
+{
+    AUTO_TABLE struct table *t = table_new();
+
+    table_set_tight(t);
+    table_column(t, "VM", false);
+    table_column(t, "NODE", false);
+    table_column(t, "SCORE", true);
+    table_column(t, "FITS", true);
+    for (size_t i = 0; i < len; i++) {
+        const struct place_result *r = answers[i].result;
+        const char *score = "-";
+        char text[32];
+
+        for (size_t j = 0; r->node && j < r->nodes_len; j++) {
+            if (strcmp(r->nodes[j].name, r->node) == 0) {
+                snprintf(text, sizeof(text), "%lld", (long long)r->nodes[j].score);
+                score = text;
+            }
+        }
+        table_cellf(t, "%s/%s", answers[i].ns, answers[i].name);
+        table_cell(t, r->node ? r->node : "-");
+        table_cell(t, score);
+        table_cellf(t, "%zu/%zu", fitting(r), r->nodes_len);
+    }
+    table_flush(t, 0, out);
+}
+
+static void
+print_answer(const struct schedule_answer *a, struct sb *out)
+{
+    const struct place_result *r = a->result;
+
+    if (out->len > 0)
+        sb_putc(out, '\n');
+    sb_printf(out, "%s/%s", a->ns, a->name);
+    if (a->source)
+        sb_printf(out, " (migrating from %s)", a->source);
+    if (!r->node) {
+        sb_puts(out, " -> no node\n");
+        offline_wrap(out, 2, r->message);
+    } else {
+        sb_printf(out, " -> %s", r->node);
+        if (r->best.len > 1)
+            sb_printf(out, " (first of %zu with the best score)", r->best.len);
+        sb_putc(out, '\n');
+        print_scores(r, out);
+    }
+    print_reasons(r, out);
+}
+
+static void
+print_scores(const struct place_result *r, struct sb *out)
+{
+    AUTO_FREE const struct place_node **fit = xcalloc(r->nodes_len + 1, sizeof(*fit));
+    AUTO_TABLE struct table *t = table_new();
+    size_t len = 0, shown;
+
+    for (size_t i = 0; i < r->nodes_len; i++)
+        if (r->nodes[i].fits)
+            fit[len++] = &r->nodes[i];
+    qsort(fit, len, sizeof(*fit), by_total);
+    shown = len < SHOWN_NODES ? len : SHOWN_NODES;
+    table_set_tight(t);
+    table_column(t, "NODE", false);
+    table_column(t, "SCORE", true);
+    for (size_t p = 0; p < ARRAY_LEN(headings); p++)
+        table_column(t, headings[p].heading, true);
+    for (size_t i = 0; i < shown; i++) {
+        const char *name = fit[i]->name;
+
+        if (strlen(name) > SHOWN_NAME)
+            table_cellf(t, "%.*s...", SHOWN_NAME - 3, name);
+        else
+            table_cell(t, name);
+        table_cellf(t, "%lld", (long long)fit[i]->score);
+        for (size_t p = 0; p < ARRAY_LEN(headings); p++) {
+            int64_t score = 0;
+
+            for (size_t k = 0; k < fit[i]->scores_len; k++)
+                if (strcmp(fit[i]->scores[k].plugin, headings[p].plugin) == 0)
+                    score = fit[i]->scores[k].score;
+            table_cellf(t, "%lld", (long long)score);
+        }
+    }
+    table_flush(t, 2, out);
+    if (shown < len)
+        sb_printf(out, "  and %zu more that fit\n", len - shown);
+}
+
+/* One line for each reason, with the nodes that share it. */
+static void
+print_reasons(const struct place_result *r, struct sb *out)
+{
+    struct strmap *seen = strmap_new();
+
+    for (size_t i = 0; i < r->nodes_len; i++) {
+        for (size_t j = 0; j < r->nodes[i].reasons.len; j++) {
+            const char *reason = r->nodes[i].reasons.items[j];
+            AUTO_SB struct sb line = SB_INIT;
+            size_t count = 0;
+
+            if (strmap_get(seen, reason))
+                continue;
+            strmap_put(seen, reason, seen);
+            sb_puts(&line, "not ");
+            for (size_t k = i; k < r->nodes_len; k++) {
+                const struct str_list *l = &r->nodes[k].reasons;
+
+                for (size_t m = 0; m < l->len; m++)
+                    if (strcmp(l->items[m], reason) == 0)
+                        add_name(&line, r->nodes[k].name, count++);
+            }
+            if (count > SHOWN_NODES)
+                sb_printf(&line, " and %zu more", count - SHOWN_NODES);
+            sb_printf(&line, ": %s", reason);
+            offline_wrap(out, 2, sb_str(&line));
+        }
+    }
+    strmap_free(seen, NULL);
+}
+
+static void
+add_name(struct sb *names, const char *name, size_t count)
+{
+    if (count < SHOWN_NODES)
+        sb_printf(names, "%s%s", count > 0 ? ", " : "", name);
+}
+
+static size_t
+fitting(const struct place_result *r)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < r->nodes_len; i++)
+        len += r->nodes[i].fits;
+    return len;
+}
+
+static int
+by_total(const void *x, const void *y)
+{
+    const struct place_node *a = *(const struct place_node *const *)x;
+    const struct place_node *b = *(const struct place_node *const *)y;
+
+    if (a->total != b->total)
+        return a->total > b->total ? -1 : 1;
+    return strcmp(a->name, b->name);
+}

@@ -1,0 +1,17 @@
+/* The answer of `drover schedule` for people: where each VM goes, what its nodes scored, why others
+ * do not do. At most 80 columns as long as names are short. */
+#ifndef CLI_SCHEDULE_PRINT_H
+#define CLI_SCHEDULE_PRINT_H
+
+#include "base/sb.h"
+#include "sched/place.h"
+
+struct schedule_answer {
+    const char *ns, *name;
+    const char *source; /* of a migration, or NULL */
+    struct place_result *result;
+};
+
+void schedule_print(const struct schedule_answer *answers, size_t len, struct sb *out);
+
+#endif

@@ -1,0 +1,303 @@
+/* `drover schedule`: places the VMs and Pods of manifests, in their order, each seeing those before it.
+ * The decisions are sched/'s; this file only knows which objects ask for one. */
+#include <string.h>
+
+#include "api/names.h"
+#include "api/quantity.h"
+#include "base/clock.h"
+#include "base/strmap.h"
+#include "cli/offline.h"
+#include "cli/schedule_print.h"
+#include "sched/evict.h"
+#include "sched/place.h"
+
+static const struct options_def defs[] = {
+    OFFLINE_OPT_FILES,
+    OFFLINE_OPT_VM(false, "place only this VM or Pod"),
+    OFFLINE_OPT_NAMESPACE,
+    OFFLINE_OPT_OUTPUT,
+    {.name = "heartbeat-timeout",
+     .type = OPTIONS_INT,
+     .min = 0,
+     .max = 1000000000,
+     .dflt = "300",
+     .arg = "SECONDS",
+     .help = "older handler heartbeats make a node unfit; 0: do not look"},
+    {.name = "now",
+     .type = OPTIONS_STRING,
+     .arg = "TIME",
+     .help = "the time that heartbeats are compared with, as 2026-01-31T12:00:00Z (else now)"},
+    {0},
+};
+
+static const struct options_program program = {
+    .name = "drover schedule",
+    .usage = "-f FILE|DIR|- ... [--vm [NS/]NAME] [-o table|json|yaml]",
+    .about =
+        "Places every VirtualMachine, VirtualMachineInstance and Pod that has no node, in the "
+        "order\ngiven; those with a node occupy it. A VirtualMachineInstanceMigration asks for "
+        "a target for\nits VM. Says why each node does or does not do. Exit 2: one of them "
+        "fits nowhere.",
+    .defs = defs,
+};
+
+struct run {
+    struct offline *o;
+    struct cluster *c;
+    struct strmap *running; /* "NS/NAME" -> the struct vmi of a VM that this run has placed */
+    struct schedule_answer *answers;
+    size_t len;
+};
+
+static int fill_cluster(struct run *run);
+static int place_item(struct run *run, const struct offline_item *it);
+static void place_vmi(struct run *run, const struct vmi *v);
+static int place_migration(struct run *run, const struct vmim *m);
+static void place_pod(struct run *run, const struct pod *p);
+static void add_answer(struct run *run, const struct meta *meta, const char *source,
+                       struct place_result *result);
+static int answer(struct run *run);
+static int nothing_placed(const struct run *run);
+static bool has_instance(const struct run *run, const char *ns, const char *name);
+static bool wanted(const struct run *run, const char *ns, const char *name);
+static bool is_final(const char *phase);
+static bool has_text(const char *s);
+
+int
+verb_schedule(int argc, char **argv)
+{
+    int rc;
+    AUTO_OFFLINE struct offline *o = offline_begin(&program, argc, argv, &rc);
+    struct run run = {.o = o};
+
+    if (!o)
+        return rc;
+    run.c = cluster_new();
+    run.running = strmap_new();
+    run.answers = xcalloc(o->len + 1, sizeof(*run.answers));
+    rc = fill_cluster(&run);
+    for (size_t i = 0; i < o->len && rc == EXIT_DONE; i++)
+        rc = place_item(&run, &o->items[i]);
+    if (rc == EXIT_DONE)
+        rc = o->vm_name && run.len == 0 ? nothing_placed(&run) : answer(&run);
+    for (size_t i = 0; i < run.len; i++)
+        place_result_free(run.answers[i].result);
+    free(run.answers);
+    strmap_free(run.running, NULL);
+    cluster_free(run.c);
+    return rc;
+}
+
+static int
+fill_cluster(struct run *run)
+{
+    const struct offline *o = run->o;
+    const char *now = options_string(o->options, "now");
+    int64_t now_us = clock_wall_us();
+    struct err err = {0};
+
+    if (now && time_parse(now, &now_us, &err) != 0)
+        return offline_errorf("--now %s: %s", now, err_msg(&err));
+    cluster_set_hco(run->c, o->hco);
+    cluster_set_heartbeat(run->c, now_us, options_int(o->options, "heartbeat-timeout"));
+    cluster_set_from_files(run->c);
+    for (size_t i = 0; i < o->len; i++) {
+        const struct offline_item *it = &o->items[i];
+
+        if (it->kind == KIND_NAMESPACE)
+            cluster_add_namespace(run->c, it->ns);
+        else if (it->kind == KIND_NODE)
+            cluster_add_node(run->c, it->node);
+        else if (it->kind == KIND_VMI)
+            cluster_add_vmi(run->c, it->vmi);
+        else if (it->kind == KIND_POD)
+            cluster_add_pod(run->c, it->pod);
+    }
+    return EXIT_DONE;
+}
+
+static int
+place_item(struct run *run, const struct offline_item *it)
+{
+    const char *ns = it->meta->namespace_, *name = it->meta->name;
+
+    if (it->meta->deletion_us)
+        return EXIT_DONE;
+    switch (it->kind) {
+    case KIND_VM:
+        if (wanted(run, ns, name) && !has_instance(run, ns, name))
+            place_vmi(run, offline_vmi_of(run->o, it->vm));
+        break;
+    case KIND_VMI:
+        if (wanted(run, ns, name) && !is_final(it->vmi->status.phase) &&
+            !has_text(it->vmi->status.node_name))
+            place_vmi(run, it->vmi);
+        break;
+    case KIND_VMIM:
+        if (has_text(it->vmim->vmi_name) && wanted(run, ns, it->vmim->vmi_name) &&
+            !is_final(it->vmim->phase))
+            return place_migration(run, it->vmim);
+        break;
+    case KIND_POD:
+        if (wanted(run, ns, name) && !is_final(it->pod->phase) && !has_text(it->pod->node_name))
+            place_pod(run, it->pod);
+        break;
+    default:
+        break;
+    }
+    return EXIT_DONE;
+}
+
+/* Keeps the VM's node in a copy: a migration later in the input finds it running. */
+static void
+place_vmi(struct run *run, const struct vmi *v)
+{
+    struct place_request rq = {.vmi = v, .purpose = PLACE_START};
+    struct place_result *result = place(run->c, &rq);
+
+    if (result->node) {
+        struct vmi *running = arena_alloc(run->o->arena, sizeof(*running));
+
+        *running = *v;
+        running->status.node_name = arena_strdup(run->o->arena, result->node);
+        strmap_put(run->running,
+                   arena_printf(run->o->arena, "%s/%s", v->meta.namespace_, v->meta.name), running);
+        cluster_reserve(run->c, running, running->status.node_name);
+    }
+    add_answer(run, &v->meta, NULL, result);
+}
+
+static int
+place_migration(struct run *run, const struct vmim *m)
+{
+    struct offline *o = run->o;
+    const char *ns = m->meta.namespace_, *name = m->vmi_name;
+    const struct vmi *v = strmap_get(run->running, arena_printf(o->arena, "%s/%s", ns, name));
+    struct place_request rq = {.purpose = PLACE_MIGRATE,
+                               .added_node_selector = &m->added_node_selector};
+    struct migratable_facts facts = {.hco = o->hco};
+    const struct migration_state *ms;
+    struct migratable can;
+
+    if (!v)
+        v = offline_vmi(o, ns, name);
+    if (!v)
+        return offline_errorf("VirtualMachineInstanceMigration %s/%s: spec.vmiName: no "
+                              "VirtualMachineInstance %s/%s in the input",
+                              ns, m->meta.name, ns, name);
+    ms = &v->status.migration;
+    if (ms->present && has_text(ms->target_node) && !ms->completed && !ms->failed)
+        return EXIT_DONE; /* it has a target, and occupies it */
+    facts.node = offline_node(o, v->status.node_name ? v->status.node_name : "");
+    facts.node_missing = !facts.node;
+    facts.pvcs_len = offline_claims(o, ns, &facts.pvcs);
+    can = vmi_migratable_with(v, &facts, o->arena);
+    if (!can.ok)
+        offline_warn("%s/%s: not live-migratable: %s: %s", ns, name, can.reason, can.message);
+    rq.vmi = v;
+    for (size_t i = 0; i < m->meta.annotations.len; i++)
+        if (strcmp(m->meta.annotations.items[i].key, ANN_MIGRATION_TARGET) == 0)
+            rq.target = m->meta.annotations.items[i].value;
+    add_answer(run, &v->meta, v->status.node_name, place(run->c, &rq));
+    if (run->answers[run->len - 1].result->node)
+        cluster_reserve(run->c, v, run->answers[run->len - 1].result->node);
+    return EXIT_DONE;
+}
+
+static void
+place_pod(struct run *run, const struct pod *p)
+{
+    struct place_request rq = {.pod = p};
+    struct place_result *result = place(run->c, &rq);
+
+    if (result->node)
+        cluster_reserve_pod(run->c, p, result->node);
+    add_answer(run, &p->meta, NULL, result);
+}
+
+static void
+add_answer(struct run *run, const struct meta *meta, const char *source,
+           struct place_result *result)
+{
+    run->answers[run->len++] = (struct schedule_answer){
+        .ns = meta->namespace_, .name = meta->name, .source = source, .result = result};
+}
+
+static int
+answer(struct run *run)
+{
+    AUTO_TREE struct tree *all = tree_list();
+    int rc = EXIT_DONE;
+
+    for (size_t i = 0; i < run->len; i++) {
+        const struct schedule_answer *a = &run->answers[i];
+
+        tree_append(all, place_result_tree(a->result, a->ns, a->name));
+        if (!a->result->node)
+            rc = EXIT_NO;
+    }
+    if (!offline_print(run->o, all)) {
+        AUTO_SB struct sb text = SB_INIT;
+
+        schedule_print(run->answers, run->len, &text);
+        fputs(sb_str(&text), stdout);
+    }
+    return rc;
+}
+
+/* --vm named something that asks for no node. */
+static int
+nothing_placed(const struct run *run)
+{
+    struct offline *o = run->o;
+    const struct vmi *v = offline_vmi(o, o->vm_ns, o->vm_name);
+    const char *node = v ? v->status.node_name : NULL;
+
+    for (size_t i = 0; i < o->len && !node; i++) {
+        const struct offline_item *it = &o->items[i];
+
+        if (it->kind == KIND_POD && strcmp(it->meta->name, o->vm_name) == 0 &&
+            strcmp(it->meta->namespace_, o->vm_ns) == 0)
+            node = it->pod->node_name;
+    }
+    if (has_text(node))
+        return offline_errorf("--vm %s/%s: it runs on node %s already; add a "
+                              "VirtualMachineInstanceMigration to ask for a migration's target",
+                              o->vm_ns, o->vm_name, node);
+    return offline_errorf("--vm %s/%s: no VirtualMachine, VirtualMachineInstance or Pod of that "
+                          "name in the input asks for a node",
+                          o->vm_ns, o->vm_name);
+}
+
+/* The VM runs, or is about to: its VirtualMachineInstance is in the input. */
+static bool
+has_instance(const struct run *run, const char *ns, const char *name)
+{
+    for (size_t i = 0; i < run->o->len; i++) {
+        const struct offline_item *it = &run->o->items[i];
+
+        if (it->kind == KIND_VMI && strcmp(it->meta->name, name) == 0 &&
+            strcmp(it->meta->namespace_, ns) == 0)
+            return !is_final(it->vmi->status.phase);
+    }
+    return false;
+}
+
+static bool
+wanted(const struct run *run, const char *ns, const char *name)
+{
+    return !run->o->vm_name ||
+           (strcmp(run->o->vm_ns, ns) == 0 && strcmp(run->o->vm_name, name) == 0);
+}
+
+static bool
+is_final(const char *phase)
+{
+    return phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
+}
+
+static bool
+has_text(const char *s)
+{
+    return s && *s;
+}
