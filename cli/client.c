@@ -241,9 +241,10 @@ client_action(struct client *c, const char *ns, const char *plural, const char *
 struct watching {
     client_event_fn fn;
     void *ctx;
-    char *version; /* the newest resourceVersion seen */
-    bool gone;     /* the server no longer has the version that was asked for */
-    struct err *err;
+    char *version;  /* the newest resourceVersion seen */
+    bool gone;      /* the server no longer has the version that was asked for */
+    struct err err; /* why on_line ended it */
+    int fn_rc;      /* fn ended it, and has said why itself */
 };
 
 /* Where an event stands in history: an object's own version, or that of a Table. */
@@ -267,7 +268,7 @@ on_line(void *ctx, const char *line, size_t len)
     const char *type, *version;
     int rc;
 
-    rc = tree_from_json(line, len, &event, w->err);
+    rc = tree_from_json(line, len, &event, &w->err);
     if (rc < 0)
         return rc;
     type = tree_find_string(event, "", "type", NULL);
@@ -281,39 +282,41 @@ on_line(void *ctx, const char *line, size_t len)
         return 0;
     if (strcmp(type, "ERROR") == 0) {
         w->gone = tree_get_int(tree_get(obj, "code"), 0) == 410;
-        return w->gone ? 1
-                       : err_set(w->err, -EPROTO, "watch: %s",
-                                 tree_find_string(obj, "refused", "message", NULL));
+        if (w->gone)
+            return 1;
+        return err_set(&w->err, -EPROTO, "watch: %s",
+                       tree_find_string(obj, "refused", "message", NULL));
     }
-    return w->fn(w->ctx, type, obj);
+    w->fn_rc = w->fn(w->ctx, type, obj);
+    return w->fn_rc;
 }
 
 int
 client_watch(struct client *c, const char *path, const char *resource_version, bool as_table,
              client_event_fn fn, void *ctx, const atomic_bool *stop, struct err *err)
 {
-    struct watching w = {.fn = fn, .ctx = ctx, .err = err};
+    struct watching w = {.fn = fn, .ctx = ctx};
     int rc = 0;
 
     if (resource_version && resource_version[0])
         w.version = xstrdup(resource_version);
     while (!atomic_load(stop)) {
         AUTO_SB struct sb full = SB_INIT;
+        struct err ended = {0};
         int status = 0;
 
         sb_printf(&full, "%s%cwatch=true", path, strchr(path, '?') ? '&' : '?');
         if (w.version)
             sb_printf(&full, "&resourceVersion=%s", w.version);
         rc = rest_watch_as(c->rest, sb_str(&full), as_table ? ACCEPT_TABLE : NULL, on_line, &w,
-                           stop, &status, err);
+                           stop, &status, &ended);
         if (status == 410 || w.gone) {
             /* too old: begin with what is there now, as the server then sends it first */
             w.gone = false;
             free(TAKE_PTR(w.version));
         } else if (rc != 0) {
-            break;
-        } else if (status != 200) {
-            rc = err_set(err, -EPROTO, "watch %s: HTTP status %d", path, status);
+            if (err && !w.fn_rc)
+                *err = w.err.code ? w.err : ended;
             break;
         }
         client_sleep(WATCH_AGAIN_MS);

@@ -17,8 +17,8 @@
 struct client;
 
 /* The controller's address: `server` (from --server, may be NULL), else $DROVER_SERVER, else the
- * one running `drover dev` cluster, else CLIENT_DEFAULT_URL. *ret_url is the caller's; *ret_how is a
- * literal that says which of them it was. Fails when two clusters run (-EINVAL). */
+ * `drover dev` cluster that runs in its usual folder, else CLIENT_DEFAULT_URL. *ret_url is the
+ * caller's; *ret_how is a literal that says which of them it was. -EINVAL: not a URL. */
 int client_address(const char *server, char **ret_url, const char **ret_how, struct err *err);
 /* Opens a connection to the address that client_address finds. Nothing is sent yet. */
 int client_open(const char *server, struct client **ret, struct err *err);

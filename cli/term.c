@@ -22,8 +22,8 @@ term_init(struct term *t, FILE *out)
     *t = (struct term){.out = out, .columns = TERM_MAX_COLUMNS, .rows = 24};
     if (!setlocale(LC_CTYPE, ""))
         setlocale(LC_CTYPE, "C");
-    t->utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     t->tty = isatty(fileno(out)) == 1 && (!name || strcmp(name, "dumb") != 0);
+    t->utf8 = t->tty && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     t->colour = t->tty && !(no_color && no_color[0]);
     if (t->tty && ioctl(fileno(out), TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0) {
         if (ws.ws_col < TERM_MAX_COLUMNS)

@@ -16,7 +16,7 @@ struct term {
     FILE *out;
     bool tty;
     bool colour; /* tty, NO_COLOR unset or empty, TERM not "dumb" */
-    bool utf8;   /* the locale's character set is UTF-8 */
+    bool utf8;   /* tty, and the locale's character set is UTF-8 */
     int columns; /* at most TERM_MAX_COLUMNS */
     int rows;
 };
@@ -37,8 +37,9 @@ void term_init(struct term *t, FILE *out);
 void term_puts(const struct term *t, struct sb *out, enum term_style style, const char *text);
 /* Appends a bar of `width` columns, full at 1000 permille. */
 void term_bar(const struct term *t, struct sb *out, int width, int permille);
-/* "─", "│", "✓", "✗", "→", "·" where the locale can, ASCII elsewhere. Borrowed literals. */
-const char *term_glyph(const struct term *t, char which); /* '-' 'y' 'n' '>' '.' */
+/* '-' is a rule, 'y' and 'n' good and bad, '>' an arrow, '.' a dot: one character each where the
+ * terminal can, ASCII elsewhere. Borrowed literals. */
+const char *term_glyph(const struct term *t, char which);
 /* Columns that text takes on a terminal: UTF-8 characters count one each, escape codes none. */
 size_t term_width(const char *text);
 /* Appends text padded or cut ("...") to exactly `width` columns; text holds no escape codes. */

@@ -133,46 +133,57 @@ new_migration(const char *ns, const char *vm, const char *target)
     return obj;
 }
 
+/* One look at a migration. 1 when it is over, with *ret its object; 0 when it goes on. */
+static int
+look_at(struct verb *v, const char *ns, const char *name, struct migrations_view *view,
+        char phase[32], struct tree **ret)
+{
+    AUTO_TREE struct tree *obj = NULL;
+    struct arena *a;
+    struct migration m;
+    int rc;
+
+    rc = client_get(v->client, kind_info(KIND_VMIM), ns, name, &obj, &v->err);
+    if (rc < 0)
+        return rc;
+    a = arena_new();
+    migration_read(obj, a, &m);
+    if (view)
+        migrations_view_show(view, &m, 1, NULL);
+    snprintf(phase, 32, "%s", m.phase[0] ? m.phase : "Pending");
+    arena_free(a);
+    if (!m.final)
+        return 0;
+    *ret = TAKE_PTR(obj);
+    return 1;
+}
+
 /* Shows a migration until it is over. 0 with *ret the final object, or -ETIMEDOUT, -EINTR, ... */
 static int
 watch_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us, bool quiet,
           struct tree **ret)
 {
-    const struct kind_info *ki = kind_info(KIND_VMIM);
     uint64_t start_us = clock_mono_us();
     struct migrations_view *view;
     struct term term;
+    char phase[32];
     int rc;
 
     client_catch_signals();
     term_init(&term, stdout);
     view = quiet ? NULL : migrations_view_new(&term, 0);
-    for (;;) {
-        AUTO_TREE struct tree *obj = NULL;
-        struct arena *a = arena_new();
-        struct migration m = {0};
-
-        rc = client_get(v->client, ki, ns, name, &obj, &v->err);
-        if (rc == 0) {
-            migration_read(obj, a, &m);
-            if (view)
-                migrations_view_show(view, &m, 1, NULL);
+    while ((rc = look_at(v, ns, name, view, phase, ret)) == 0) {
+        if (timeout_us > 0 && clock_mono_us() - start_us >= (uint64_t)timeout_us) {
+            rc = err_set(&v->err, -ETIMEDOUT, "%s/%s still has phase %s", ns, name, phase);
+            break;
         }
-        arena_free(a);
-        if (rc == 0 && m.final)
-            *ret = TAKE_PTR(obj);
-        if (rc < 0 || m.final)
-            break;
-        if (timeout_us > 0 && clock_mono_us() - start_us >= (uint64_t)timeout_us)
-            rc = err_set(&v->err, -ETIMEDOUT, "%s/%s still has phase %s", ns, name,
-                         m.phase[0] ? m.phase : "Pending");
-        else if (!client_sleep(CLIENT_POLL_MS))
+        if (!client_sleep(CLIENT_POLL_MS)) {
             rc = err_set(&v->err, -EINTR, "interrupted; the migration %s/%s goes on", ns, name);
-        if (rc < 0)
             break;
+        }
     }
     migrations_view_free(view);
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 static void

@@ -1,4 +1,5 @@
-/* See fake_server.h. One thread, one connection at a time: the verbs are sequential clients. */
+/* See fake_server.h. One thread accepts, one more for each connection: a client keeps one open while it
+ * watches over another. */
 #include "tests/cli/fake_server.h"
 
 #include <assert.h>
@@ -16,6 +17,13 @@
 
 #define MAX_REQUEST (1 << 20)
 #define MAX_ANSWERS 64
+#define MAX_CONNS   64
+
+struct conn {
+    struct fake_server *s;
+    int fd;
+    pthread_t thread;
+};
 
 struct fake_server {
     const struct fake_answer *answers;
@@ -23,8 +31,10 @@ struct fake_server {
     int fd;
     char path[64], url[80];
     pthread_t thread;
+    struct conn conns[MAX_CONNS]; /* owned by thread, then by fake_server_free */
+    size_t conns_len;
     pthread_mutex_t mu;
-    struct sb log; /* guarded by mu */
+    struct sb log; /* guarded by mu, as is used[] */
     char *log_copy;
 };
 
@@ -139,7 +149,16 @@ serve(struct fake_server *s, int fd)
         len += (size_t)n;
     }
     free(buf);
-    close(fd);
+    shutdown(fd, SHUT_RDWR);
+}
+
+static void *
+run_conn(void *ctx)
+{
+    struct conn *c = ctx;
+
+    serve(c->s, c->fd);
+    return NULL;
 }
 
 static void *
@@ -150,9 +169,14 @@ run(void *ctx)
     for (;;) {
         int fd = accept(s->fd, NULL, NULL);
 
+        struct conn *c = &s->conns[s->conns_len];
+
         if (fd < 0)
             return NULL;
-        serve(s, fd);
+        assert(s->conns_len < MAX_CONNS);
+        s->conns_len++;
+        *c = (struct conn){.s = s, .fd = fd};
+        pthread_create(&c->thread, NULL, run_conn, c);
     }
 }
 
@@ -187,6 +211,11 @@ fake_server_free(struct fake_server *s)
     shutdown(s->fd, SHUT_RDWR);
     pthread_join(s->thread, NULL);
     close(s->fd);
+    for (size_t i = 0; i < s->conns_len; i++) {
+        shutdown(s->conns[i].fd, SHUT_RDWR);
+        pthread_join(s->conns[i].thread, NULL);
+        close(s->conns[i].fd);
+    }
     unlink(s->path);
     pthread_mutex_destroy(&s->mu);
     sb_done(&s->log);

@@ -244,8 +244,8 @@ plain_view_says_what_is_new_once(void **state)
     m[4].guest_downtime_ms = 12;
     text = shown(false, m, 5);
     assert_string_equal(
-        text, "  web: n1 -> n2: round 2, 256 MiB left, 1.00 GiB/s, dirty 40.0 MiB/s, ETA 260 ms\n"
-              "  web: n1 -> n2: round 3, 256 MiB left, 1.00 GiB/s, dirty 40.0 MiB/s, ETA 260 ms\n"
+        text, "  web: n1 -> n2: round 2, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
+              "  web: n1 -> n2: round 3, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
               "  web: n1 -> n2: moved in 1.4 s, 512 MiB in 3 rounds\n"
               "  web: n1 -> n2: moved in 1.4 s, 512 MiB in 3 rounds, downtime 12 ms\n");
     free(text);
