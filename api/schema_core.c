@@ -258,7 +258,6 @@ static const struct field pod_spec_fields[] = {
      .sub = &toleration_schema},
     {.name = "topologySpreadConstraints",
      .type = F_LIST,
-     .flags = FIELD_LATER,
      .at = AT(struct pod, spreads),
      .second = AT(struct pod, spreads_len),
      .sub = &spread_schema,

@@ -213,16 +213,8 @@ static const struct schema pod_anti_affinity_schema = {.fields = pod_anti_affini
 
 static const struct field affinity_fields[] = {
     {.name = "nodeAffinity", .type = F_MAP, .at = FLAT, .sub = &node_affinity_schema},
-    {.name = "podAffinity",
-     .type = F_MAP,
-     .flags = FIELD_LATER,
-     .at = FLAT,
-     .sub = &pod_affinity_schema},
-    {.name = "podAntiAffinity",
-     .type = F_MAP,
-     .flags = FIELD_LATER,
-     .at = FLAT,
-     .sub = &pod_anti_affinity_schema},
+    {.name = "podAffinity", .type = F_MAP, .at = FLAT, .sub = &pod_affinity_schema},
+    {.name = "podAntiAffinity", .type = F_MAP, .at = FLAT, .sub = &pod_anti_affinity_schema},
     {0},
 };
 

@@ -161,7 +161,6 @@ static const struct field spec_fields[] = {
      .sub = &toleration_schema},
     {.name = "topologySpreadConstraints",
      .type = F_LIST,
-     .flags = FIELD_LATER,
      .at = AT(struct vmi_spec, spreads),
      .second = AT(struct vmi_spec, spreads_len),
      .sub = &spread_schema,

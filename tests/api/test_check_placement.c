@@ -16,7 +16,7 @@
 #define PREFERRED "preferredDuringSchedulingIgnoredDuringExecution"
 #define EXPR(e)                                                                                    \
     "affinity: {nodeAffinity: {" REQUIRED ": {nodeSelectorTerms: [{matchExpressions: [{" e "}]}]}" \
-                                                                                           "}}"
+    "}}"
 #define FIELDS(e) \
     "affinity: {nodeAffinity: {" REQUIRED ": {nodeSelectorTerms: [{matchFields: [{" e "}]}]}}}"
 #define PODS(e) "affinity: {podAffinity: {" REQUIRED ": [{" e "}]}}"
@@ -175,8 +175,7 @@ static const struct object_row template_rows[] = {
      .error = "unknown field \"spec.template.spec.affinity.nodeAffinity.nodeSelectorTerms\""},
 
     {.name = "pod affinity",
-     .text = PODS("labelSelector: {matchLabels: {a: b}}, topologyKey: kubernetes.io/hostname"),
-     .warning = "spec.template.spec.affinity.podAffinity is kept, but not acted on yet"},
+     .text = PODS("labelSelector: {matchLabels: {a: b}}, topologyKey: kubernetes.io/hostname")},
     {.name = "pod affinity without topologyKey",
      .text = PODS("labelSelector: {}"),
      .error = "podAffinity." REQUIRED "[0].topologyKey: Required value"},
@@ -266,8 +265,7 @@ static const struct object_row template_rows[] = {
 
     {.name = "spread",
      .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: "
-             "DoNotSchedule, labelSelector: {matchLabels: {a: b}}, minDomains: 2}]",
-     .warning = "topologySpreadConstraints is kept, but not acted on yet"},
+             "DoNotSchedule, labelSelector: {matchLabels: {a: b}}, minDomains: 2}]"},
     {.name = "spread with maxSkew 0",
      .text = "topologySpreadConstraints: [{maxSkew: 0, topologyKey: z, whenUnsatisfiable: "
              "DoNotSchedule}]",
