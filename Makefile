@@ -111,6 +111,15 @@ check-$(1): $$($(1)_TESTS)
 endef
 $(foreach m,$(MODULES),$(eval $(call test_rules,$(m))))
 
+# system tests in C: tests/system/test_*.c, run by tests/run --system beside the scripts there
+SYSTEM_TESTS := $(patsubst tests/system/%.c,$(OUT)/systest/%,$(wildcard tests/system/test_*.c))
+SYSTEM_HELP  := $(OUT)/tests/system/cluster.o
+$(SYSTEM_TESTS): $(OUT)/systest/%: $(OUT)/tests/system/%.o $(SYSTEM_HELP) $(call libs_of,system)
+	$(call say,LD    $@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call ldlibs_of,system) -lm
+OBJS += $(patsubst tests/system/%.c,$(OUT)/tests/system/%.o,$(wildcard tests/system/*.c))
+
 # fuzz targets: tests/fuzz/fuzz_NAME.c with tests/fuzz/corpus/NAME/; replayed by a small main, or
 # linked with libFuzzer under BUILD=fuzz
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
@@ -185,7 +194,10 @@ check:
 	$(Q)$(MAKE) --no-print-directory -j2 BUILD=asan unit-build
 	$(Q)tests/run build/asan
 
-system-check: all
+systest-build: $(SYSTEM_TESTS)
+.PHONY: systest-build
+
+system-check: all systest-build
 	$(Q)tests/run --system
 
 bench: all

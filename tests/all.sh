@@ -20,7 +20,7 @@ step() { # name command...: one test that passes when the command does
     rm -f "$out"
 }
 
-step "build release" make --no-print-directory -j"$jobs" WERROR=1 all || failed_build=1
+step "build release" make --no-print-directory -j"$jobs" WERROR=1 all systest-build || failed_build=1
 step "build asan" make --no-print-directory -j"$jobs" BUILD=asan WERROR=1 tests-build || failed_build=1
 step "layers" tools/layers.sh
 if [ -n "${CI:-}" ]; then
