@@ -121,28 +121,42 @@ end_guests(const char *state_dir, struct err *first)
         closedir(d);
 }
 
-/* Our programs in the cluster's own namespaces that no record names, because what wrote it was
- * interrupted. Other programs there are somebody's shell and are left alone. */
+struct strays {
+    size_t found;
+    struct err *first;
+};
+
+/* Our programs in the cluster's own namespaces that no record names: somebody restarted a daemon by
+ * hand, or what wrote the record was interrupted. Other programs there are somebody's shell and are
+ * left alone. */
 static void
 end_stray(void *ctx, const struct dev_process *p)
 {
     static const char *const ours[] = {"drover-controller", "drover-handler", "drover-guest"};
+    struct strays *s = ctx;
     char program[64];
 
     if (!dev_proc_program(p->pid, program, sizeof program))
         return;
-    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
-        if (strcmp(program, ours[i]) == 0)
-            kill_one(p, ctx);
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        if (strcmp(program, ours[i]) != 0)
+            continue;
+        kill_one(p, s->first);
+        s->found++;
+    }
 }
 
 static void
 end_strays(const char *netns, struct err *first)
 {
     AUTO_FD int fd = netns_open(netns, NULL);
+    struct strays s = {.found = 1, .first = first};
 
-    if (fd >= 0)
-        dev_proc_each_in(fd, end_stray, first);
+    /* A handler may have started a guest between our look at /proc and its end. */
+    for (int turn = 0; fd >= 0 && s.found > 0 && turn < 8; turn++) {
+        s.found = 0;
+        dev_proc_each_in(fd, end_stray, &s);
+    }
 }
 
 /* --- namespaces and files --- */

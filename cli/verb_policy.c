@@ -1,5 +1,5 @@
-/* `drover policy`: which MigrationPolicy applies to a VM, what follows from it, and where each value
- * comes from. All rules are netpolicy's; this file reads manifests and prints. */
+/* `drover policy`: which MigrationPolicy applies to a VM, what follows from it, and where each
+ * value comes from. All rules are netpolicy's; this file reads manifests and prints. */
 #include <string.h>
 
 #include "api/quantity.h"
