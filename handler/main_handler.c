@@ -158,12 +158,14 @@ static int
 add_label(struct handler_config *c, const char *text, struct err *err)
 {
     char *key = xstrdup(text), *value = strchr(key, '=');
-    int rc = value ? 0 : err_set(err, -EINVAL, "want KEY=VALUE");
+    int rc;
 
-    if (rc == 0) {
-        *value++ = '\0';
-        rc = label_key_check(key, err);
+    if (!value) {
+        free(key);
+        return err_set(err, -EINVAL, "--label %s: want KEY=VALUE", text);
     }
+    *value++ = '\0';
+    rc = label_key_check(key, err);
     if (rc == 0)
         rc = label_value_check(value, err);
     if (rc != 0) {

@@ -137,7 +137,8 @@ vm_native_config(struct vm_entry *e, const struct vmi *v, struct native_config *
     }
     if (cores > GUEST_MAX_VCPUS || sockets > GUEST_MAX_VCPUS || threads > GUEST_MAX_VCPUS ||
         cores * sockets * threads > GUEST_MAX_VCPUS) {
-        snprintf(error, size, "cpu: cores * sockets * threads: at most %d", GUEST_MAX_VCPUS);
+        snprintf(error, size, "cpu: cores * sockets * threads: at most %u",
+                 (unsigned)GUEST_MAX_VCPUS);
         return false;
     }
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
