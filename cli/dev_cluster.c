@@ -140,8 +140,8 @@ check_config(const struct dev_config *cfg, const char *dir, struct err *err)
 
     if (dir[0] != '/' || strlen(dir) > DEV_MAX_DIR_BYTES || dir[1] == '\0')
         return err_set(err, -EINVAL,
-                       "directory \"%s\": want an absolute path of at most %d bytes (the guests' "
-                       "sockets lie below it)",
+                       "directory \"%.128s\": want an absolute path of at most %d bytes (the "
+                       "controller's socket lies in it)",
                        dir, DEV_MAX_DIR_BYTES);
     if (cfg->nodes_len > DEV_NET_MAX_NODES)
         return err_set(err, -EINVAL, "%zu nodes: want 1 to %d", cfg->nodes_len, DEV_NET_MAX_NODES);

@@ -23,7 +23,7 @@
 #include "netpolicy/nl_link.h"
 
 #define DEV_DIR_DEFAULT       "/run/drover/dev"
-#define DEV_MAX_DIR_BYTES     64 /* the guests' sockets lie below it; a socket's path has 107 at most */
+#define DEV_MAX_DIR_BYTES     90 /* the controller's socket lies in it: 107 bytes at most */
 #define DEV_MAX_NAME_BYTES    63 /* of a node: it becomes part of a namespace's name */
 #define DEV_DEFAULT_NODES     3
 #define DEV_DEFAULT_CPU       "8"

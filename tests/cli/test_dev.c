@@ -389,9 +389,11 @@ test_refused(void **state)
         {"relative directory", {.dir = "here"}, -EINVAL, "\"here\": want an absolute path"},
         {"the root", {.dir = "/"}, -EINVAL, "want an absolute path"},
         {"long directory",
-         {.dir = "/tmp/0123456789012345678901234567890123456789012345678901234567890123456789"},
+         {.dir = "/tmp/"
+                 "012345678901234567890123456789012345678901234567890123456789012345678901234567890"
+                 "12345"},
          -EINVAL,
-         "at most 64 bytes"},
+         "at most 90 bytes"},
         {"too many nodes", {.dir = dir, .nodes_len = 65}, -EINVAL, "65 nodes: want 1 to 64"},
         {"a name twice",
          {.dir = dir, .nodes = twice, .nodes_len = 2},
