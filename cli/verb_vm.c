@@ -9,6 +9,7 @@
 #include "api/names.h"
 #include "base/clock.h"
 #include "cli/client_verb.h"
+#include "cli/client_verify.h"
 #include "cli/print.h"
 #include "cli/term_migrations.h"
 
@@ -314,62 +315,25 @@ static const struct options_program verify_program = {
     .max_args = 10000,
 };
 
-struct verify {
-    const char *request;
-    bool gone, ok;
-    int64_t pages, bad, steps;
-    char why[256];
-};
-
-/* client_wait: 1 when the answer to our request is there, or never will be. */
-static int
-verify_answer(void *ctx, const struct tree *vmi)
-{
-    struct verify *a = ctx;
-    const char *json = object_annotation(vmi, ANN_VERIFY_RESULT);
-    AUTO_TREE struct tree *t = NULL;
-
-    if (!vmi) {
-        a->gone = true;
-        return 1;
-    }
-    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0 ||
-        strcmp(tree_find_string(t, "", "request", NULL), a->request) != 0)
-        return 0;
-    a->ok = tree_get_bool(tree_get(t, "ok"), false);
-    a->pages = tree_get_int(tree_get(t, "pages"), 0);
-    a->bad = tree_get_int(tree_get(t, "bad"), 0);
-    a->steps = tree_get_int(tree_get(t, "steps"), 0);
-    snprintf(a->why, sizeof(a->why), "%s", tree_find_string(t, "", "error", NULL));
-    return 1;
-}
-
 static int
 verify_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us)
 {
-    const struct kind_info *ki = kind_info(KIND_VMI);
-    AUTO_FREE char *request =
-        xasprintf("drover-%lld-%d", (long long)clock_wall_us(), (int)getpid());
-    AUTO_TREE struct tree *patch = tree_map();
-    struct verify a = {.request = request};
+    struct verify_result r;
     int rc;
 
-    tree_set_path(patch, tree_string(request), "metadata", "annotations", ANN_VERIFY_REQUEST, NULL);
-    rc = client_patch(v->client, ki, ns, name, NULL, patch, NULL, &v->err);
-    if (rc >= 0)
-        rc = client_wait(v->client, ki, ns, name, timeout_us, verify_answer, &a, &v->err);
+    rc = verify_ask(v->client, ns, name, &r, &v->err);
+    if (rc == 0)
+        rc = verify_wait(v->client, ns, name, timeout_us, &r, &v->err);
     if (rc == -ETIMEDOUT)
-        return verb_no(v, "%s/%s: its handler has not answered in time", ns, name);
-    if (rc < 0)
+        return verb_no(v, "%s/%s: %s", ns, name, err_msg(&v->err));
+    if (rc < 0) {
+        err_prefix(&v->err, rc, "%s/%s", ns, name);
         return verb_error(v);
-    if (a.gone)
-        return verb_errorf(v, "%s/%s: the VM ended meanwhile", ns, name);
-    if (!a.ok && !a.bad && a.why[0])
-        return verb_errorf(v, "%s/%s: %s", ns, name, a.why);
-    printf("VM %s/%s: %lld pages, %lld bad, %lld steps: %s\n", ns, name, (long long)a.pages,
-           (long long)a.bad, (long long)a.steps,
-           a.ok ? "memory is as written" : "MEMORY IS DAMAGED");
-    return a.ok ? EXIT_DONE : EXIT_NO;
+    }
+    printf("VM %s/%s: %lld pages, %lld bad, %lld steps: %s%s%s\n", ns, name, (long long)r.pages,
+           (long long)r.bad, (long long)r.steps, r.ok ? "memory is as written" : "NOT as written",
+           r.ok || !r.text[0] ? "" : ": ", r.ok ? "" : r.text);
+    return r.ok ? EXIT_DONE : EXIT_NO;
 }
 
 int
