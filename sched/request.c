@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/names.h"
+#include "sched/filter.h"
 
 static const char *compile_vm(struct request *r, const struct place_request *rq);
 static const char *compile_pod(struct request *r, const struct pod *p);
@@ -53,8 +54,11 @@ request_selects(const struct request *r, const struct cluster_node *n)
 
     if (!node_terms_match(&r->nodes, &n->labels, n->name))
         return false;
-    return !r->is_vm || (node_terms_match(&r->workload, &n->labels, n->name) &&
-                         cpu_rule_check(&r->cpu, n, r->arena, &reasons) == 0);
+    if (!r->is_vm)
+        return true;
+    filter_handler(r, n, &reasons);
+    return reasons.len == 0 && node_terms_match(&r->workload, &n->labels, n->name) &&
+           cpu_rule_check(&r->cpu, n, r->arena, &reasons) == 0;
 }
 
 static const char *

@@ -39,7 +39,7 @@ const char *request_compile(struct request *r, const struct cluster *c,
                             const struct place_request *rq, struct arena *a);
 void request_done(struct request *r);
 /* Does the node count as a domain for topology spread: node affinity and, for VMs, what KubeVirt
- * renders as node selectors. */
+ * renders as node selectors (a live handler, workload placement, CPU). */
 bool request_selects(const struct request *r, const struct cluster_node *n);
 
 #endif

@@ -334,6 +334,35 @@ neighbours_do(const struct naive_cluster *c, const struct vmi *v, const struct n
     return true;
 }
 
+static bool
+handler_lives(const struct node *n)
+{
+    const char *schedulable = value_of(&n->meta.labels, "kubevirt.io/schedulable");
+
+    return !schedulable || strcmp(schedulable, "true") == 0;
+}
+
+static bool
+workloads_run(const struct naive_cluster *c, const struct node *n)
+{
+    for (size_t i = 0; i < c->hco->workloads.node_selector.len; i++) {
+        const struct kv *kv = &c->hco->workloads.node_selector.items[i];
+        const char *have = value_of(&n->meta.labels, kv->key);
+
+        if (!have || strcmp(have, kv->value) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Does the node count in topology spread? */
+static bool
+counts(const struct naive_cluster *c, const struct vmi *v, int source, const struct node *n)
+{
+    return affinity_holds(v, n) && handler_lives(n) && workloads_run(c, n) &&
+           cpu_does(c, v, source, n);
+}
+
 static int64_t
 count_in_domain(const struct naive_cluster *c, const struct vmi *v, int source,
                 const struct spread *s, const struct node *n)
@@ -341,8 +370,7 @@ count_in_domain(const struct naive_cluster *c, const struct vmi *v, int source,
     int64_t count = 0;
 
     for (size_t k = 0; k < c->nodes_len; k++) {
-        if (!same_domain(s->topology_key, n, &c->nodes[k]) || !affinity_holds(v, &c->nodes[k]) ||
-            !cpu_does(c, v, source, &c->nodes[k]))
+        if (!same_domain(s->topology_key, n, &c->nodes[k]) || !counts(c, v, source, &c->nodes[k]))
             continue;
         for (size_t i = 0; i < c->vmis_len; i++)
             if (!same_vm(&c->vmis[i], v) && is_on(&c->vmis[i], &c->nodes[k]) &&
@@ -367,7 +395,7 @@ spread_holds(const struct naive_cluster *c, const struct vmi *v, int source, con
             int64_t count;
 
             if (!value_of(&c->nodes[k].meta.labels, s->topology_key) ||
-                !affinity_holds(v, &c->nodes[k]) || !cpu_does(c, v, source, &c->nodes[k]))
+                !counts(c, v, source, &c->nodes[k]))
                 continue;
             count = count_in_domain(c, v, source, s, &c->nodes[k]);
             least = count < least ? count : least;
@@ -386,25 +414,17 @@ naive_fits(const struct naive_cluster *c, const struct vmi *v, int source, size_
     static const struct taint cordon = {.key = "node.kubernetes.io/unschedulable",
                                         .effect = "NoSchedule"};
     const struct node *node = &c->nodes[n];
-    const char *schedulable = value_of(&node->meta.labels, "kubevirt.io/schedulable");
 
     if (source >= 0 && (size_t)source == n)
         return false;
     if (node->unschedulable && !tolerates(v, &cordon))
         return false;
-    if (schedulable && strcmp(schedulable, "true") != 0)
+    if (!handler_lives(node) || !workloads_run(c, node))
         return false;
     for (size_t i = 0; i < node->conditions.len; i++)
         if (strcmp(node->conditions.items[i].type, "Ready") == 0 &&
             strcmp(node->conditions.items[i].status, "True") != 0)
             return false;
-    for (size_t i = 0; i < c->hco->workloads.node_selector.len; i++) {
-        const struct kv *kv = &c->hco->workloads.node_selector.items[i];
-        const char *have = value_of(&node->meta.labels, kv->key);
-
-        if (!have || strcmp(have, kv->value) != 0)
-            return false;
-    }
     return taints_allow(v, node) && affinity_holds(v, node) && cpu_does(c, v, source, node) &&
            has_room(c, v, node) && spread_holds(c, v, source, node) && neighbours_do(c, v, node);
 }

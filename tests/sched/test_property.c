@@ -450,7 +450,7 @@ test_place(void **state)
 {
     const char *seed_text = getenv("SEED"), *rounds_text = getenv("ROUNDS");
     uint64_t seed = seed_text ? strtoull(seed_text, NULL, 10) : 1;
-    uint64_t rounds = rounds_text ? strtoull(rounds_text, NULL, 10) : 4000, fitted = 0;
+    uint64_t rounds = rounds_text ? strtoull(rounds_text, NULL, 10) : 10000, fitted = 0;
 
     (void)state;
     print_message("# seeds %llu to %llu\n", (unsigned long long)seed,
