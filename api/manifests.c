@@ -169,8 +169,8 @@ add_document(struct loader *l, const char *path, struct tree *doc)
         struct tree_pos pos = tree_pos(doc);
 
         return err_set(l->err, -EINVAL,
-                       "%s:%u:%u: want an object with apiVersion and kind, not a %s", path,
-                       pos.line, pos.column, tree_type_name(tree_type(doc)));
+                       "%s:%u:%u: want an object with apiVersion and kind (this is of type %s)",
+                       path, pos.line, pos.column, tree_type_name(tree_type(doc)));
     }
     if (is_list(doc))
         return add_list(l, path, doc);
@@ -201,9 +201,9 @@ add_list(struct loader *l, const char *path, struct tree *list)
         struct tree_pos pos = tree_pos(item);
 
         if (tree_type(item) != TREE_MAP || is_list(item))
-            return err_set(l->err, -EINVAL, "%s:%u:%u: items[%zu]: want an object, not a %s", path,
-                           pos.line, pos.column, i,
-                           is_list(item) ? "list" : tree_type_name(tree_type(item)));
+            return err_set(
+                l->err, -EINVAL, "%s:%u:%u: items[%zu]: want an object (this is of type %s)", path,
+                pos.line, pos.column, i, is_list(item) ? "list" : tree_type_name(tree_type(item)));
         if (typed && !tree_get(item, "kind"))
             tree_set(item, "kind", tree_string(item_kind));
         if (typed && !tree_get(item, "apiVersion"))
