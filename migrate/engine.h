@@ -63,6 +63,10 @@ enum mig_cause {
 };
 const char *mig_cause_text(enum mig_cause c); /* one sentence for the status' failureReason */
 
+/* Whether this kernel can track a guest's memory from outside (needed at the source): tried once a process. 0, or
+ * -ENOTSUP with a text that names what is missing. Say it at start, rather than at the first migration. */
+int mig_probe(struct err *err);
+
 /* --- source --- */
 struct mig_source;
 
@@ -74,6 +78,7 @@ struct mig_source_config {
     char bind_device[16];            /* SO_BINDTODEVICE, or "" */
     unsigned channels;               /* 0 = automatic, at least 2 */
     struct mig_limits limits;
+    uint64_t dead_peer_us;           /* a target that is silent for so long is dead; 0 = 2 s */
     /* Called on the engine's thread. commit: make "committed" durable; 0 or -errno (then it is FAILED). */
     int (*commit)(void *ctx, struct err *err);
     /* After each round and at least every 500 ms; may be NULL. */
@@ -103,6 +108,7 @@ struct mig_target_config {
     char listen_ip[INET6_ADDRSTRLEN]; /* listens only here */
     char bind_device[16];
     uint64_t idle_timeout_us;      /* nothing came for so long: failed (not once PREPARED); 0 = 30 s */
+    uint64_t dead_peer_us;         /* a source that is silent for so long is dead; 0 = 2 s */
     bool recovering;               /* the guest was PREPARED (or COMMITTED) by an earlier handler: only answer
                                       the source's question */
     bool recovering_committed;

@@ -57,7 +57,6 @@ struct control_hello {
     struct layout_region regions[CONTROL_MAX_REGIONS];
     uint32_t regions_len;
     uint32_t channels, stripe_bytes;
-    uint64_t dead_peer_us;
 };
 
 struct control_accept {

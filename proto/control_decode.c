@@ -134,7 +134,6 @@ get_hello(const void *pb, struct control_msg *m, struct err *err)
     h->version_max = p->version_max;
     h->capabilities = p->capabilities;
     h->stripe_bytes = p->stripe_bytes;
-    h->dead_peer_us = p->dead_peer_us;
     rc = get_uid(h->vmi_uid, p->vmi_uid, "vmi_uid", err);
     return rc ? rc : get_uid(h->migration_uid, p->migration_uid, "migration_uid", err);
 }

@@ -182,7 +182,6 @@ put_hello(struct sb *out, const struct control_hello *h)
     pb.regions = list;
     pb.channels = h->channels;
     pb.stripe_bytes = h->stripe_bytes;
-    pb.dead_peer_us = h->dead_peer_us;
     put(out, &pb.base);
 }
 

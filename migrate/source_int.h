@@ -1,0 +1,143 @@
+/* The source's inside, shared by source*.c only.
+ *
+ * Threads: the caller of mig_source_run (the run thread) owns the control connection, the rounds and the switchover; one worker
+ * a channel owns its data socket and its stripes. The run thread starts a phase (count or send) in all workers at
+ * once and waits for all of them, while it serves the control connection and watches the clocks; between phases no
+ * worker touches the bitmaps. */
+#ifndef MIGRATE_SOURCE_INT_H
+#define MIGRATE_SOURCE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "migrate/bucket.h"
+#include "migrate/converge.h"
+#include "migrate/ctl.h"
+#include "migrate/engine.h"
+#include "migrate/present.h"
+#include "migrate/switch.h"
+#include "migrate/track.h"
+#include "proto/frame.h"
+#include "proto/layout.h"
+
+#define SOURCE_DIAL_US 5000000 /* for connecting to the target */
+#define SOURCE_DATA_USER_US \
+    10000000 /* TCP_USER_TIMEOUT of data channels: a full target is slow, not dead */
+#define SOURCE_TICK_US      50000    /* clocks are looked at so often */
+#define SOURCE_PROGRESS_US  500000   /* progress() at least so often */
+#define SOURCE_ANSWER_US    30000000 /* for ROUND_DONE once everything was handed to the sockets */
+#define SOURCE_REASON_US    300000   /* a broken channel waits so long for the peer's own words */
+#define SOURCE_REPAIRS      3        /* extra rounds, paused, for batches with a bad checksum */
+#define SOURCE_CHANNELS_MAX 4        /* when chosen automatically */
+
+enum source_phase { SOURCE_COUNT, SOURCE_SEND };
+
+struct source_batch {
+    struct frame_run runs[FRAME_MAX_RUNS];
+    uint32_t runs_len, raw_pages, max_raw_pages;
+    uint8_t head[FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE];
+    struct iovec iov[1 + FRAME_MAX_RUNS];
+};
+
+struct source_worker {
+    /* constant after start */
+    struct mig_source *s;
+    uint32_t index;
+    int fd;
+    pthread_t thread;
+    bool started;
+    /* owned by the worker's thread during a phase, by nobody between */
+    struct track_buf *scan;
+    struct present present[GUEST_MAX_REGIONS];
+    uint64_t empty_until[GUEST_MAX_REGIONS]; /* no data before this offset when round 1 looked */
+    struct source_batch batch;
+    uint64_t seq;
+    struct err err; /* why its phase failed */
+    enum mig_cause cause;
+    /* read by others at any time */
+    _Atomic uint64_t sent_bytes, batches, raw_pages, zero_pages, absent_pages;
+    _Atomic uint64_t done_pages; /* of this round */
+    _Atomic uint64_t cpu_us;
+};
+
+struct mig_source {
+    /* constant after setup */
+    struct mig_source_config cfg;
+    struct guest_region regions[GUEST_MAX_REGIONS];
+    struct layout layout;
+    struct track *track;
+    struct ctl *ctl; /* set and unset under mu */
+    struct bucket bucket;
+    uint32_t channels;
+    struct source_worker *workers;
+    int wake_fd; /* eventfd: a phase ended, or cancel */
+    uint64_t rtt_us;
+
+    /* bitmaps of all pages: owned by the workers during a phase (each its stripes), else by the run thread */
+    size_t words;
+    uint64_t *dirty; /* found by the last count */
+    uint64_t *sent;  /* the target has content other than zero */
+    uint64_t *again; /* the target asked for them: bad checksum */
+
+    /* owned by the run thread; constant during a phase */
+    uint32_t round;
+    bool paused;
+    struct switch_source sw;
+    struct converge converge;
+    struct stall stall;
+    bool round_ended, round_done, prepared, running, never; /* what was said and heard */
+    bool finish_said, commit_said;
+    enum mig_cause cause; /* first trouble */
+    struct err err;
+    uint64_t state_bytes, state_sum; /* of the device state that was sent */
+    uint64_t round_pages, round_began_us, scan_us, dirty_rate;
+    uint64_t progress_us, tick_us, tick_bytes; /* of the last callback and the last sample */
+    bool sampling;
+    uint64_t run_cpu_base_us; /* CPU time of the caller's thread before this run */
+
+    /* guarded by mu */
+    pthread_mutex_t mu;
+    pthread_cond_t cv; /* a phase began, or stop */
+    enum source_phase phase;
+    uint64_t phase_seq;
+    uint32_t pending;             /* workers that are still in the phase */
+    struct source_worker *failed; /* the first */
+    bool cancel, committing;
+    struct mig_stats stats;
+    uint64_t run_cpu_us, ctl_bytes; /* ctl_bytes: of a control connection that is closed */
+
+    atomic_bool stop; /* workers end soon */
+};
+
+/* First trouble wins: it becomes outcome and text. Returns rc. */
+int source_trouble(struct mig_source *s, enum mig_cause cause, int rc, const struct err *why);
+
+/* source_setup.c: everything before the first page. */
+int source_setup(struct mig_source *s);
+void source_teardown(struct mig_source *s);
+
+/* source_worker.c */
+int source_workers_start(struct mig_source *s);
+void source_workers_stop(struct mig_source *s); /* shuts the channels, joins; idempotent */
+void source_phase_begin(struct mig_source *s, enum source_phase phase);
+int source_count(struct source_worker *w); /* the phases, in source_scan.c and source_send.c */
+int source_send(struct source_worker *w);
+
+/* source_round.c */
+enum source_wait {
+    SOURCE_WAIT_WORKERS,
+    SOURCE_WAIT_ROUND_DONE,
+    SOURCE_WAIT_PREPARED,
+    SOURCE_WAIT_OUTCOME
+};
+/* Serves the control connection and the clocks until it has come. 0, or trouble. */
+int source_wait(struct mig_source *s, enum source_wait what);
+/* Rounds while the guest runs, until it is time to switch over. */
+int source_copy(struct mig_source *s);
+/* The guest is paused: what is still dirty, and the device state. */
+int source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum);
+void source_sum_stats(struct mig_source *s, struct mig_stats *st); /* mu held */
+
+uint64_t source_thread_cpu_us(void);
+
+#endif

@@ -1,0 +1,518 @@
+/* The source's run thread during rounds: starts phases, serves the control connection, watches the clocks, and decides
+ * after each round. See source_int.h and converge.h. */
+#include "migrate/source_int.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "migrate/bits.h"
+#include "proto/sum.h"
+
+static int check(struct mig_source *s, enum source_wait what, bool *ret_done);
+static int check_clocks(struct mig_source *s, uint64_t now);
+static int worker_failed(struct mig_source *s, struct source_worker *w);
+static int receive(struct mig_source *s);
+static int on_message(struct mig_source *s, struct control_msg *m);
+static int on_round_done(struct mig_source *s, const struct control_round_done *d);
+static void tick(struct mig_source *s, uint64_t now);
+static int one_round(struct mig_source *s, uint64_t pages,
+                     int (*meanwhile)(struct mig_source *s, void *ctx), void *ctx);
+static int count(struct mig_source *s, uint64_t *ret_bytes);
+static int send_msg(struct mig_source *s, struct control_msg *m);
+static int unexpected(struct mig_source *s, const struct control_msg *m);
+
+int
+source_trouble(struct mig_source *s, enum mig_cause cause, int rc, const struct err *why)
+{
+    if (s->cause == MIG_CAUSE_NONE) {
+        s->cause = cause;
+        s->err = *why;
+        if (!s->err.code)
+            s->err.code = rc;
+    }
+    return rc;
+}
+
+int
+source_copy(struct mig_source *s)
+{
+    uint64_t now = clock_mono_us(), remaining = s->layout.total_bytes;
+
+    stall_init(&s->stall, now);
+    pthread_mutex_lock(&s->mu);
+    s->stats.started_us = now;
+    pthread_mutex_unlock(&s->mu);
+    for (;;) {
+        uint64_t began = clock_mono_us();
+        int rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, NULL, NULL);
+
+        if (rc == 0)
+            rc = count(s, &remaining);
+        if (rc != 0)
+            return rc;
+        now = clock_mono_us();
+
+        struct converge_input in = {.round = s->round,
+                                    .remaining_bytes = remaining,
+                                    .rtt_us = s->rtt_us,
+                                    .scan_us = s->scan_us};
+        enum converge_decision d = converge_next(&s->converge, &in);
+
+        s->dirty_rate = (uint64_t)((unsigned __int128)remaining * 1000000 / (now - began + 1));
+        if (s->round == 1)
+            stall_restart(&s->stall, remaining, now);
+        else
+            stall_note(&s->stall, s->round, remaining, now);
+        pthread_mutex_lock(&s->mu);
+        s->stats.dirty_bytes_per_s = s->dirty_rate;
+        s->stats.predicted_downtime_us = s->converge.predicted_us;
+        s->stats.remaining_bytes = remaining;
+        pthread_mutex_unlock(&s->mu);
+        s->progress_us = 0; /* say it now */
+        tick(s, now);
+        if (d == CONVERGE_SWITCH)
+            return 0;
+    }
+}
+
+/* --- the last round --- */
+
+struct state {
+    uint64_t bytes, sum;
+};
+
+/* While the workers send the last pages: the device state, on the control connection. */
+static int
+send_state(struct mig_source *s, void *ctx)
+{
+    struct state *st = ctx;
+    AUTO_FREE void *buf = NULL;
+    struct err err = {0};
+    size_t len = 0;
+    int rc = s->cfg.guest.ops->save_state(s->cfg.guest.impl, &buf, &len, &err);
+
+    if (rc != 0)
+        return source_trouble(s, MIG_CAUSE_GUEST, rc, &err);
+    if (len > CONTROL_MAX_STATE) {
+        rc = err_set(&err, -EFBIG, "device state of %zu bytes: at most %u", len, CONTROL_MAX_STATE);
+        return source_trouble(s, MIG_CAUSE_GUEST, rc, &err);
+    }
+    for (size_t at = 0; at < len;) {
+        struct control_msg m = {
+            .type = CONTROL_STATE,
+            .state = {.offset = at,
+                      .len = len - at < CONTROL_STATE_CHUNK ? len - at : CONTROL_STATE_CHUNK,
+                      .data = (uint8_t *)buf + at}};
+
+        rc = send_msg(s, &m);
+        if (rc != 0)
+            return rc;
+        at += m.state.len;
+    }
+    st->bytes = len;
+    st->sum = sum_bytes(buf, len, 0);
+    return 0;
+}
+
+int
+source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum)
+{
+    struct state st = {0};
+    uint64_t remaining;
+    int rc;
+
+    s->paused = true;
+    rc = count(s, &remaining);
+    if (rc == 0)
+        rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, send_state, &st);
+    for (unsigned i = 0; rc == 0; i++) {
+        struct err err = {0};
+
+        remaining = bits_count(s->again, s->words) * LAYOUT_PAGE_BYTES;
+        if (remaining == 0)
+            break;
+        if (i == SOURCE_REPAIRS) {
+            rc = err_set(&err, -EIO, "pages arrive with bad checksums again and again");
+            return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+        }
+        rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, NULL, NULL);
+    }
+    *ret_state_bytes = st.bytes;
+    *ret_state_sum = st.sum;
+    return rc;
+}
+
+/* --- one round --- */
+
+static int
+one_round(struct mig_source *s, uint64_t pages, int (*meanwhile)(struct mig_source *s, void *ctx),
+          void *ctx)
+{
+    struct control_msg m = {
+        .type = CONTROL_ROUND_BEGIN,
+        .round_begin = {.round = ++s->round, .paused = s->paused, .pages = pages}};
+    uint64_t now = clock_mono_us();
+    int rc = send_msg(s, &m);
+
+    if (rc != 0)
+        return rc;
+    s->round_pages = pages;
+    s->round_began_us = now;
+    s->round_ended = s->round_done = false;
+    s->tick_us = now;
+    s->sampling = true;
+    pthread_mutex_lock(&s->mu);
+    s->stats.round = s->round;
+    source_sum_stats(s, &s->stats);
+    s->tick_bytes = s->stats.sent_bytes;
+    pthread_mutex_unlock(&s->mu);
+    source_phase_begin(s, SOURCE_SEND);
+    rc = meanwhile ? meanwhile(s, ctx) : 0;
+    if (rc == 0)
+        rc = source_wait(s, SOURCE_WAIT_WORKERS);
+    if (rc != 0)
+        return rc;
+    m = (struct control_msg){.type = CONTROL_ROUND_END,
+                             .round_end = {.round = s->round, .channels = s->channels}};
+    for (uint32_t i = 0; i < s->channels; i++) {
+        m.round_end.totals[i].batches = atomic_load(&s->workers[i].batches);
+        m.round_end.totals[i].raw_pages = atomic_load(&s->workers[i].raw_pages);
+        m.round_end.totals[i].zero_pages = atomic_load(&s->workers[i].zero_pages);
+    }
+    rc = send_msg(s, &m);
+    if (rc != 0)
+        return rc;
+    s->round_ended = true;
+    rc = source_wait(s, SOURCE_WAIT_ROUND_DONE);
+    /* All of it has arrived: the one figure in which no buffer takes part. */
+    if (rc == 0) {
+        now = clock_mono_us();
+        pthread_mutex_lock(&s->mu);
+        source_sum_stats(s, &s->stats);
+        converge_sample(&s->converge, s->stats.sent_bytes - s->tick_bytes, now - s->tick_us);
+        pthread_mutex_unlock(&s->mu);
+    }
+    s->sampling = false;
+    return rc;
+}
+
+/* How much is dirty now, what was asked for again included. */
+static int
+count(struct mig_source *s, uint64_t *ret_bytes)
+{
+    uint64_t began = clock_mono_us(), pages = 0;
+    int rc;
+
+    source_phase_begin(s, SOURCE_COUNT);
+    rc = source_wait(s, SOURCE_WAIT_WORKERS);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < s->words; i++)
+        pages += (uint64_t)__builtin_popcountll(s->dirty[i] | s->again[i]);
+    s->scan_us = clock_mono_us() - began;
+    *ret_bytes = pages * LAYOUT_PAGE_BYTES;
+    return 0;
+}
+
+/* --- waiting --- */
+
+int
+source_wait(struct mig_source *s, enum source_wait what)
+{
+    uint64_t answer_deadline = clock_mono_us() + SOURCE_ANSWER_US;
+
+    for (;;) {
+        struct pollfd p[2] = {{.fd = s->wake_fd, .events = POLLIN},
+                              {.fd = ctl_fd(s->ctl), .events = POLLIN}};
+        struct err err = {0};
+        bool done = false;
+        eventfd_t n;
+        int rc = receive(s);
+
+        if (rc == 0)
+            rc = check(s, what, &done);
+        if (rc != 0 || done)
+            return rc;
+
+        uint64_t now = clock_mono_us();
+
+        rc = check_clocks(s, now);
+        if (rc == 0 && what == SOURCE_WAIT_ROUND_DONE && now > answer_deadline) {
+            rc = err_set(&err, -ETIMEDOUT, "the target does not confirm round %u", s->round);
+            source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+        }
+        if (rc != 0)
+            return rc;
+        tick(s, now);
+        poll(p, 2, SOURCE_TICK_US / 1000);
+        if (p[0].revents)
+            eventfd_read(s->wake_fd, &n);
+    }
+}
+
+static int
+check(struct mig_source *s, enum source_wait what, bool *ret_done)
+{
+    struct err err = {0};
+    struct source_worker *failed;
+    bool cancel, idle;
+    int rc;
+
+    pthread_mutex_lock(&s->mu);
+    cancel = s->cancel && !s->committing;
+    failed = s->failed;
+    idle = s->pending == 0;
+    pthread_mutex_unlock(&s->mu);
+    if (cancel) {
+        rc = err_set(&err, -ECANCELED, "cancelled");
+        return source_trouble(s, MIG_CAUSE_CANCELLED, rc, &err);
+    }
+    if (failed)
+        return worker_failed(s, failed);
+    switch (what) {
+    case SOURCE_WAIT_WORKERS:
+        *ret_done = idle;
+        break;
+    case SOURCE_WAIT_ROUND_DONE:
+        *ret_done = s->round_done;
+        break;
+    case SOURCE_WAIT_PREPARED:
+        *ret_done = s->prepared;
+        break;
+    case SOURCE_WAIT_OUTCOME:
+        *ret_done = s->running || s->never;
+        break;
+    }
+    return 0;
+}
+
+static int
+check_clocks(struct mig_source *s, uint64_t now)
+{
+    uint64_t started = s->stats.started_us, limit = s->cfg.limits.completion_timeout_us;
+    uint64_t stalled = stall_for_us(&s->stall, now), deadline = switch_source_deadline_us(&s->sw);
+    struct err err = {0};
+    int rc;
+
+    if (ctl_dead(s->ctl, now)) {
+        rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the target for %llu ms",
+                     (unsigned long long)ctl_dead_peer_us(s->ctl) / 1000);
+        return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+    }
+    if (deadline && now > deadline) {
+        rc = err_set(&err, -ETIMEDOUT, "switchover: %s: for more than %llu s",
+                     switch_source_text(s->sw.state),
+                     (unsigned long long)(deadline - s->sw.since_us) / 1000000);
+        return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+    }
+    if (s->commit_said)
+        return 0; /* no limit takes it back any more */
+    if (limit && started && now - started > limit) {
+        rc = err_set(&err, -ETIMEDOUT, "not complete after %.1f s", (double)limit / 1e6);
+        return source_trouble(s, MIG_CAUSE_COMPLETION_TIMEOUT, rc, &err);
+    }
+    limit = s->cfg.limits.progress_timeout_us;
+    if (limit && started && !s->paused && stalled > limit) {
+        rc = err_set(
+            &err, -ETIMEDOUT,
+            "%llu bytes remain, no fewer for %.1f s: sent at %llu bytes a second, dirtied at %llu",
+            (unsigned long long)s->stall.best_bytes, (double)limit / 1e6,
+            (unsigned long long)s->stats.transfer_bytes_per_s, (unsigned long long)s->dirty_rate);
+        return source_trouble(s, MIG_CAUSE_PROGRESS_TIMEOUT, rc, &err);
+    }
+    return 0;
+}
+
+/* A channel that broke usually breaks because the target gave up, and the target says why on the
+ * control connection: its words are better than "connection reset". */
+static int
+worker_failed(struct mig_source *s, struct source_worker *w)
+{
+    uint64_t deadline = clock_mono_us() + SOURCE_REASON_US;
+    enum mig_cause cause = w->cause ? w->cause : MIG_CAUSE_LOCAL;
+
+    while (cause == MIG_CAUSE_PEER && s->cause == MIG_CAUSE_NONE && clock_mono_us() < deadline) {
+        struct pollfd p = {.fd = ctl_fd(s->ctl), .events = POLLIN};
+        struct control_msg m;
+
+        if (poll(&p, 1, 20) <= 0)
+            continue;
+
+        int rc = ctl_recv(s->ctl, &m, NULL);
+
+        if (rc < 0)
+            break;
+        if (rc == 0)
+            continue;
+        if (m.type == CONTROL_ERROR)
+            on_message(s, &m);
+        control_msg_done(&m);
+    }
+    return source_trouble(s, cause, w->err.code ? w->err.code : -EIO, &w->err);
+}
+
+static int
+receive(struct mig_source *s)
+{
+    for (;;) {
+        struct control_msg m;
+        struct err err = {0};
+        int rc = ctl_recv(s->ctl, &m, &err);
+
+        if (rc == 0 || (rc < 0 && (s->running || s->never)))
+            return 0; /* after its last word the target may close */
+        if (rc < 0)
+            return source_trouble(s, rc == -EPROTO ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_PEER, rc, &err);
+        rc = on_message(s, &m);
+        control_msg_done(&m);
+        if (rc != 0)
+            return rc;
+    }
+}
+
+static int
+on_message(struct mig_source *s, struct control_msg *m)
+{
+    struct err err = {0};
+    int rc;
+
+    switch (m->type) {
+    case CONTROL_ROUND_DONE:
+        if (!s->round_ended || s->round_done || m->round_done.round != s->round)
+            return unexpected(s, m);
+        return on_round_done(s, &m->round_done);
+    case CONTROL_PREPARED:
+        if (!s->finish_said || s->prepared)
+            return unexpected(s, m);
+        s->prepared = true;
+        return 0;
+    case CONTROL_RUNNING:
+        if (!s->commit_said)
+            return unexpected(s, m);
+        s->running = true;
+        return 0;
+    case CONTROL_ANSWER:
+        if (!s->commit_said || m->text.code != CONTROL_GUEST_NEVER)
+            return unexpected(s, m);
+        s->never = true;
+        return 0;
+    case CONTROL_ERROR:
+        rc = err_set(&err, -EREMOTEIO, "the target gave up: %s", m->text.text);
+        return source_trouble(
+            s, m->text.code == CONTROL_ERR_PROTOCOL ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_PEER, rc,
+            &err);
+    default:
+        return unexpected(s, m);
+    }
+}
+
+static int
+on_round_done(struct mig_source *s, const struct control_round_done *d)
+{
+    for (uint32_t i = 0; i < d->bad_len; i++) {
+        const struct control_bad_run *b = &d->bad[i];
+
+        if (!layout_run_ok(&s->layout, b->region, b->offset, b->pages)) {
+            struct err err = {0};
+            int rc =
+                err_set(&err, -EPROTO,
+                        "the target asks for region %u, offset %#llx, %u pages again: not inside "
+                        "a stripe of the guest's memory",
+                        b->region, (unsigned long long)b->offset, b->pages);
+
+            return source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
+        }
+
+        uint64_t page = layout_page(&s->layout, b->region, b->offset);
+
+        bits_set_range(s->again, page, page + b->pages);
+    }
+    s->round_done = true;
+    return 0;
+}
+
+static int
+unexpected(struct mig_source *s, const struct control_msg *m)
+{
+    struct err err = {0};
+    int rc = err_set(&err, -EPROTO, "the target says %s out of turn (round %u, %s)",
+                     control_type_name(m->type), s->round, switch_source_name(s->sw.state));
+
+    return source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
+}
+
+static int
+send_msg(struct mig_source *s, struct control_msg *m)
+{
+    struct err err = {0};
+    int rc = ctl_send(s->ctl, m, &err);
+
+    return rc ? source_trouble(s, MIG_CAUSE_PEER, rc, &err) : 0;
+}
+
+/* --- figures --- */
+
+void
+source_sum_stats(struct mig_source *s, struct mig_stats *st)
+{
+    uint64_t cpu = 0;
+
+    st->sent_bytes = s->ctl ? ctl_bytes(s->ctl) : s->ctl_bytes;
+    st->raw_pages = st->zero_pages = st->absent_pages = 0;
+    for (uint32_t i = 0; i < s->channels && s->workers; i++) {
+        struct source_worker *w = &s->workers[i];
+
+        st->sent_bytes += atomic_load_explicit(&w->sent_bytes, memory_order_relaxed);
+        st->raw_pages += atomic_load_explicit(&w->raw_pages, memory_order_relaxed);
+        st->zero_pages += atomic_load_explicit(&w->zero_pages, memory_order_relaxed);
+        st->absent_pages += atomic_load_explicit(&w->absent_pages, memory_order_relaxed);
+        cpu += atomic_load_explicit(&w->cpu_us, memory_order_relaxed);
+    }
+    st->cpu_us = cpu + s->run_cpu_us;
+}
+
+static void
+tick(struct mig_source *s, uint64_t now)
+{
+    uint64_t done = 0, left, bytes;
+    bool busy;
+
+    for (uint32_t i = 0; i < s->channels; i++)
+        done += atomic_load_explicit(&s->workers[i].done_pages, memory_order_relaxed);
+    pthread_mutex_lock(&s->mu);
+    s->run_cpu_us = source_thread_cpu_us() - s->run_cpu_base_us;
+    source_sum_stats(s, &s->stats);
+    bytes = s->stats.sent_bytes;
+    busy = s->sampling && s->pending > 0;
+    left = busy && s->round_pages > done ? (s->round_pages - done) * LAYOUT_PAGE_BYTES : 0;
+    if (busy)
+        s->stats.remaining_bytes = left;
+    if (busy && now - s->tick_us >= SOURCE_TICK_US) {
+        uint64_t us = now - s->tick_us, was = s->stats.transfer_bytes_per_s;
+        uint64_t rate = (uint64_t)((unsigned __int128)(bytes - s->tick_bytes) * 1000000 / us);
+
+        s->stats.transfer_bytes_per_s = was ? (was * 3 + rate) / 4 : rate;
+        converge_sample(&s->converge, bytes - s->tick_bytes, us);
+        s->tick_us = now;
+        s->tick_bytes = bytes;
+    }
+    pthread_mutex_unlock(&s->mu);
+    if (busy) {
+        uint64_t dirtied =
+            s->round > 1
+                ? (uint64_t)((unsigned __int128)s->dirty_rate * (now - s->round_began_us) / 1000000)
+                : 0;
+
+        stall_note(&s->stall, s->round, left + dirtied, now);
+    }
+    if (s->cfg.progress && now - s->progress_us >= SOURCE_PROGRESS_US) {
+        struct mig_stats copy;
+
+        s->progress_us = now;
+        mig_source_stats(s, &copy);
+        s->cfg.progress(s->cfg.ctx, &copy);
+    }
+}

@@ -1,0 +1,306 @@
+/* The send phase: each worker walks its own stripes; for each it re-arms what is dirty, looks which pages have data, which of
+ * those are zero, and sends the rest straight from the guest's memory. See source_int.h, proto/frame.h. */
+#include "migrate/source_int.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "migrate/bits.h"
+#include "migrate/xport.h"
+#include "migrate/zero.h"
+#include "proto/sum.h"
+
+#define WORDS (LAYOUT_STRIPE_PAGES / 64)
+
+/* One stripe: what is to be done with each of its pages. */
+struct stripe {
+    struct source_worker *w;
+    uint32_t region, bytes, pages;
+    uint64_t offset; /* in the region */
+    uint64_t word;   /* first one in the bitmaps */
+    uint64_t written[WORDS], unmapped[WORDS], present[WORDS];
+};
+
+static int first_pass(struct stripe *t, bool *ret_skip);
+static int later_pass(struct stripe *t, bool *ret_skip);
+static int last_pass(struct stripe *t, bool *ret_skip);
+static int arm(struct stripe *t);
+static int on_range(void *ctx, const struct track_range *r);
+static int send_pages(struct stripe *t);
+static int add(struct stripe *t, uint32_t page, enum frame_kind kind);
+static int flush(struct source_worker *w);
+static int put_frame(struct source_worker *w, enum frame_type type, uint64_t data_sum, int iov_len);
+static int hold_back(struct source_worker *w, uint64_t bytes);
+
+int
+source_send(struct source_worker *w)
+{
+    struct mig_source *s = w->s;
+    int (*pass)(struct stripe *, bool *) = s->paused       ? last_pass
+                                           : s->round == 1 ? first_pass
+                                                           : later_pass;
+    int rc;
+
+    w->batch.max_raw_pages =
+        (uint32_t)(bucket_batch(&s->bucket, (uint64_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES) /
+                   LAYOUT_PAGE_BYTES);
+    for (uint64_t i = w->index; i < s->layout.stripes; i += s->channels) {
+        struct stripe t = {.w = w, .word = i * WORDS};
+        bool skip = false;
+
+        if (atomic_load_explicit(&s->stop, memory_order_relaxed))
+            return err_set(&w->err, -ECANCELED, "stopped");
+        layout_stripe(&s->layout, i, &t.region, &t.offset, &t.bytes);
+        t.pages = t.bytes / LAYOUT_PAGE_BYTES;
+        rc = pass(&t, &skip);
+        if (rc == 0 && !skip)
+            rc = send_pages(&t);
+        if (rc != 0)
+            return rc;
+    }
+    rc = flush(w);
+    return rc ? rc : put_frame(w, FRAME_ROUND_END, 0, 1);
+}
+
+/* Everything that has data. Stripes without any are not even armed: what appears there later has no write
+ * protection and is reported as written. */
+static int
+first_pass(struct stripe *t, bool *ret_skip)
+{
+    struct source_worker *w = t->w;
+    uint64_t *empty_until = &w->empty_until[t->region];
+    int rc = 0;
+
+    if (*empty_until <= t->offset)
+        rc = present_next(&w->present[t->region], t->offset, empty_until, &w->err);
+    if (rc == 0 && *empty_until >= t->offset + t->bytes) {
+        *ret_skip = true;
+        atomic_fetch_add_explicit(&w->absent_pages, t->pages, memory_order_relaxed);
+        atomic_fetch_add_explicit(&w->done_pages, t->pages, memory_order_relaxed);
+        return 0;
+    }
+    if (rc == 0)
+        rc = arm(t);
+    if (rc == 0)
+        rc = present_bits(&w->present[t->region], t->offset, t->bytes, t->present, &w->err);
+    if (rc != 0) {
+        w->cause = MIG_CAUSE_GUEST;
+        return rc;
+    }
+
+    uint64_t absent = t->pages - bits_count(t->present, WORDS);
+
+    memcpy(t->written, t->present, sizeof t->written);
+    memset(t->unmapped, 0, sizeof t->unmapped);
+    atomic_fetch_add_explicit(&w->absent_pages, absent, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->done_pages, absent, memory_order_relaxed);
+    return 0;
+}
+
+/* Stripes in which the count found something: scanned and armed again just before they are sent. */
+static int
+later_pass(struct stripe *t, bool *ret_skip)
+{
+    struct source_worker *w = t->w;
+    uint64_t *dirty = w->s->dirty + t->word, *again = w->s->again + t->word, any = 0;
+    int rc;
+
+    for (unsigned i = 0; i < WORDS; i++)
+        any |= dirty[i] | again[i];
+    if (!any) {
+        *ret_skip = true;
+        return 0;
+    }
+    rc = arm(t);
+    if (rc == 0)
+        rc = present_bits(&w->present[t->region], t->offset, t->bytes, t->present, &w->err);
+    if (rc != 0) {
+        w->cause = MIG_CAUSE_GUEST;
+        return rc;
+    }
+    for (unsigned i = 0; i < WORDS; i++) {
+        t->written[i] |= again[i];
+        again[i] = 0;
+    }
+    return 0;
+}
+
+/* The guest is paused: what the count found is all there is. */
+static int
+last_pass(struct stripe *t, bool *ret_skip)
+{
+    struct source_worker *w = t->w;
+    uint64_t *dirty = w->s->dirty + t->word, *again = w->s->again + t->word, any = 0;
+    int rc;
+
+    for (unsigned i = 0; i < WORDS; i++) {
+        t->written[i] = dirty[i] | again[i];
+        any |= t->written[i];
+        dirty[i] = again[i] = 0;
+    }
+    memset(t->unmapped, 0, sizeof t->unmapped);
+    if (!any) {
+        *ret_skip = true;
+        return 0;
+    }
+    rc = present_bits(&w->present[t->region], t->offset, t->bytes, t->present, &w->err);
+    if (rc != 0)
+        w->cause = MIG_CAUSE_GUEST;
+    return rc;
+}
+
+static int
+arm(struct stripe *t)
+{
+    memset(t->written, 0, sizeof t->written);
+    memset(t->unmapped, 0, sizeof t->unmapped);
+    return track_scan(t->w->s->track, t->w->scan, t->region, t->offset, t->offset + t->bytes, true,
+                      on_range, t, &t->w->err);
+}
+
+static int
+on_range(void *ctx, const struct track_range *r)
+{
+    struct stripe *t = ctx;
+    uint64_t from = (r->start - t->offset) / LAYOUT_PAGE_BYTES;
+    uint64_t to = (r->end - t->offset) / LAYOUT_PAGE_BYTES;
+
+    if (r->written)
+        bits_set_range(t->written, from, to);
+    if (!r->mapped)
+        bits_set_range(t->unmapped, from, to);
+    return 0;
+}
+
+static int
+send_pages(struct stripe *t)
+{
+    uint64_t *sent = t->w->s->sent + t->word;
+    const uint8_t *map = t->w->s->regions[t->region].map + t->offset;
+    uint64_t data[WORDS], gone[WORDS], any[WORDS];
+
+    for (unsigned i = 0; i < WORDS; i++) {
+        data[i] = t->written[i] & t->present[i];
+        gone[i] = (t->written[i] | t->unmapped[i]) & ~t->present[i] & sent[i];
+        any[i] = data[i] | gone[i];
+    }
+    for (uint64_t page = bits_next(any, 0, t->pages); page < t->pages;
+         page = bits_next(any, page + 1, t->pages)) {
+        bool raw = bits_test(data, page) && !zero_page(map + page * LAYOUT_PAGE_BYTES);
+        int rc = add(t, (uint32_t)page, raw ? FRAME_RAW : FRAME_ZERO);
+
+        if (rc != 0)
+            return rc;
+        if (raw)
+            bits_set(sent, page);
+        else
+            bits_clear(sent, page);
+    }
+    return 0;
+}
+
+/* Puts a page into the batch, behind the last run where it can, and sends the batch when it is full. */
+static int
+add(struct stripe *t, uint32_t page, enum frame_kind kind)
+{
+    struct source_batch *b = &t->w->batch;
+    uint64_t offset = t->offset + (uint64_t)page * LAYOUT_PAGE_BYTES;
+    struct frame_run *last = b->runs_len ? &b->runs[b->runs_len - 1] : NULL;
+
+    if (last && last->kind == kind && last->region == t->region && last->offset >= t->offset &&
+        last->offset + (uint64_t)last->pages * LAYOUT_PAGE_BYTES == offset)
+        last->pages++;
+    else
+        b->runs[b->runs_len++] = (struct frame_run){
+            .offset = offset, .pages = 1, .region = (uint16_t)t->region, .kind = (uint16_t)kind};
+    b->raw_pages += kind == FRAME_RAW;
+    if (b->raw_pages == b->max_raw_pages || b->runs_len == FRAME_MAX_RUNS)
+        return flush(t->w);
+    return 0;
+}
+
+static int
+flush(struct source_worker *w)
+{
+    struct source_batch *b = &w->batch;
+    uint64_t sum = 0, zero_pages = 0;
+    int iov_len = 1, rc;
+
+    if (b->runs_len == 0)
+        return 0;
+    for (uint32_t i = 0; i < b->runs_len; i++) {
+        const struct frame_run *r = &b->runs[i];
+
+        if (r->kind == FRAME_ZERO) {
+            zero_pages += r->pages;
+            continue;
+        }
+        b->iov[iov_len].iov_base = w->s->regions[r->region].map + r->offset;
+        b->iov[iov_len].iov_len = (size_t)r->pages * LAYOUT_PAGE_BYTES;
+        sum = sum_bytes(b->iov[iov_len].iov_base, b->iov[iov_len].iov_len, sum);
+        iov_len++;
+    }
+    rc = put_frame(w, FRAME_BATCH, sum, iov_len);
+    if (rc != 0)
+        return rc;
+    atomic_fetch_add_explicit(&w->batches, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->raw_pages, b->raw_pages, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->zero_pages, zero_pages, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->done_pages, b->raw_pages + zero_pages, memory_order_relaxed);
+    b->runs_len = b->raw_pages = 0;
+    if (w->seq % 64 == 0)
+        atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
+    if (!w->s->paused && FAULT(SRC_ROUND))
+        return err_set(&w->err, -EIO, "fault point src.round");
+    return 0;
+}
+
+static int
+put_frame(struct source_worker *w, enum frame_type type, uint64_t data_sum, int iov_len)
+{
+    struct source_batch *b = &w->batch;
+    struct frame_header h = {.type = type,
+                             .round = w->s->round,
+                             .runs = type == FRAME_BATCH ? b->runs_len : 0,
+                             .bytes = (uint64_t)b->raw_pages * LAYOUT_PAGE_BYTES,
+                             .seq = w->seq++,
+                             .data_sum = data_sum};
+    int rc;
+
+    b->iov[0].iov_base = b->head;
+    b->iov[0].iov_len = frame_encode(b->head, &h, b->runs);
+
+    uint64_t bytes = b->iov[0].iov_len + h.bytes;
+
+    rc = hold_back(w, bytes);
+    if (rc == 0)
+        rc = xport_send(w->fd, b->iov, iov_len, &w->err);
+    if (rc != 0) {
+        w->cause = MIG_CAUSE_PEER;
+        return err_prefix(&w->err, rc, "data channel %u", w->index);
+    }
+    atomic_fetch_add_explicit(&w->sent_bytes, bytes, memory_order_relaxed);
+    return 0;
+}
+
+/* The bandwidth limit: waits until these bytes may go out, or stop. */
+static int
+hold_back(struct source_worker *w, uint64_t bytes)
+{
+    struct mig_source *s = w->s;
+    uint64_t now = clock_mono_us(), until = now + bucket_take(&s->bucket, bytes, now);
+    struct timespec ts = {.tv_sec = (time_t)(until / 1000000),
+                          .tv_nsec = (long)(until % 1000000) * 1000};
+    int rc = 0;
+
+    if (until == now)
+        return 0;
+    pthread_mutex_lock(&s->mu);
+    while (!atomic_load(&s->stop) && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&s->cv, &s->mu, &ts);
+    pthread_mutex_unlock(&s->mu);
+    return atomic_load(&s->stop) ? err_set(&w->err, -ECANCELED, "stopped") : 0;
+}

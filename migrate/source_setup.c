@@ -1,0 +1,218 @@
+/* Everything before the first page: the guest's memory, the connections, the handshake, the tracker; and the reverse. See
+ * source_int.h. */
+#include "migrate/source_int.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "base/fault.h"
+#include "migrate/xport.h"
+
+static int get_regions(struct mig_source *s, struct err *err);
+static int connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE]);
+static int connect_data(struct mig_source *s, const uint8_t token[CONTROL_TOKEN_SIZE]);
+static int read_answer(struct mig_source *s, int fd, struct err *err);
+
+int
+source_setup(struct mig_source *s)
+{
+    uint8_t token[CONTROL_TOKEN_SIZE] = {0};
+    struct err err = {0};
+    int rc = get_regions(s, &err);
+
+    if (rc == 0)
+        rc = track_probe(&err);
+    if (rc != 0)
+        return source_trouble(s, MIG_CAUSE_GUEST, rc, &err);
+    s->words = s->layout.stripes * LAYOUT_STRIPE_PAGES / 64;
+    s->dirty = xcalloc(s->words, 8);
+    s->sent = xcalloc(s->words, 8);
+    s->again = xcalloc(s->words, 8);
+    rc = connect_control(s, token);
+    if (rc == 0)
+        rc = connect_data(s, token);
+    if (rc != 0)
+        return rc;
+    rc = track_new(&s->cfg.guest, s->regions, s->layout.regions, &s->track, &err);
+    return rc ? source_trouble(s, MIG_CAUSE_GUEST, rc, &err) : 0;
+}
+
+void
+source_teardown(struct mig_source *s)
+{
+    source_workers_stop(s);
+    for (uint32_t i = 0; i < s->channels && s->workers; i++) {
+        struct source_worker *w = &s->workers[i];
+
+        if (w->fd >= 0)
+            close(w->fd);
+        w->fd = -1;
+        for (uint32_t r = 0; r < s->layout.regions; r++)
+            present_done(&w->present[r]);
+        track_buf_free(w->scan);
+        w->scan = NULL;
+    }
+    track_free(s->track, NULL);
+    s->track = NULL;
+    pthread_mutex_lock(&s->mu);
+    source_sum_stats(s, &s->stats);
+    s->stats.remaining_bytes = s->sw.state == SWITCH_SRC_MOVED ? 0 : s->stats.remaining_bytes;
+
+    struct ctl *ctl = s->ctl;
+
+    s->ctl_bytes = ctl ? ctl_bytes(ctl) : 0;
+    s->ctl = NULL;
+    pthread_mutex_unlock(&s->mu);
+    ctl_free(ctl);
+    free(s->dirty);
+    free(s->sent);
+    free(s->again);
+    s->dirty = s->sent = s->again = NULL;
+}
+
+static int
+get_regions(struct mig_source *s, struct err *err)
+{
+    struct layout_region r[GUEST_MAX_REGIONS];
+    int n = s->cfg.guest.ops->regions(s->cfg.guest.impl, s->regions, err);
+
+    if (n < 0)
+        return n;
+    for (int i = 0; i < n && i < GUEST_MAX_REGIONS; i++)
+        r[i] = (struct layout_region){.size_bytes = s->regions[i].size,
+                                      .page_bytes = s->regions[i].page_bytes};
+
+    int rc = layout_init(&s->layout, r, (uint32_t)n, s->channels, err);
+
+    pthread_mutex_lock(&s->mu);
+    s->stats.total_bytes = s->stats.remaining_bytes = rc ? 0 : s->layout.total_bytes;
+    pthread_mutex_unlock(&s->mu);
+    return rc;
+}
+
+static int
+dial(struct mig_source *s, uint64_t user_timeout_us, int *ret_fd)
+{
+    struct xport_dial d = {.addr = s->cfg.target_addr,
+                           .local_ip = s->cfg.local_ip,
+                           .device = s->cfg.bind_device,
+                           .timeout_us = SOURCE_DIAL_US,
+                           .user_timeout_us = user_timeout_us,
+                           .cancel_fd = s->wake_fd};
+    struct err err = {0};
+    uint64_t rtt;
+    int rc = xport_dial(&d, ret_fd, &rtt, &err);
+
+    if (rc == 0 && (s->rtt_us == 0 || rtt < s->rtt_us))
+        s->rtt_us = rtt;
+    if (rc == -ECANCELED)
+        return source_trouble(s, MIG_CAUSE_CANCELLED, rc, &err);
+    return rc ? source_trouble(s, MIG_CAUSE_CONNECT, rc, &err) : 0;
+}
+
+static int
+connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
+{
+    struct control_msg m = {.type = CONTROL_HELLO,
+                            .hello = {.version_min = PROTO_VERSION_MIN,
+                                      .version_max = PROTO_VERSION,
+                                      .regions_len = s->layout.regions,
+                                      .channels = s->channels,
+                                      .stripe_bytes = LAYOUT_STRIPE_BYTES}};
+    struct err err = {0};
+    struct ctl *ctl;
+    int fd, rc;
+
+    if (FAULT(SRC_CONNECT)) {
+        rc = err_set(&err, -EIO, "fault point src.connect");
+        return source_trouble(s, MIG_CAUSE_CONNECT, rc, &err);
+    }
+    rc = dial(s, s->cfg.dead_peer_us, &fd);
+    if (rc != 0)
+        return rc;
+    rc = ctl_new(fd, s->cfg.ident.generation, s->cfg.dead_peer_us, &ctl, &err);
+    if (rc != 0)
+        return source_trouble(s, MIG_CAUSE_LOCAL, rc, &err);
+    pthread_mutex_lock(&s->mu);
+    s->ctl = ctl;
+    pthread_mutex_unlock(&s->mu);
+    memcpy(m.hello.vmi_uid, s->cfg.ident.vmi_uid, sizeof m.hello.vmi_uid);
+    memcpy(m.hello.migration_uid, s->cfg.ident.migration_uid, sizeof m.hello.migration_uid);
+    for (uint32_t i = 0; i < s->layout.regions; i++)
+        m.hello.regions[i] = (struct layout_region){.size_bytes = s->regions[i].size,
+                                                    .page_bytes = s->regions[i].page_bytes};
+    rc = ctl_send(ctl, &m, &err);
+    if (rc == 0)
+        rc = ctl_wait(ctl, ctl_dead_peer_us(ctl), s->wake_fd, &m, &err);
+    if (rc == -ECANCELED)
+        return source_trouble(s, MIG_CAUSE_CANCELLED, rc, &err);
+    if (rc < 0) {
+        err_prefix(&err, rc, "handshake with %s", s->cfg.target_addr);
+        return source_trouble(s, rc == -EPROTO ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_CONNECT, rc, &err);
+    }
+    rc = 0;
+    if (m.type == CONTROL_ERROR) {
+        rc = err_set(&err, -ECONNREFUSED, "the target refuses: %s", m.text.text);
+        source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+    } else if (m.type != CONTROL_ACCEPT || m.accept.channels != s->channels) {
+        rc = err_set(&err, -EPROTO, "handshake: the target answers %s to HELLO with %u channels",
+                     control_type_name(m.type), s->channels);
+        source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
+    } else {
+        memcpy(token, m.accept.token, CONTROL_TOKEN_SIZE);
+    }
+    control_msg_done(&m);
+    return rc;
+}
+
+static int
+connect_data(struct mig_source *s, const uint8_t token[CONTROL_TOKEN_SIZE])
+{
+    struct frame_preamble p = {
+        .uid_sum = frame_uid_sum(s->cfg.ident.migration_uid, s->cfg.ident.generation)};
+
+    memcpy(p.token, token, CONTROL_TOKEN_SIZE);
+    for (uint32_t i = 0; i < s->channels; i++) {
+        uint8_t buf[FRAME_PREAMBLE_SIZE];
+        struct iovec iov = {.iov_base = buf, .iov_len = sizeof buf};
+        struct err err = {0};
+        int rc = dial(s, SOURCE_DATA_USER_US, &s->workers[i].fd);
+
+        if (rc != 0)
+            return rc;
+        p.channel = i;
+        frame_encode_preamble(buf, &p);
+        rc = xport_send(s->workers[i].fd, &iov, 1, &err);
+        if (rc == 0)
+            rc = read_answer(s, s->workers[i].fd, &err);
+        if (rc != 0) {
+            err_prefix(&err, rc, "data channel %u", i);
+            return source_trouble(s, rc == -EPROTO ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_CONNECT, rc,
+                                  &err);
+        }
+    }
+    return 0;
+}
+
+/* The target's word on a data channel, within the time after which it would count as dead. */
+static int
+read_answer(struct mig_source *s, int fd, struct err *err)
+{
+    uint64_t us = ctl_dead_peer_us(s->ctl);
+    struct timeval tv = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+    uint8_t buf[FRAME_ANSWER_SIZE];
+    enum frame_answer a;
+    int rc;
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+    rc = xport_recv(fd, buf, sizeof buf, err);
+    if (rc == -EAGAIN)
+        rc = err_set(err, -ETIMEDOUT, "no answer for %llu ms", (unsigned long long)us / 1000);
+    if (rc == 0)
+        rc = frame_decode_answer(buf, &a, err);
+    if (rc == 0 && a != FRAME_ANSWER_OK)
+        rc = err_set(err, -ECONNREFUSED, "the target refuses it");
+    return rc;
+}

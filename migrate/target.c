@@ -1,0 +1,607 @@
+/* The target end of a migration: receives, confirms rounds, and drives the switchover's state machine. See engine.h
+ * for the contract, switch.h for the machine, target_int.h for the threads. */
+#include "migrate/target_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "migrate/xport.h"
+#include "proto/sum.h"
+
+static void start_life(struct mig_target *t);
+static void drive(struct mig_target *t, enum switch_event ev);
+static enum switch_event perform(struct mig_target *t);
+static enum switch_event do_receive(struct mig_target *t);
+static enum switch_event do_load(struct mig_target *t);
+static enum switch_event do_record(struct mig_target *t);
+static enum switch_event do_say_prepared(struct mig_target *t);
+static enum switch_event do_commit(struct mig_target *t);
+static enum switch_event do_resume(struct mig_target *t);
+static enum switch_event do_deny(struct mig_target *t);
+static void do_final(struct mig_target *t);
+static int next_message(struct mig_target *t, struct control_msg *ret);
+static int on_message(struct mig_target *t, struct control_msg *m);
+static int on_state(struct mig_target *t, const struct control_state *s);
+static int on_finish(struct mig_target *t, const struct control_finish *f);
+static int confirm_round(struct mig_target *t);
+static enum switch_event wait_decision(struct mig_target *t);
+static enum switch_event wait_question(struct mig_target *t);
+static int protocol_error(struct mig_target *t, const char *what);
+static enum switch_event trouble(struct mig_target *t, enum control_error_code code, int rc,
+                                 const struct err *why);
+static enum switch_event fault(struct mig_target *t, const char *name);
+static void sum_stats(struct mig_target *t);
+static uint64_t thread_cpu_us(void);
+
+int
+mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, struct err *err)
+{
+    struct mig_target *t = xcalloc(1, sizeof *t);
+    int rc;
+
+    t->cfg = *cfg;
+    t->listen_fd = -1;
+    pthread_mutex_init(&t->mu, NULL);
+    t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (t->wake_fd < 0)
+        rc = err_set(err, -errno, "eventfd: %s", strerror(errno));
+    else
+        rc = xport_listen(cfg->listen_ip, cfg->bind_device, &t->listen_fd, t->address, err);
+    if (rc == 0 && !cfg->recovering && !cfg->recovering_committed) {
+        rc = cfg->guest.ops->regions(cfg->guest.impl, t->regions, err);
+        t->regions_len = rc > 0 ? (uint32_t)rc : 0;
+        rc = rc > 0 ? 0 : rc == 0 ? err_set(err, -EINVAL, "the incoming guest has no memory") : rc;
+    }
+    for (uint32_t i = 0; i < t->regions_len; i++)
+        t->stats.total_bytes += t->regions[i].size;
+    if (rc != 0) {
+        mig_target_free(t);
+        return rc;
+    }
+    *ret = t;
+    return 0;
+}
+
+const char *
+mig_target_address(const struct mig_target *t)
+{
+    return t->address;
+}
+
+enum mig_target_outcome
+mig_target_run(struct mig_target *t, struct err *err)
+{
+    static const enum mig_target_outcome outcomes[SWITCH_DST_COUNT] = {
+        [SWITCH_DST_RUNNING] = MIG_TARGET_RUNNING,   [SWITCH_DST_FAILED] = MIG_TARGET_FAILED,
+        [SWITCH_DST_ABORTED] = MIG_TARGET_ABORTED,   [SWITCH_DST_NEVER] = MIG_TARGET_FAILED,
+        [SWITCH_DST_IN_DOUBT] = MIG_TARGET_IN_DOUBT,
+    };
+
+    t->run_cpu_base_us = thread_cpu_us();
+    start_life(t);
+    target_receivers_stop(t);
+    pthread_mutex_lock(&t->mu);
+    t->run_cpu_us = thread_cpu_us() - t->run_cpu_base_us;
+    t->stats.finished_us = clock_mono_us();
+
+    struct ctl *ctl = t->ctl;
+
+    t->ctl_bytes = ctl ? ctl_bytes(ctl) : 0;
+    t->ctl = NULL;
+    pthread_mutex_unlock(&t->mu);
+    ctl_free(ctl);
+    if (err)
+        *err = t->sw.state == SWITCH_DST_RUNNING ? (struct err){0} : t->err;
+    return outcomes[t->sw.state];
+}
+
+void
+mig_target_stop(struct mig_target *t)
+{
+    atomic_store(&t->stop, true);
+    eventfd_write(t->wake_fd, 1);
+}
+
+void
+mig_target_stats(struct mig_target *t, struct mig_stats *ret)
+{
+    pthread_mutex_lock(&t->mu);
+    sum_stats(t);
+    *ret = t->stats;
+    pthread_mutex_unlock(&t->mu);
+}
+
+void
+mig_target_free(struct mig_target *t)
+{
+    if (!t)
+        return;
+    for (uint32_t i = 0; i < t->channels; i++) {
+        if (t->chans[i].fd >= 0)
+            close(t->chans[i].fd);
+    }
+    if (t->listen_fd >= 0)
+        close(t->listen_fd);
+    if (t->wake_fd >= 0)
+        close(t->wake_fd);
+    pthread_mutex_destroy(&t->mu);
+    free(t->chans);
+    free(t->received);
+    free(t->state);
+    free(t);
+}
+
+int
+target_trouble(struct mig_target *t, enum control_error_code code, int rc, const struct err *why)
+{
+    if (!t->err.code) {
+        t->err = *why;
+        t->err.code = rc;
+        t->code = code;
+    }
+    return rc;
+}
+
+/* Where this run begins: with nothing, or where an earlier handler's life ended. */
+static void
+start_life(struct mig_target *t)
+{
+    uint64_t now = clock_mono_us();
+
+    if (t->cfg.recovering_committed) {
+        t->sw = (struct switch_target){.state = SWITCH_DST_RESUMING, .since_us = now};
+        drive(t, do_resume(t));
+    } else if (t->cfg.recovering) {
+        t->sw = (struct switch_target){.state = SWITCH_DST_PREPARED, .since_us = now};
+        drive(t, wait_question(t));
+    } else {
+        t->sw = (struct switch_target){.state = SWITCH_DST_RECEIVING, .since_us = now};
+        drive(t, do_receive(t));
+    }
+}
+
+static void
+drive(struct mig_target *t, enum switch_event ev)
+{
+    unsigned actions;
+
+    do {
+        if (switch_target_step(&t->sw, ev, clock_mono_us(), &actions) != 0)
+            abort(); /* an event that our own code made up */
+        ev = perform(t);
+    } while (!switch_target_final(t->sw.state));
+}
+
+static enum switch_event
+perform(struct mig_target *t)
+{
+    switch (t->sw.state) {
+    case SWITCH_DST_LOADING:
+        return do_load(t);
+    case SWITCH_DST_RECORDING:
+        return do_record(t);
+    case SWITCH_DST_PREPARED:
+        return do_say_prepared(t);
+    case SWITCH_DST_COMMITTING:
+        return do_commit(t);
+    case SWITCH_DST_RESUMING:
+        return do_resume(t);
+    case SWITCH_DST_DENYING:
+        return do_deny(t);
+    default:
+        do_final(t);
+        return SWITCH_EV_TROUBLE; /* nobody looks at it */
+    }
+}
+
+/* --- receiving --- */
+
+static enum switch_event
+do_receive(struct mig_target *t)
+{
+    uint64_t idle = t->cfg.idle_timeout_us ? t->cfg.idle_timeout_us : TARGET_IDLE_US;
+    struct control_msg m;
+    int rc = target_accept(t, true, clock_mono_us() + idle);
+
+    if (rc == 0)
+        rc = target_receivers_start(t);
+    pthread_mutex_lock(&t->mu);
+    t->stats.started_us = clock_mono_us();
+    pthread_mutex_unlock(&t->mu);
+    while (rc == 0) {
+        rc = next_message(t, &m);
+        if (rc != 0)
+            break;
+
+        bool finish = m.type == CONTROL_FINISH;
+
+        rc = on_message(t, &m);
+        control_msg_done(&m);
+        if (rc == 0 && finish)
+            return SWITCH_EV_FINISH;
+    }
+    return SWITCH_EV_TROUBLE;
+}
+
+/* The next message of the source; meanwhile rounds are confirmed. 0, or trouble. */
+static int
+next_message(struct mig_target *t, struct control_msg *ret)
+{
+    for (;;) {
+        struct pollfd p[2] = {{.fd = t->wake_fd, .events = POLLIN},
+                              {.fd = ctl_fd(t->ctl), .events = POLLIN}};
+        struct err err = {0}, chan_err;
+        enum control_error_code chan_code;
+        eventfd_t n;
+        int rc = ctl_recv(t->ctl, ret, &err);
+
+        if (rc == 1)
+            return 0;
+        if (rc < 0)
+            return target_trouble(t, rc == -EPROTO ? CONTROL_ERR_PROTOCOL : CONTROL_ERR_LOCAL, rc,
+                                  &err);
+        if (atomic_load(&t->stop)) {
+            rc = err_set(&err, -ECANCELED, "stopped");
+            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+        }
+        if (ctl_dead(t->ctl, clock_mono_us())) {
+            rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the source for %llu ms",
+                         (unsigned long long)ctl_dead_peer_us(t->ctl) / 1000);
+            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+        }
+        pthread_mutex_lock(&t->mu);
+        chan_err = t->chan_err;
+        chan_code = t->chan_code;
+        pthread_mutex_unlock(&t->mu);
+        if (chan_err.code && !t->finish.round) {
+            /* A lost channel: the source's ABORT may be under way and says more. */
+            if (chan_code == CONTROL_ERR_LOCAL && !t->chan_lost_us)
+                t->chan_lost_us = clock_mono_us();
+            if (chan_code != CONTROL_ERR_LOCAL ||
+                clock_mono_us() - t->chan_lost_us > TARGET_REASON_US)
+                return target_trouble(t, chan_code, chan_err.code, &chan_err);
+        } else {
+            rc = confirm_round(t);
+            if (rc != 0)
+                return rc;
+        }
+        poll(p, 2, TARGET_TICK_US / 1000);
+        if (p[0].revents)
+            eventfd_read(t->wake_fd, &n);
+    }
+}
+
+static int
+on_message(struct mig_target *t, struct control_msg *m)
+{
+    struct err err = {0};
+    int rc;
+
+    switch (m->type) {
+    case CONTROL_ROUND_BEGIN:
+        if (m->round_begin.round != t->round + 1 || (t->round > 0 && !t->round_done) ||
+            (t->round_paused && !m->round_begin.paused))
+            return protocol_error(t, "ROUND_BEGIN out of turn");
+        t->round = m->round_begin.round;
+        t->round_paused = m->round_begin.paused;
+        t->round_ended = t->round_done = false;
+        pthread_mutex_lock(&t->mu);
+        t->stats.round = t->round;
+        if (t->round_paused && !t->stats.paused_us)
+            t->stats.paused_us = clock_mono_us();
+        pthread_mutex_unlock(&t->mu);
+        return 0;
+    case CONTROL_ROUND_END:
+        if (m->round_end.round != t->round || t->round_ended ||
+            m->round_end.channels != t->channels)
+            return protocol_error(t, "ROUND_END out of turn");
+        t->round_end = m->round_end;
+        t->round_ended = true;
+        return confirm_round(t);
+    case CONTROL_STATE:
+        return on_state(t, &m->state);
+    case CONTROL_FINISH:
+        return on_finish(t, &m->finish);
+    case CONTROL_ABORT:
+        rc = err_set(&err, -ECANCELED, "the source gave up: %s", m->text.text);
+        return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    default:
+        return protocol_error(t, control_type_name(m->type));
+    }
+}
+
+static int
+on_state(struct mig_target *t, const struct control_state *s)
+{
+    if (!t->round_paused || s->offset != t->state_have)
+        return protocol_error(t, "STATE out of turn");
+    if (t->state_have + s->len > t->state_room) { /* CONTROL_MAX_STATE bounds it */
+        t->state_room = (t->state_have + s->len) * 2;
+        t->state = xrealloc(t->state, t->state_room);
+    }
+    memcpy(t->state + t->state_have, s->data, s->len);
+    t->state_have += s->len;
+    return 0;
+}
+
+static int
+on_finish(struct mig_target *t, const struct control_finish *f)
+{
+    if (!t->round_paused || !t->round_done || f->round != t->round)
+        return protocol_error(t, "FINISH out of turn");
+    if (t->bad_left)
+        return protocol_error(t, "FINISH although pages were asked for again");
+    if (f->state_bytes != t->state_have || f->state_sum != sum_bytes(t->state, t->state_have, 0))
+        return protocol_error(t, "FINISH with other device state than was sent");
+    if (!target_receivers_idle(t))
+        return protocol_error(t, "pages behind FINISH");
+    t->finish = *f;
+    target_receivers_stop(t); /* from here on nothing can write to the guest's memory */
+    return 0;
+}
+
+/* Both have been heard: every channel's end of the round, and what the source says that it sent. */
+static int
+confirm_round(struct mig_target *t)
+{
+    AUTO_FREE struct control_bad_run *bad = NULL;
+    struct control_msg m = {.type = CONTROL_ROUND_DONE, .round_done.round = t->round};
+    struct err err = {0};
+    bool all = true, same = true;
+    int rc;
+
+    if (!t->round_ended || t->round_done)
+        return 0;
+    pthread_mutex_lock(&t->mu);
+    for (uint32_t i = 0; i < t->channels; i++) {
+        const struct control_totals *a = &t->chans[i].totals, *b = &t->round_end.totals[i];
+
+        all = all && t->chans[i].ended_round == t->round;
+        same = same && a->batches == b->batches && a->raw_pages == b->raw_pages &&
+               a->zero_pages == b->zero_pages;
+    }
+    if (all && same) {
+        bad = xcalloc(t->bad_len + 1, sizeof *bad);
+        memcpy(bad, t->bad, t->bad_len * sizeof *bad);
+        m.round_done.bad = bad;
+        m.round_done.bad_len = t->bad_len;
+        t->bad_len = 0;
+    }
+    pthread_mutex_unlock(&t->mu);
+    if (!all)
+        return 0;
+    if (!same)
+        return protocol_error(t, "ROUND_END counts other pages than came");
+    t->round_done = true;
+    t->bad_left = m.round_done.bad_len > 0;
+    rc = ctl_send(t->ctl, &m, &err);
+    return rc ? target_trouble(t, CONTROL_ERR_LOCAL, rc, &err) : 0;
+}
+
+/* --- switchover --- */
+
+static enum switch_event
+do_load(struct mig_target *t)
+{
+    struct err err = {0};
+    int rc = t->cfg.guest.ops->load_state(t->cfg.guest.impl, t->state, t->state_have, &err);
+
+    if (rc != 0) {
+        err_prefix(&err, rc, "device state");
+        return trouble(t, CONTROL_ERR_GUEST, rc, &err);
+    }
+    return FAULT(DST_STATE) ? fault(t, "dst.state") : SWITCH_EV_DONE;
+}
+
+static enum switch_event
+do_record(struct mig_target *t)
+{
+    struct err err = {0};
+    int rc = t->cfg.prepared ? t->cfg.prepared(t->cfg.ctx, &err) : 0;
+
+    if (rc != 0) {
+        err_prefix(&err, rc, "that the guest is whole could not be recorded");
+        return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    }
+    return SWITCH_EV_DONE;
+}
+
+static enum switch_event
+do_say_prepared(struct mig_target *t)
+{
+    struct control_msg m = {.type = CONTROL_PREPARED};
+    struct err err = {0};
+    int rc;
+
+    if (FAULT(DST_PREPARED))
+        return fault(t, "dst.prepared");
+    rc = ctl_send(t->ctl, &m, &err);
+    if (rc != 0)
+        return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    return wait_decision(t);
+}
+
+/* PREPARED was said: COMMIT, ABORT, or silence. */
+static enum switch_event
+wait_decision(struct mig_target *t)
+{
+    struct control_msg m;
+    struct err err = {0};
+    enum control_type type;
+
+    if (next_message(t, &m) != 0)
+        return SWITCH_EV_TROUBLE;
+    type = m.type;
+    if (type == CONTROL_ABORT) {
+        err_set(&err, -ECANCELED, "the source gave up: %s", m.text.text);
+        target_trouble(t, CONTROL_ERR_LOCAL, -ECANCELED, &err);
+    }
+    control_msg_done(&m);
+    if (type == CONTROL_COMMIT)
+        return SWITCH_EV_COMMIT;
+    if (type == CONTROL_ABORT)
+        return SWITCH_EV_ABORT;
+    protocol_error(t, control_type_name(type));
+    return SWITCH_EV_TROUBLE;
+}
+
+/* Whole since an earlier life: the source comes and asks. */
+static enum switch_event
+wait_question(struct mig_target *t)
+{
+    for (;;) {
+        if (target_accept(t, false, 0) != 0)
+            return SWITCH_EV_TROUBLE;
+        if (!t->cfg.guest.ops)
+            return SWITCH_EV_GONE;
+        if (t->asked_commit)
+            return SWITCH_EV_COMMIT;
+        ctl_send_text(t->ctl, CONTROL_ANSWER, CONTROL_GUEST_PREPARED, "whole, paused", NULL);
+        pthread_mutex_lock(&t->mu);
+
+        struct ctl *ctl = t->ctl;
+
+        t->ctl = NULL;
+        pthread_mutex_unlock(&t->mu);
+        ctl_free(ctl);
+    }
+}
+
+static enum switch_event
+do_commit(struct mig_target *t)
+{
+    struct err err = {0};
+    int rc;
+
+    if (FAULT(DST_COMMIT_RECEIVED))
+        return fault(t, "dst.commit.received");
+    rc = t->cfg.committed ? t->cfg.committed(t->cfg.ctx, &err) : 0;
+    if (rc != 0) {
+        err_prefix(&err, rc, "COMMIT could not be recorded");
+        return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    }
+    return FAULT(DST_COMMIT_RECORDED) ? fault(t, "dst.commit.recorded") : SWITCH_EV_DONE;
+}
+
+static enum switch_event
+do_resume(struct mig_target *t)
+{
+    struct err err = {0};
+    int rc = t->cfg.guest.ops ? t->cfg.guest.ops->resume(t->cfg.guest.impl, &err)
+                              : err_set(&err, -ESRCH, "the guest's process is gone");
+
+    if (rc == 0)
+        return SWITCH_EV_DONE;
+    trouble(t, CONTROL_ERR_GUEST, rc, &err);
+    /* Only when this very life resumed it for the first time is it certain that it never ran. */
+    return rc == -ESRCH && !t->cfg.recovering_committed && t->cfg.never ? SWITCH_EV_GONE
+                                                                        : SWITCH_EV_TROUBLE;
+}
+
+static enum switch_event
+do_deny(struct mig_target *t)
+{
+    struct err err = {0};
+    int rc = t->cfg.never ? t->cfg.never(t->cfg.ctx, &err)
+                          : err_set(&err, -ENOSYS, "there is no record of it to be made");
+
+    if (rc == 0) {
+        err_set(&err, -ESRCH, "the guest was lost here before it ran");
+        target_trouble(t, CONTROL_ERR_GUEST, -ESRCH, &err);
+        return SWITCH_EV_DONE;
+    }
+    err_prefix(&err, rc, "that the guest never runs here could not be recorded");
+    return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+}
+
+static void
+do_final(struct mig_target *t)
+{
+    struct control_msg m = {.type = CONTROL_RUNNING};
+
+    if (!t->ctl)
+        return;
+    switch (t->sw.state) {
+    case SWITCH_DST_RUNNING:
+        if (FAULT(DST_RUNNING))
+            return;
+        if (t->asked)
+            ctl_send_text(t->ctl, CONTROL_ANSWER, CONTROL_GUEST_RUNNING, "it runs here", NULL);
+        else
+            ctl_send(t->ctl, &m, NULL);
+        break;
+    case SWITCH_DST_NEVER:
+        ctl_send_text(t->ctl, CONTROL_ANSWER, CONTROL_GUEST_NEVER, err_msg(&t->err), NULL);
+        break;
+    case SWITCH_DST_FAILED:
+        target_receivers_stop(t);
+        ctl_send_text(t->ctl, CONTROL_ERROR, (int)t->code, err_msg(&t->err), NULL);
+        break;
+    case SWITCH_DST_IN_DOUBT:
+        if (t->asked)
+            ctl_send_text(t->ctl, CONTROL_ANSWER, CONTROL_GUEST_PREPARED, err_msg(&t->err), NULL);
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- small things --- */
+
+static int
+protocol_error(struct mig_target *t, const char *what)
+{
+    struct err err = {0};
+    int rc = err_set(&err, -EPROTO, "the source broke the protocol: %s (round %u, %s)", what,
+                     t->round, switch_target_name(t->sw.state));
+
+    return target_trouble(t, CONTROL_ERR_PROTOCOL, rc, &err);
+}
+
+static enum switch_event
+trouble(struct mig_target *t, enum control_error_code code, int rc, const struct err *why)
+{
+    target_trouble(t, code, rc, why);
+    return SWITCH_EV_TROUBLE;
+}
+
+static enum switch_event
+fault(struct mig_target *t, const char *name)
+{
+    struct err err = {0};
+    int rc = err_set(&err, -EIO, "fault point %s", name);
+
+    return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+}
+
+/* mu held */
+static void
+sum_stats(struct mig_target *t)
+{
+    t->stats.sent_bytes = t->ctl ? ctl_bytes(t->ctl) : t->ctl_bytes;
+    t->stats.cpu_us = t->run_cpu_us;
+    t->stats.raw_pages = t->stats.zero_pages = 0;
+    for (uint32_t i = 0; i < t->channels && t->chans; i++) {
+        struct target_chan *c = &t->chans[i];
+
+        t->stats.sent_bytes += atomic_load_explicit(&c->received_bytes, memory_order_relaxed);
+        t->stats.cpu_us += atomic_load_explicit(&c->cpu_us, memory_order_relaxed);
+        t->stats.raw_pages += c->totals.raw_pages;
+        t->stats.zero_pages += c->totals.zero_pages;
+    }
+}
+
+static uint64_t
+thread_cpu_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}

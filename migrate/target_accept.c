@@ -1,0 +1,411 @@
+/* The target's front door: connections come from anywhere that can reach the address, and only those that show the
+ * right identity (and, for data, the secret of this session) get in. Each has its own deadline, so a silent stranger
+ * holds up nobody. See target_int.h. */
+#include "migrate/target_int.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/rng.h"
+#include "migrate/xport.h"
+
+#define FIRST_MAX 8192 /* bytes of a connection's first frame */
+
+/* A connection that has not shown yet what it is. */
+struct pending {
+    int fd; /* -1 = free */
+    uint64_t deadline_us;
+    size_t have;
+    uint8_t buf[FIRST_MAX];
+};
+
+struct door {
+    struct mig_target *t;
+    bool want_data;
+    uint64_t deadline_us;
+    uint32_t attached;
+    struct pending pending[TARGET_PENDING];
+};
+
+static int serve(struct door *d);
+static void take_new(struct door *d, uint64_t now);
+static void read_first(struct door *d, struct pending *p);
+static int want(const struct pending *p, size_t *ret, struct err *err);
+static void on_first(struct door *d, struct pending *p);
+static void on_control(struct door *d, struct pending *p);
+static void on_hello(struct door *d, struct pending *p, const struct control_hello *h);
+static void on_question(struct door *d, struct pending *p, const struct control_question *q);
+static void on_data(struct door *d, struct pending *p);
+static bool same_ident(const struct mig_target *t, const char *vmi, const char *migration,
+                       uint64_t generation);
+static int adopt(struct mig_target *t, struct pending *p);
+static int check_control(struct mig_target *t);
+static void refuse(struct pending *p, uint64_t generation, enum control_error_code code,
+                   const char *text);
+static void drop(struct pending *p);
+
+int
+target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us)
+{
+    struct door *d = xcalloc(1, sizeof *d);
+    int rc;
+
+    d->t = t;
+    d->want_data = want_data;
+    d->deadline_us = deadline_us;
+    for (int i = 0; i < TARGET_PENDING; i++)
+        d->pending[i].fd = -1;
+    do
+        rc = serve(d);
+    while (rc == 0 && !(t->ctl && (!want_data || d->attached == t->channels)));
+    for (int i = 0; i < TARGET_PENDING; i++)
+        drop(&d->pending[i]);
+    free(d);
+    return rc;
+}
+
+/* One turn. */
+static int
+serve(struct door *d)
+{
+    struct mig_target *t = d->t;
+    struct pollfd p[3 + TARGET_PENDING] = {{.fd = t->listen_fd, .events = POLLIN},
+                                           {.fd = t->wake_fd, .events = POLLIN},
+                                           {.fd = t->ctl ? ctl_fd(t->ctl) : -1, .events = POLLIN}};
+    uint64_t now = clock_mono_us();
+    struct err err = {0};
+    eventfd_t n;
+    int rc;
+
+    for (int i = 0; i < TARGET_PENDING; i++)
+        p[3 + i] = (struct pollfd){.fd = d->pending[i].fd, .events = POLLIN};
+    poll(p, 3 + TARGET_PENDING, TARGET_TICK_US / 1000);
+    now = clock_mono_us();
+    if (p[1].revents)
+        eventfd_read(t->wake_fd, &n);
+    if (atomic_load(&t->stop)) {
+        rc = err_set(&err, -ECANCELED, "stopped");
+        return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    }
+    for (int i = 0; i < TARGET_PENDING; i++) {
+        if (d->pending[i].fd >= 0 && p[3 + i].revents)
+            read_first(d, &d->pending[i]);
+        if (d->pending[i].fd >= 0 && now > d->pending[i].deadline_us)
+            drop(&d->pending[i]);
+    }
+    if (p[0].revents)
+        take_new(d, now);
+    if (t->ctl && d->want_data) {
+        rc = check_control(t);
+        if (rc != 0)
+            return rc;
+    }
+    if (d->deadline_us && now > d->deadline_us) {
+        rc = err_set(&err, -ETIMEDOUT,
+                     t->ctl ? "the source opened %u of %u data channels in time"
+                            : "no source came in time",
+                     d->attached, t->channels);
+        return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    }
+    return 0;
+}
+
+static void
+take_new(struct door *d, uint64_t now)
+{
+    for (;;) {
+        int fd = accept4(d->t->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct pending *p = &d->pending[0];
+
+        if (fd < 0)
+            return;
+        /* A free place, or that of the one that has been silent for longest. */
+        for (int i = 0; i < TARGET_PENDING; i++) {
+            if (d->pending[i].fd < 0) {
+                p = &d->pending[i];
+                break;
+            }
+            if (d->pending[i].deadline_us < p->deadline_us)
+                p = &d->pending[i];
+        }
+        drop(p);
+        p->fd = fd;
+        p->have = 0;
+        p->deadline_us = now + TARGET_HANDSHAKE_US;
+        read_first(d, p);
+    }
+}
+
+static void
+read_first(struct door *d, struct pending *p)
+{
+    for (;;) {
+        struct err err = {0};
+        size_t need;
+        ssize_t n;
+
+        if (want(p, &need, &err) != 0) {
+            drop(p); /* no drover at the other end: no answer either */
+            return;
+        }
+        if (p->have == need) {
+            on_first(d, p);
+            return;
+        }
+        n = recv(p->fd, p->buf + p->have, need - p->have, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            drop(p);
+            return;
+        }
+        p->have += (size_t)n;
+    }
+}
+
+/* How many bytes the first frame has, as far as can be told from what is there. */
+static int
+want(const struct pending *p, size_t *ret, struct err *err)
+{
+    struct control_header h;
+
+    *ret = 4;
+    if (p->have < 4)
+        return 0;
+    if (frame_is_preamble(p->buf)) {
+        *ret = FRAME_PREAMBLE_SIZE;
+        return 0;
+    }
+    if (!control_is_frame(p->buf))
+        return err_set(err, -EPROTO, "not a drover stream");
+    *ret = CONTROL_HEADER_SIZE;
+    if (p->have < CONTROL_HEADER_SIZE)
+        return 0;
+
+    int rc = control_decode_header(p->buf, &h, err);
+
+    if (rc == 0 && h.length > FIRST_MAX - CONTROL_HEADER_SIZE)
+        rc = err_set(err, -EPROTO, "first message of %u bytes", h.length);
+    if (rc == 0)
+        *ret = CONTROL_HEADER_SIZE + h.length;
+    return rc;
+}
+
+static void
+on_first(struct door *d, struct pending *p)
+{
+    if (frame_is_preamble(p->buf))
+        on_data(d, p);
+    else
+        on_control(d, p);
+    drop(p); /* unless adopted */
+}
+
+static void
+on_control(struct door *d, struct pending *p)
+{
+    struct control_header h;
+    struct control_msg m;
+    struct err err = {0};
+
+    if (control_decode_header(p->buf, &h, &err) != 0 ||
+        control_decode(&h, p->buf + CONTROL_HEADER_SIZE, &m, &err) != 0) {
+        refuse(p, d->t->cfg.ident.generation, CONTROL_ERR_PROTOCOL, err_msg(&err));
+        return;
+    }
+    if (d->t->ctl)
+        refuse(p, h.generation, CONTROL_ERR_BUSY, "another source is being served");
+    else if (m.type == CONTROL_HELLO)
+        on_hello(d, p, &m.hello);
+    else if (m.type == CONTROL_QUESTION)
+        on_question(d, p, &m.question);
+    else
+        refuse(p, h.generation, CONTROL_ERR_PROTOCOL,
+               "the first message must be HELLO or QUESTION");
+    control_msg_done(&m);
+}
+
+static void
+on_hello(struct door *d, struct pending *p, const struct control_hello *h)
+{
+    struct mig_target *t = d->t;
+    struct control_msg m = {.type = CONTROL_ACCEPT,
+                            .accept = {.version = PROTO_VERSION, .channels = h->channels}};
+    struct control_header head;
+    struct err err = {0};
+
+    if (control_decode_header(p->buf, &head, &err) != 0)
+        return;
+    if (!same_ident(t, h->vmi_uid, h->migration_uid, head.generation)) {
+        refuse(p, head.generation, CONTROL_ERR_IDENT,
+               "another VM, migration or generation is expected here");
+        return;
+    }
+    if (!d->want_data) {
+        refuse(p, head.generation, CONTROL_ERR_BUSY, "this target is whole and waits for QUESTION");
+        return;
+    }
+    if (h->version_min > PROTO_VERSION || h->version_max < PROTO_VERSION_MIN) {
+        refuse(p, head.generation, CONTROL_ERR_VERSION, "no common protocol version");
+        return;
+    }
+    if (h->regions_len != t->regions_len) {
+        refuse(p, head.generation, CONTROL_ERR_MEMORY, "the guests have different memory regions");
+        return;
+    }
+    for (uint32_t i = 0; i < h->regions_len; i++) {
+        if (h->regions[i].size_bytes != t->regions[i].size ||
+            h->regions[i].page_bytes != t->regions[i].page_bytes) {
+            refuse(p, head.generation, CONTROL_ERR_MEMORY, "the guests' memory differs in size");
+            return;
+        }
+    }
+    if (layout_init(&t->layout, h->regions, h->regions_len, h->channels, &err) != 0 ||
+        rng_secret(t->token, sizeof t->token) != 0) {
+        refuse(p, head.generation, CONTROL_ERR_LOCAL, err_msg(&err));
+        return;
+    }
+    if (adopt(t, p) != 0)
+        return;
+
+    struct target_chan *chans = xcalloc(h->channels, sizeof *chans);
+
+    for (uint32_t i = 0; i < h->channels; i++) {
+        chans[i].t = t;
+        chans[i].index = i;
+        chans[i].fd = -1;
+        chans[i].round = 1;
+    }
+    pthread_mutex_lock(&t->mu);
+    t->chans = chans;
+    t->channels = t->stats.channels = h->channels;
+    pthread_mutex_unlock(&t->mu);
+    d->deadline_us = clock_mono_us() + TARGET_ATTACH_US;
+    memcpy(m.accept.token, t->token, sizeof t->token);
+    if (ctl_send(t->ctl, &m, &err) != 0)
+        target_trouble(t, CONTROL_ERR_LOCAL, -EPIPE, &err); /* check_control finds it, too */
+}
+
+static void
+on_question(struct door *d, struct pending *p, const struct control_question *q)
+{
+    struct mig_target *t = d->t;
+    struct control_header head;
+
+    if (control_decode_header(p->buf, &head, NULL) != 0)
+        return;
+    if (!same_ident(t, q->vmi_uid, q->migration_uid, head.generation)) {
+        refuse(p, head.generation, CONTROL_ERR_IDENT,
+               "another VM, migration or generation is expected here");
+        return;
+    }
+    if (d->want_data) {
+        refuse(p, head.generation, CONTROL_ERR_BUSY, "this target has not received the guest yet");
+        return;
+    }
+    if (adopt(t, p) != 0)
+        return;
+    t->asked = true;
+    t->asked_commit = q->commit;
+}
+
+static void
+on_data(struct door *d, struct pending *p)
+{
+    struct mig_target *t = d->t;
+    struct frame_preamble pre = {0};
+    uint8_t answer[FRAME_ANSWER_SIZE];
+    bool ok = frame_decode_preamble(p->buf, &pre, NULL) == 0 && t->ctl && d->want_data &&
+              pre.channel < t->channels && t->chans[pre.channel].fd < 0 &&
+              pre.uid_sum == frame_uid_sum(t->cfg.ident.migration_uid, t->cfg.ident.generation);
+    uint8_t differ = 0;
+
+    for (size_t i = 0; i < sizeof t->token; i++)
+        differ |= pre.token[i] ^ t->token[i];
+    ok = ok && differ == 0;
+    frame_encode_answer(answer, ok ? FRAME_ANSWER_OK : FRAME_ANSWER_REFUSED);
+    if (send(p->fd, answer, sizeof answer, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof answer ||
+        !ok || fs_set_nonblock(p->fd, false) != 0)
+        return;
+    xport_tune(p->fd, TARGET_DATA_USER_US);
+    t->chans[pre.channel].fd = take_fd(&p->fd);
+    d->attached++;
+}
+
+static bool
+same_ident(const struct mig_target *t, const char *vmi, const char *migration, uint64_t generation)
+{
+    return strcmp(vmi, t->cfg.ident.vmi_uid) == 0 &&
+           strcmp(migration, t->cfg.ident.migration_uid) == 0 &&
+           generation == t->cfg.ident.generation;
+}
+
+/* The pending connection becomes the control connection. */
+static int
+adopt(struct mig_target *t, struct pending *p)
+{
+    struct err err = {0};
+    struct ctl *ctl;
+    int rc = ctl_new(take_fd(&p->fd), t->cfg.ident.generation, t->cfg.dead_peer_us, &ctl, &err);
+
+    if (rc != 0)
+        return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    pthread_mutex_lock(&t->mu);
+    t->ctl = ctl;
+    pthread_mutex_unlock(&t->mu);
+    return 0;
+}
+
+/* While data channels are waited for: the source may give up. */
+static int
+check_control(struct mig_target *t)
+{
+    struct control_msg m;
+    struct err err = {0};
+    int rc;
+
+    if (t->err.code)
+        return t->err.code;
+    rc = ctl_recv(t->ctl, &m, &err);
+    if (rc == 0 && ctl_dead(t->ctl, clock_mono_us()))
+        rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the source for %llu ms",
+                     (unsigned long long)ctl_dead_peer_us(t->ctl) / 1000);
+    if (rc == 1) {
+        if (m.type == CONTROL_ABORT)
+            rc = err_set(&err, -ECANCELED, "the source gave up: %s", m.text.text);
+        else
+            rc = err_set(&err, -EPROTO, "the source says %s before its data channels are there",
+                         control_type_name(m.type));
+        control_msg_done(&m);
+    }
+    return rc ? target_trouble(t, rc == -EPROTO ? CONTROL_ERR_PROTOCOL : CONTROL_ERR_LOCAL, rc,
+                               &err)
+              : 0;
+}
+
+static void
+refuse(struct pending *p, uint64_t generation, enum control_error_code code, const char *text)
+{
+    struct control_msg m = {
+        .type = CONTROL_ERROR, .generation = generation, .text.code = (int)code};
+    AUTO_SB struct sb out = SB_INIT;
+
+    snprintf(m.text.text, sizeof m.text.text, "%s", text);
+    control_encode(&out, &m);
+    /* What fits into an empty socket buffer; nobody waits for a stranger. */
+    if (send(p->fd, out.buf, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return;
+}
+
+static void
+drop(struct pending *p)
+{
+    if (p->fd >= 0)
+        close(p->fd);
+    p->fd = -1;
+}

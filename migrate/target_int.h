@@ -1,0 +1,103 @@
+/* The target's inside, shared by target*.c only.
+ *
+ * Threads: the caller of mig_target_run (the run thread) listens, owns the control connection and the switchover; one
+ * receiver a data channel takes frames, checks them and writes their pages into the guest's memory file. */
+#ifndef MIGRATE_TARGET_INT_H
+#define MIGRATE_TARGET_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "migrate/ctl.h"
+#include "migrate/engine.h"
+#include "migrate/switch.h"
+#include "proto/control.h"
+#include "proto/frame.h"
+#include "proto/layout.h"
+
+#define TARGET_IDLE_US      30000000
+#define TARGET_HANDSHAKE_US 2000000  /* for a connection to show what it is */
+#define TARGET_PENDING      16       /* connections that have not yet shown it */
+#define TARGET_ATTACH_US    10000000 /* for the data channels, once HELLO was accepted */
+#define TARGET_TICK_US      50000
+#define TARGET_REASON_US    300000 /* a broken channel waits so long for the source's own words */
+#define TARGET_DATA_USER_US 10000000
+
+struct target_chan {
+    /* constant after start */
+    struct mig_target *t;
+    uint32_t index;
+    int fd; /* -1 = not attached */
+    pthread_t thread;
+    bool started;
+    /* owned by the receiver's thread */
+    uint64_t seq;
+    uint32_t round; /* that its next frame must bear */
+    uint8_t *buf;   /* payload of one batch */
+    uint8_t head[FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE];
+    struct frame_run runs[FRAME_MAX_RUNS];
+    /* guarded by t->mu */
+    uint32_t ended_round;
+    struct control_totals totals;
+    /* read by others at any time */
+    _Atomic uint64_t received_bytes, cpu_us;
+};
+
+struct mig_target {
+    /* constant after new */
+    struct mig_target_config cfg;
+    char address[MIG_ADDR_SIZE];
+    int listen_fd, wake_fd;
+    struct guest_region regions[GUEST_MAX_REGIONS];
+    uint32_t regions_len;
+    /* owned by the run thread; constant while receivers run */
+    struct switch_target sw;
+    struct layout layout;
+    struct ctl *ctl;          /* set and unset under mu */
+    bool asked, asked_commit; /* the control connection began with QUESTION: answer with ANSWER */
+    uint32_t channels;        /* both set under mu */
+    struct target_chan *chans;
+    uint8_t token[CONTROL_TOKEN_SIZE];
+    struct err err; /* first trouble */
+    enum control_error_code code;
+    /* owned by the run thread */
+    uint32_t round; /* begun */
+    bool round_paused, round_ended, round_done;
+    bool bad_left;         /* the last ROUND_DONE asked for pages again */
+    uint64_t chan_lost_us; /* when a channel was found lost; 0 = none */
+    struct control_round_end round_end;
+    uint8_t *state;
+    uint64_t state_have, state_room;
+    struct control_finish finish;
+    uint64_t run_cpu_base_us;
+
+    /* one bit a page: it has content that came from the source. Owned by the receivers, each its stripes */
+    uint64_t *received;
+
+    pthread_mutex_t mu;
+    /* guarded by mu */
+    struct control_bad_run bad[CONTROL_MAX_BAD_RUNS]; /* of this round */
+    uint32_t bad_len;
+    struct err chan_err; /* first failure of a receiver */
+    enum control_error_code chan_code;
+    struct mig_stats stats;
+    uint64_t run_cpu_us, ctl_bytes;
+
+    atomic_bool stop; /* asked to end */
+};
+
+/* First trouble wins; returns rc. */
+int target_trouble(struct mig_target *t, enum control_error_code code, int rc,
+                   const struct err *why);
+
+/* target_accept.c: serves the listening socket until there is a control connection (want_data: and all data channels
+ * of it), the deadline passes (0 = none), or stop. Connections that are not the source's are refused; listening goes
+ * on. Sets t->ctl (and with want_data t->chans, t->layout). With want_data false only QUESTION is taken. */
+int target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us);
+
+/* target_recv.c */
+int target_receivers_start(struct mig_target *t);
+void target_receivers_stop(struct mig_target *t); /* shuts, joins; idempotent */
+bool target_receivers_idle(struct mig_target *t); /* nothing more in any data socket */
+
+#endif

@@ -1,0 +1,303 @@
+/* The target's receivers: one thread a data channel. A frame is checked before a byte of its payload is read, and the payload
+ * before a byte of it gets into the guest: it is received into a buffer that fits the processor's cache, summed there,
+ * and then written into the memory file. For memory that was never touched that is cheaper than receiving into a
+ * mapping of it (no page fault, no clearing of a page that is overwritten at once), for other memory it costs a
+ * copy from cache (docs/decisions/engine-receive.md). See target_int.h, proto/frame.h. */
+#include "migrate/target_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/fault.h"
+#include "migrate/bits.h"
+#include "migrate/xport.h"
+#include "proto/sum.h"
+
+#define PUNCH_PAGES \
+    16 /* a shorter zero run is overwritten, a longer one given back to the kernel */
+
+static void *receiver_main(void *arg);
+static int receive_frame(struct target_chan *c, struct err *err, enum control_error_code *ret_code);
+static int check_order(struct target_chan *c, const struct frame_header *h, struct err *err);
+static int on_round_end(struct target_chan *c);
+static int place(struct target_chan *c, const struct frame_header *h, struct err *err);
+static int write_raw(struct mig_target *t, const struct frame_run *r, const uint8_t *data,
+                     struct err *err);
+static int write_zero(struct mig_target *t, const struct frame_run *r, struct err *err);
+static int note_bad(struct target_chan *c, const struct frame_header *h, struct err *err);
+static void count(struct target_chan *c, const struct frame_header *h);
+static uint64_t cpu_us(void);
+
+int
+target_receivers_start(struct mig_target *t)
+{
+    t->received = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
+    for (uint32_t i = 0; i < t->channels; i++) {
+        struct target_chan *c = &t->chans[i];
+        int rc;
+
+        c->buf = xmalloc((size_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES);
+        rc = pthread_create(&c->thread, NULL, receiver_main, c);
+        if (rc != 0) {
+            struct err err = {0};
+
+            rc = err_set(&err, -rc, "receiver thread: %s", strerror(rc));
+            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+        }
+        c->started = true;
+    }
+    return 0;
+}
+
+void
+target_receivers_stop(struct mig_target *t)
+{
+    for (uint32_t i = 0; i < t->channels && t->chans; i++)
+        xport_shut(t->chans[i].fd);
+    for (uint32_t i = 0; i < t->channels && t->chans; i++) {
+        struct target_chan *c = &t->chans[i];
+
+        if (c->started)
+            pthread_join(c->thread, NULL);
+        c->started = false;
+        free(c->buf);
+        c->buf = NULL;
+    }
+}
+
+bool
+target_receivers_idle(struct mig_target *t)
+{
+    for (uint32_t i = 0; i < t->channels; i++) {
+        uint8_t b;
+
+        if (recv(t->chans[i].fd, &b, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+            return false;
+    }
+    return true;
+}
+
+static void *
+receiver_main(void *arg)
+{
+    struct target_chan *c = arg;
+    struct mig_target *t = c->t;
+    struct err err = {0};
+    enum control_error_code code = CONTROL_ERR_LOCAL;
+    int rc;
+
+    do {
+        rc = receive_frame(c, &err, &code);
+        if (c->seq % 64 == 0)
+            atomic_store_explicit(&c->cpu_us, cpu_us(), memory_order_relaxed);
+    } while (rc == 0);
+    atomic_store_explicit(&c->cpu_us, cpu_us(), memory_order_relaxed);
+    err_prefix(&err, rc, "data channel %u", c->index);
+    pthread_mutex_lock(&t->mu);
+    if (!t->chan_err.code) {
+        t->chan_err = err;
+        t->chan_code = code;
+    }
+    pthread_mutex_unlock(&t->mu);
+    eventfd_write(t->wake_fd, 1);
+    return NULL;
+}
+
+static int
+receive_frame(struct target_chan *c, struct err *err, enum control_error_code *ret_code)
+{
+    struct frame_header h;
+    int rc = xport_recv(c->fd, c->head, FRAME_HEADER_SIZE, err);
+
+    *ret_code = CONTROL_ERR_LOCAL;
+    if (rc != 0)
+        return rc;
+    *ret_code = CONTROL_ERR_PROTOCOL;
+    rc = frame_decode_header(c->head, &h, err);
+    if (rc == 0)
+        rc = check_order(c, &h, err);
+    if (rc != 0)
+        return rc;
+    *ret_code = CONTROL_ERR_LOCAL;
+    if (h.runs > 0)
+        rc = xport_recv(c->fd, c->head + FRAME_HEADER_SIZE, (size_t)h.runs * FRAME_RUN_SIZE, err);
+    if (rc != 0)
+        return rc;
+    *ret_code = CONTROL_ERR_PROTOCOL;
+    rc = frame_decode_runs(c->head, &h, &c->t->layout, c->index, c->runs, err);
+    if (rc != 0)
+        return rc;
+    c->seq++;
+    if (h.type == FRAME_ROUND_END)
+        return on_round_end(c);
+    *ret_code = CONTROL_ERR_LOCAL;
+    rc = xport_recv(c->fd, c->buf, h.bytes, err);
+    if (rc == 0 && FAULT(DST_STREAM))
+        rc = err_set(err, -EIO, "fault point dst.stream");
+    if (rc == 0)
+        rc = place(c, &h, err);
+    if (rc == -EPROTO)
+        *ret_code = CONTROL_ERR_PROTOCOL;
+    if (rc == 0)
+        count(c, &h);
+    return rc;
+}
+
+static int
+check_order(struct target_chan *c, const struct frame_header *h, struct err *err)
+{
+    if (h->seq != c->seq)
+        return err_set(err, -EPROTO, "page stream: frame %llu where %llu was due",
+                       (unsigned long long)h->seq, (unsigned long long)c->seq);
+    if (h->round != c->round)
+        return err_set(err, -EPROTO, "page stream: round %u where %u was due", h->round, c->round);
+    return 0;
+}
+
+static int
+on_round_end(struct target_chan *c)
+{
+    atomic_fetch_add_explicit(&c->received_bytes, FRAME_HEADER_SIZE, memory_order_relaxed);
+    atomic_store_explicit(&c->cpu_us, cpu_us(), memory_order_relaxed);
+    pthread_mutex_lock(&c->t->mu);
+    c->ended_round = c->round++;
+    pthread_mutex_unlock(&c->t->mu);
+    eventfd_write(c->t->wake_fd, 1);
+    return 0;
+}
+
+/* All of a batch, or, with a bad checksum, its zero runs only (the header's own sum was right). */
+static int
+place(struct target_chan *c, const struct frame_header *h, struct err *err)
+{
+    const uint8_t *p = c->buf;
+    uint64_t sum = 0;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < h->runs; i++) {
+        size_t len = (size_t)c->runs[i].pages * LAYOUT_PAGE_BYTES;
+
+        if (c->runs[i].kind == FRAME_RAW) {
+            sum = sum_bytes(p, len, sum);
+            p += len;
+        }
+    }
+    p = c->buf;
+    if (sum != h->data_sum)
+        rc = note_bad(c, h, err);
+    for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
+        const struct frame_run *r = &c->runs[i];
+
+        if (r->kind == FRAME_ZERO) {
+            rc = write_zero(c->t, r, err);
+        } else if (sum == h->data_sum) {
+            rc = write_raw(c->t, r, p, err);
+            p += (size_t)r->pages * LAYOUT_PAGE_BYTES;
+        }
+    }
+    return rc;
+}
+
+static int
+write_raw(struct mig_target *t, const struct frame_run *r, const uint8_t *data, struct err *err)
+{
+    size_t len = (size_t)r->pages * LAYOUT_PAGE_BYTES, at = 0;
+    uint64_t page = layout_page(&t->layout, r->region, r->offset);
+
+    while (at < len) {
+        ssize_t n =
+            pwrite(t->regions[r->region].memfd, data + at, len - at, (off_t)(r->offset + at));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set(err, n < 0 ? -errno : -EIO, "guest memory: write at %#llx: %s",
+                           (unsigned long long)(r->offset + at), n < 0 ? strerror(errno) : "short");
+        at += (size_t)n;
+    }
+    bits_set_range(t->received, page, page + r->pages);
+    return 0;
+}
+
+/* The incoming guest's memory was never touched: only pages that came before need to become zero. */
+static int
+write_zero(struct mig_target *t, const struct frame_run *r, struct err *err)
+{
+    static const uint8_t zeros[LAYOUT_PAGE_BYTES * PUNCH_PAGES];
+    uint64_t base = layout_page(&t->layout, r->region, r->offset), end = base + r->pages;
+    int fd = t->regions[r->region].memfd;
+
+    for (uint64_t a = bits_next(t->received, base, end); a < end;
+         a = bits_next(t->received, a, end)) {
+        uint64_t b = a;
+        off_t offset = (off_t)(r->offset + (a - base) * LAYOUT_PAGE_BYTES);
+
+        while (b < end && bits_test(t->received, b))
+            bits_clear(t->received, b++);
+
+        off_t len = (off_t)((b - a) * LAYOUT_PAGE_BYTES);
+        bool done = b - a >= PUNCH_PAGES ? fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                                     offset, len) == 0
+                                         : pwrite(fd, zeros, (size_t)len, offset) == len;
+
+        if (!done)
+            return err_set(err, -EIO, "guest memory: zeros at %#llx: %s",
+                           (unsigned long long)offset, strerror(errno));
+    }
+    return 0;
+}
+
+/* A batch that arrived with a bad checksum: its pages are asked for again when the round ends. */
+static int
+note_bad(struct target_chan *c, const struct frame_header *h, struct err *err)
+{
+    struct mig_target *t = c->t;
+    int rc = 0;
+
+    pthread_mutex_lock(&t->mu);
+    for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
+        const struct frame_run *r = &c->runs[i];
+
+        if (r->kind != FRAME_RAW)
+            continue;
+        if (t->bad_len == CONTROL_MAX_BAD_RUNS)
+            rc = err_set(err, -EPROTO,
+                         "page stream: more than %d runs of a round with bad checksums",
+                         CONTROL_MAX_BAD_RUNS);
+        else
+            t->bad[t->bad_len++] = (struct control_bad_run){
+                .region = r->region, .offset = r->offset, .pages = r->pages};
+    }
+    pthread_mutex_unlock(&t->mu);
+    return rc;
+}
+
+static void
+count(struct target_chan *c, const struct frame_header *h)
+{
+    uint64_t zero = 0;
+
+    for (uint32_t i = 0; i < h->runs; i++)
+        zero += c->runs[i].kind == FRAME_ZERO ? c->runs[i].pages : 0;
+    pthread_mutex_lock(&c->t->mu);
+    c->totals.batches++;
+    c->totals.raw_pages += h->bytes / LAYOUT_PAGE_BYTES;
+    c->totals.zero_pages += zero;
+    pthread_mutex_unlock(&c->t->mu);
+    atomic_fetch_add_explicit(&c->received_bytes,
+                              FRAME_HEADER_SIZE + (uint64_t)h->runs * FRAME_RUN_SIZE + h->bytes,
+                              memory_order_relaxed);
+}
+
+static uint64_t
+cpu_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}

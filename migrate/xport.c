@@ -1,0 +1,245 @@
+/* TCP under the engine; see xport.h. */
+#include "migrate/xport.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fs.h"
+
+static int parse(const char *addr, struct sockaddr_storage *ret, socklen_t *ret_len,
+                 struct err *err);
+static int resolve(const char *ip, const char *port, struct sockaddr_storage *ret,
+                   socklen_t *ret_len, struct err *err);
+static int bind_to(int fd, const char *ip, const char *device, struct err *err);
+static int wait_connected(int fd, const struct xport_dial *d, struct err *err);
+
+int
+xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct err *err)
+{
+    struct sockaddr_storage sa;
+    socklen_t len;
+    uint64_t start;
+    int rc = parse(d->addr, &sa, &len, err);
+
+    if (rc != 0)
+        return rc;
+
+    AUTO_FD int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return err_set(err, -errno, "socket: %s", strerror(errno));
+    rc = bind_to(fd, d->local_ip, d->device, err);
+    if (rc != 0)
+        return rc;
+    start = clock_mono_us();
+    if (connect(fd, (struct sockaddr *)&sa, len) < 0) {
+        if (errno != EINPROGRESS)
+            return err_set(err, -errno, "connect to %s: %s", d->addr, strerror(errno));
+        rc = wait_connected(fd, d, err);
+        if (rc != 0)
+            return rc;
+    }
+    *ret_rtt_us = clock_mono_us() - start;
+    rc = fs_set_nonblock(fd, false);
+    if (rc != 0)
+        return err_set(err, rc, "socket: %s", strerror(-rc));
+    xport_tune(fd, d->user_timeout_us);
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+int
+xport_listen(const char *ip, const char *device, int *ret_fd, char ret_addr[MIG_ADDR_SIZE],
+             struct err *err)
+{
+    struct sockaddr_storage sa;
+    socklen_t len;
+    int rc = resolve(ip, "0", &sa, &len, err);
+    char host[INET6_ADDRSTRLEN], port[8];
+
+    if (rc != 0)
+        return rc;
+
+    AUTO_FD int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return err_set(err, -errno, "socket: %s", strerror(errno));
+    rc = bind_to(fd, "", device, err);
+    if (rc != 0)
+        return rc;
+    if (bind(fd, (struct sockaddr *)&sa, len) < 0)
+        return err_set(err, -errno, "listen on %s: %s", ip, strerror(errno));
+    if (listen(fd, 2 * CONTROL_MAX_CHANNELS) < 0)
+        return err_set(err, -errno, "listen on %s: %s", ip, strerror(errno));
+    len = sizeof sa;
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0 ||
+        getnameinfo((struct sockaddr *)&sa, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return err_set(err, -EIO, "listen on %s: the socket has no address", ip);
+    snprintf(ret_addr, MIG_ADDR_SIZE, sa.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+void
+xport_tune(int fd, uint64_t user_timeout_us)
+{
+    int one = 1;
+    unsigned ms = (unsigned)(user_timeout_us / 1000 < 1 ? 1 : user_timeout_us / 1000);
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+}
+
+int
+xport_send(int fd, struct iovec *iov, int iov_len, struct err *err)
+{
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)iov_len};
+
+    if (FAULT(XPORT_SEND_SHORT)) {
+        if (send(fd, iov[0].iov_base, iov[0].iov_len / 2, MSG_NOSIGNAL) < 0)
+            return err_set(err, -errno, "send: %s", strerror(errno));
+        return err_set(err, -EIO, "send: fault point xport.send.short");
+    }
+    while (m.msg_iovlen > 0) {
+        ssize_t n = sendmsg(fd, &m, MSG_NOSIGNAL);
+
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return err_set(err, -errno, "send: %s", strerror(errno));
+        }
+        while (m.msg_iovlen > 0 && (size_t)n >= m.msg_iov->iov_len) {
+            n -= (ssize_t)m.msg_iov->iov_len;
+            m.msg_iov++;
+            m.msg_iovlen--;
+        }
+        if (m.msg_iovlen > 0) {
+            m.msg_iov->iov_base = (uint8_t *)m.msg_iov->iov_base + n;
+            m.msg_iov->iov_len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+int
+xport_recv(int fd, void *buf, size_t len, struct err *err)
+{
+    uint8_t *p = buf;
+
+    if (FAULT(XPORT_RECV_SHORT))
+        return err_set(err, -EIO, "receive: fault point xport.recv.short");
+    while (len > 0) {
+        ssize_t n = recv(fd, p, len, MSG_WAITALL);
+
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return err_set(err, -errno, "receive: %s", strerror(errno));
+        }
+        if (n == 0)
+            return err_set(err, -EPIPE, "receive: the peer closed the connection");
+        p += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+void
+xport_shut(int fd)
+{
+    if (fd >= 0)
+        shutdown(fd, SHUT_RDWR);
+}
+
+static int
+parse(const char *addr, struct sockaddr_storage *ret, socklen_t *ret_len, struct err *err)
+{
+    char copy[MIG_ADDR_SIZE];
+    char *host = copy, *colon;
+
+    snprintf(copy, sizeof copy, "%s", addr);
+    colon = strrchr(copy, ':');
+    if (!colon || colon == copy)
+        return err_set(err, -EINVAL, "address '%s': want ip:port", addr);
+    *colon = '\0';
+    if (copy[0] == '[' && colon[-1] == ']') {
+        colon[-1] = '\0';
+        host++;
+    }
+    return resolve(host, colon + 1, ret, ret_len, err);
+}
+
+static int
+resolve(const char *ip, const char *port, struct sockaddr_storage *ret, socklen_t *ret_len,
+        struct err *err)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                             .ai_socktype = SOCK_STREAM};
+    struct addrinfo *ai;
+
+    if (!*ip || getaddrinfo(ip, port, &hints, &ai) != 0)
+        return err_set(err, -EINVAL, "address '%s', port '%s': want an IPv4 or IPv6 address", ip,
+                       port);
+    memset(ret, 0, sizeof *ret);
+    memcpy(ret, ai->ai_addr, ai->ai_addrlen);
+    *ret_len = ai->ai_addrlen;
+    freeaddrinfo(ai);
+    return 0;
+}
+
+static int
+bind_to(int fd, const char *ip, const char *device, struct err *err)
+{
+    struct sockaddr_storage sa;
+    socklen_t len;
+
+    if (*device &&
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+        return err_set(err, -errno, "network device %s: %s", device, strerror(errno));
+    if (!*ip)
+        return 0;
+
+    int rc = resolve(ip, "0", &sa, &len, err);
+
+    if (rc == 0 && bind(fd, (struct sockaddr *)&sa, len) < 0)
+        rc = err_set(err, -errno, "migration address %s: %s", ip, strerror(errno));
+    return rc;
+}
+
+static int
+wait_connected(int fd, const struct xport_dial *d, struct err *err)
+{
+    uint64_t deadline = clock_mono_us() + d->timeout_us;
+
+    for (;;) {
+        uint64_t now = clock_mono_us();
+        struct pollfd p[2] = {{.fd = fd, .events = POLLOUT},
+                              {.fd = d->cancel_fd, .events = POLLIN}};
+        int error = 0;
+        socklen_t len = sizeof error;
+
+        if (now >= deadline)
+            return err_set(err, -ETIMEDOUT, "connect to %s: no answer for %llu ms", d->addr,
+                           (unsigned long long)d->timeout_us / 1000);
+        if (poll(p, 2, (int)((deadline - now) / 1000 + 1)) < 0 && errno != EINTR)
+            return err_set(err, -errno, "poll: %s", strerror(errno));
+        if (p[1].revents)
+            return err_set(err, -ECANCELED, "cancelled");
+        if (!p[0].revents)
+            continue;
+        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+            error = errno;
+        if (error)
+            return err_set(err, -error, "connect to %s: %s", d->addr, strerror(error));
+        return 0;
+    }
+}

@@ -1,0 +1,509 @@
+/* See fake_guest.h. The child runs one loop: a few steps, a look at the socket. */
+#include "tests/migrate/fake_guest.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "base/sb.h"
+
+enum op { OP_PAUSE, OP_RESUME, OP_UFFD, OP_UFFD_CLOSE, OP_STATUS, OP_LOAD };
+
+struct request {
+    enum op op;
+    uint64_t steps, seed;
+};
+
+struct reply {
+    int rc, running, uffds;
+    uint64_t steps, seed;
+};
+
+struct state { /* what save_state gives; padded to cfg.state_bytes */
+    uint64_t magic, steps, seed;
+};
+
+#define STATE_MAGIC 0x6661b3573a7e0001ull
+#define MAX_UFFDS   8
+
+enum what { WRITE, ZERO, PUNCH };
+
+static void child_main(struct fake_guest *g, int sock, bool running) __attribute__((noreturn));
+
+/* --- content --- */
+
+static void
+fill_page(uint8_t *page, uint64_t seed, uint64_t number, uint64_t version)
+{
+    uint64_t base = rng_mix(seed ^ rng_mix(number * 0x9e3779b97f4a7c15ull + version));
+
+    for (unsigned i = 0; i < FAKE_PAGE / 8; i++) {
+        uint64_t v = base + i * 0x2545f4914f6cdd1dull;
+
+        memcpy(page + (size_t)i * 8, &v, 8);
+    }
+}
+
+static uint64_t
+total_pages(const struct fake_config *c)
+{
+    return (c->region_bytes[0] + c->region_bytes[1]) / FAKE_PAGE;
+}
+
+static uint8_t *
+page_at(const struct fake_guest *g, uint64_t number)
+{
+    uint64_t first = g->regions[0].size / FAKE_PAGE;
+
+    return number < first ? g->regions[0].map + number * FAKE_PAGE
+                          : g->regions[1].map + (number - first) * FAKE_PAGE;
+}
+
+static enum what
+step(const struct fake_config *c, uint64_t seed, uint64_t i, uint64_t *ret_page)
+{
+    uint64_t r = rng_mix(seed * 31 + i);
+    unsigned percent = (unsigned)(r >> 32) % 100;
+
+    *ret_page = (r & 0xffffffff) % c->set_pages;
+    if (percent < c->zero_percent)
+        return ZERO;
+    return percent < c->zero_percent + c->punch_percent ? PUNCH : WRITE;
+}
+
+/* --- parent --- */
+
+static int
+call(struct fake_guest *g, struct request q, struct reply *r, int *ret_fd)
+{
+    char cbuf[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec iov = {.iov_base = r, .iov_len = sizeof *r};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = cbuf, .msg_controllen = sizeof cbuf};
+
+    if (g->pid <= 0 || send(g->sock, &q, sizeof q, MSG_NOSIGNAL) != (ssize_t)sizeof q ||
+        recvmsg(g->sock, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *r)
+        return -ESRCH;
+    if (ret_fd) {
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+        *ret_fd = -1;
+        if (c)
+            memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+    }
+    return r->rc;
+}
+
+static int
+told_to_fail(struct fake_guest *g, int *left, const char *what, struct err *err)
+{
+    if (*left <= 0)
+        return 0;
+    (*left)--;
+    return err_set(err, g->fail_rc ? g->fail_rc : -EIO, "%s: told to fail", what);
+}
+
+static int
+simple(struct fake_guest *g, enum op op, const char *what, struct err *err)
+{
+    struct reply r;
+    int rc = call(g, (struct request){.op = op}, &r, NULL);
+
+    return rc ? err_set(err, rc, "%s: %s", what, strerror(-rc)) : 0;
+}
+
+static int
+op_regions(void *impl, struct guest_region *out, struct err *err)
+{
+    struct fake_guest *g = impl;
+
+    (void)err;
+    memcpy(out, g->regions, (size_t)g->regions_len * sizeof *out);
+    return g->regions_len;
+}
+
+static pid_t
+op_pid(void *impl)
+{
+    return ((struct fake_guest *)impl)->pid;
+}
+
+static int
+op_userfaultfd(void *impl, int *ret_fd, struct err *err)
+{
+    struct fake_guest *g = impl;
+    struct reply r;
+    int rc = told_to_fail(g, &g->fail_uffd, "userfaultfd", err);
+
+    if (rc != 0)
+        return rc;
+    g->uffds++;
+    rc = call(g, (struct request){.op = OP_UFFD}, &r, ret_fd);
+    return rc ? err_set(err, rc, "userfaultfd: %s", strerror(-rc)) : 0;
+}
+
+static int
+op_userfaultfd_close(void *impl, struct err *err)
+{
+    struct fake_guest *g = impl;
+
+    g->uffd_closes++;
+    return simple(g, OP_UFFD_CLOSE, "userfaultfd_close", err);
+}
+
+static int
+op_pause(void *impl, struct err *err)
+{
+    struct fake_guest *g = impl;
+    int rc = told_to_fail(g, &g->fail_pause, "pause", err);
+
+    g->pauses++;
+    return rc ? rc : simple(g, OP_PAUSE, "pause", err);
+}
+
+static int
+op_resume(void *impl, struct err *err)
+{
+    struct fake_guest *g = impl;
+    int rc = told_to_fail(g, &g->fail_resume, "resume", err);
+
+    g->resumes++;
+    return rc ? rc : simple(g, OP_RESUME, "resume", err);
+}
+
+static int
+op_save(void *impl, void **ret_buf, size_t *ret_len, struct err *err)
+{
+    struct fake_guest *g = impl;
+    struct state s = {.magic = STATE_MAGIC};
+    struct reply r;
+    int rc = told_to_fail(g, &g->fail_save, "save", err);
+
+    if (rc == 0)
+        rc = call(g, (struct request){.op = OP_STATUS}, &r, NULL);
+    if (rc != 0)
+        return rc;
+    assert(!r.running);
+    s.steps = r.steps;
+    s.seed = r.seed;
+    *ret_len = g->cfg.state_bytes > sizeof s ? g->cfg.state_bytes : sizeof s;
+    *ret_buf = xcalloc(1, *ret_len);
+    memcpy(*ret_buf, &s, sizeof s);
+    for (size_t i = sizeof s; i < *ret_len; i++)
+        ((uint8_t *)*ret_buf)[i] = (uint8_t)rng_mix(i);
+    return 0;
+}
+
+static int
+op_load(void *impl, const void *buf, size_t len, struct err *err)
+{
+    struct fake_guest *g = impl;
+    struct state s;
+    struct reply r;
+    int rc = told_to_fail(g, &g->fail_load, "load", err);
+
+    if (rc != 0)
+        return rc;
+    if (g->load_delay_ms)
+        poll(NULL, 0, (int)g->load_delay_ms);
+    if (len < sizeof s)
+        return err_set(err, -EINVAL, "load: %zu bytes", len);
+    memcpy(&s, buf, sizeof s);
+    for (size_t i = sizeof s; i < len; i++) {
+        if (((const uint8_t *)buf)[i] != (uint8_t)rng_mix(i))
+            return err_set(err, -EINVAL, "load: byte %zu is wrong", i);
+    }
+    if (s.magic != STATE_MAGIC)
+        return err_set(err, -EINVAL, "load: not a state");
+    g->cfg.seed = s.seed;
+    rc = call(g, (struct request){.op = OP_LOAD, .steps = s.steps, .seed = s.seed}, &r, NULL);
+    return rc ? err_set(err, rc, "load: %s", strerror(-rc)) : 0;
+}
+
+struct guest
+fake_guest_port(struct fake_guest *g)
+{
+    static const struct guest_ops ops = {.regions = op_regions,
+                                         .pid = op_pid,
+                                         .userfaultfd = op_userfaultfd,
+                                         .userfaultfd_close = op_userfaultfd_close,
+                                         .pause = op_pause,
+                                         .resume = op_resume,
+                                         .save_state = op_save,
+                                         .load_state = op_load};
+
+    return (struct guest){.ops = &ops, .impl = g};
+}
+
+struct fake_guest *
+fake_guest_new(const struct fake_config *cfg, bool incoming)
+{
+    struct fake_guest *g = xcalloc(1, sizeof *g);
+    int pair[2];
+
+    g->cfg = *cfg;
+    for (int i = 0; i < 2 && cfg->region_bytes[i]; i++) {
+        struct guest_region *r = &g->regions[g->regions_len++];
+
+        r->size = cfg->region_bytes[i];
+        r->page_bytes = FAKE_PAGE;
+        r->memfd = memfd_create("fake-guest", MFD_CLOEXEC);
+        assert(r->memfd >= 0 && ftruncate(r->memfd, (off_t)r->size) == 0);
+        r->map = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->memfd, 0);
+        assert(r->map != MAP_FAILED);
+        r->hva = (uintptr_t)r->map; /* the fork keeps it */
+    }
+    assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
+    fflush(NULL);
+    g->pid = fork();
+    assert(g->pid >= 0);
+    if (g->pid == 0) {
+        close(pair[0]);
+        child_main(g, pair[1], !incoming);
+    }
+    close(pair[1]);
+    g->sock = pair[0];
+    if (!incoming) {
+        struct reply r; /* the first answer comes when memory is filled */
+
+        call(g, (struct request){.op = OP_STATUS}, &r, NULL);
+    }
+    return g;
+}
+
+void
+fake_guest_free(struct fake_guest *g)
+{
+    if (!g)
+        return;
+    fake_guest_kill(g);
+    close(g->sock);
+    for (int i = 0; i < g->regions_len; i++) {
+        munmap(g->regions[i].map, g->regions[i].size);
+        close(g->regions[i].memfd);
+    }
+    free(g);
+}
+
+void
+fake_guest_kill(struct fake_guest *g)
+{
+    if (g->pid > 0) {
+        kill(g->pid, SIGKILL);
+        waitpid(g->pid, NULL, 0);
+    }
+    g->pid = 0;
+}
+
+static struct reply
+status(struct fake_guest *g)
+{
+    struct reply r = {0};
+
+    call(g, (struct request){.op = OP_STATUS}, &r, NULL);
+    return r;
+}
+
+bool
+fake_guest_running(struct fake_guest *g)
+{
+    return status(g).running;
+}
+
+uint64_t
+fake_guest_steps(struct fake_guest *g)
+{
+    return status(g).steps;
+}
+
+int
+fake_guest_uffds_open(struct fake_guest *g)
+{
+    return status(g).uffds;
+}
+
+void
+fake_guest_wait_steps(struct fake_guest *g, uint64_t steps)
+{
+    while (fake_guest_steps(g) < steps)
+        poll(NULL, 0, 1);
+}
+
+uint64_t
+fake_guest_allocated_pages(struct fake_guest *g)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < g->regions_len; i++) {
+        struct stat st;
+
+        assert(fstat(g->regions[i].memfd, &st) == 0);
+        n += (uint64_t)st.st_blocks * 512 / FAKE_PAGE;
+    }
+    return n;
+}
+
+uint64_t
+fake_guest_wrong_pages(struct fake_guest *g)
+{
+    static const uint8_t zeros[FAKE_PAGE];
+    struct fake_guest truth = {.cfg = g->cfg};
+    struct reply r;
+    uint64_t pages = total_pages(&g->cfg), wrong = 0;
+    uint8_t want[FAKE_PAGE];
+
+    assert(call(g, (struct request){.op = OP_PAUSE}, &r, NULL) == 0);
+
+    uint64_t *version = xcalloc(pages, sizeof *version); /* 0 = zeros */
+
+    for (uint64_t i = 0; i < g->cfg.fill_pages; i++)
+        version[i] = UINT64_MAX;
+    for (uint64_t i = 0; i < r.steps; i++) {
+        uint64_t page;
+
+        version[page] = step(&truth.cfg, r.seed, i, &page) == WRITE ? i + 1 : 0;
+    }
+    for (uint64_t i = 0; i < pages; i++) {
+        if (version[i])
+            fill_page(want, r.seed, i, version[i]);
+        if (memcmp(page_at(g, i), version[i] ? want : zeros, FAKE_PAGE) != 0 && wrong++ == 0) {
+            bool zero = memcmp(page_at(g, i), zeros, FAKE_PAGE) == 0;
+
+            fprintf(stderr, "# page %llu: want version %llu, got %s (steps %llu)\n",
+                    (unsigned long long)i, (unsigned long long)version[i],
+                    zero ? "zeros" : "something else", (unsigned long long)r.steps);
+        }
+    }
+    free(version);
+    return wrong;
+}
+
+/* --- child --- */
+
+static void
+make_step(struct fake_guest *g, uint64_t seed, uint64_t i)
+{
+    uint64_t number;
+    enum what w = step(&g->cfg, seed, i, &number);
+    uint8_t *page = page_at(g, number);
+    int region = number < g->regions[0].size / FAKE_PAGE ? 0 : 1;
+
+    if (w == WRITE)
+        fill_page(page, seed, number, i + 1);
+    else if (w == ZERO)
+        memset(page, 0, FAKE_PAGE);
+    else if (fallocate(g->regions[region].memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                       page - g->regions[region].map, FAKE_PAGE) < 0)
+        _exit(3);
+}
+
+static void
+answer(int sock, const struct reply *r, int fd)
+{
+    char cbuf[CMSG_SPACE(sizeof(int))] = {0};
+    struct reply copy = *r;
+    struct iovec iov = {.iov_base = &copy, .iov_len = sizeof copy};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (fd >= 0) {
+        m.msg_control = cbuf;
+        m.msg_controllen = sizeof cbuf;
+
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    if (sendmsg(sock, &m, MSG_NOSIGNAL) < 0)
+        _exit(0);
+}
+
+static void
+child_main(struct fake_guest *g, int sock, bool running)
+{
+    struct reply r = {.running = running, .seed = g->cfg.seed};
+    int uffds[MAX_UFFDS], uffds_len = 0;
+    uint64_t start = clock_mono_us(), paced = 0;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (running) {
+        for (uint64_t i = 0; i < g->cfg.fill_pages; i++)
+            fill_page(page_at(g, i), g->cfg.seed, i, UINT64_MAX);
+        for (uint64_t i = 0; i < g->cfg.zero_pages; i++)
+            memset(page_at(g, g->cfg.fill_pages + i), 0, FAKE_PAGE);
+    }
+    for (;;) {
+        struct pollfd p = {.fd = sock, .events = POLLIN};
+        bool writes = r.running && g->cfg.set_pages;
+        struct request q;
+
+        if (writes && g->cfg.pages_per_s) {
+            uint64_t due = (clock_mono_us() - start) * g->cfg.pages_per_s / 1000000;
+
+            for (int i = 0; i < 64 && paced < due; i++, paced++)
+                make_step(g, r.seed, r.steps++);
+            poll(&p, 1, paced < due ? 0 : 1);
+        } else if (writes) {
+            for (int i = 0; i < 16; i++)
+                make_step(g, r.seed, r.steps++);
+            poll(&p, 1, 0);
+        } else {
+            poll(&p, 1, -1);
+        }
+        if (!p.revents)
+            continue;
+        if (recv(sock, &q, sizeof q, 0) != (ssize_t)sizeof q)
+            _exit(0);
+        r.rc = 0;
+
+        int fd = -1;
+
+        switch (q.op) {
+        case OP_PAUSE:
+            r.running = false;
+            break;
+        case OP_RESUME:
+            r.running = true;
+            start = clock_mono_us();
+            paced = 0;
+            break;
+        case OP_UFFD:
+            fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
+            if (fd < 0 || uffds_len == MAX_UFFDS)
+                r.rc = fd < 0 ? -errno : -EMFILE;
+            else
+                uffds[uffds_len++] = fd;
+            break;
+        case OP_UFFD_CLOSE:
+            while (uffds_len > 0)
+                close(uffds[--uffds_len]);
+            break;
+        case OP_LOAD:
+            r.steps = q.steps;
+            r.seed = q.seed;
+            break;
+        case OP_STATUS:
+            break;
+        }
+        r.uffds = uffds_len;
+        answer(sock, &r, fd);
+    }
+}

@@ -1,0 +1,189 @@
+/* See pair.h. */
+#include "tests/migrate/pair.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int
+word(bool *durable, int *left, const char *what, struct err *err)
+{
+    if (*left > 0) {
+        (*left)--;
+        return err_set(err, -EIO, "%s: told to fail", what);
+    }
+    *durable = true;
+    return 0;
+}
+
+static int
+on_commit(void *ctx, struct err *err)
+{
+    struct pair *p = ctx;
+
+    if (p->on_commit)
+        p->on_commit(p);
+    return word(&p->src_committed, &p->fail_commit, "commit", err);
+}
+
+static int
+on_prepared(void *ctx, struct err *err)
+{
+    struct pair *p = ctx;
+
+    return word(&p->dst_prepared, &p->fail_prepared, "prepared", err);
+}
+
+static int
+on_committed(void *ctx, struct err *err)
+{
+    struct pair *p = ctx;
+
+    return word(&p->dst_committed, &p->fail_committed, "committed", err);
+}
+
+static int
+on_never(void *ctx, struct err *err)
+{
+    struct pair *p = ctx;
+
+    return word(&p->dst_never, &p->fail_never, "never", err);
+}
+
+static void
+on_progress(void *ctx, const struct mig_stats *st)
+{
+    struct pair *p = ctx;
+
+    if (p->on_progress)
+        p->on_progress(p, st);
+}
+
+void
+pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
+{
+    struct mig_ident id = {.vmi_uid = "vmi-1", .migration_uid = "migration-1", .generation = 7};
+
+    memset(p, 0, sizeof *p);
+    p->src.ident = p->dst.ident = id;
+    if (src)
+        p->src.guest = fake_guest_port(src);
+    if (dst)
+        p->dst.guest = fake_guest_port(dst);
+    snprintf(p->src.local_ip, sizeof p->src.local_ip, "127.0.0.1");
+    snprintf(p->dst.listen_ip, sizeof p->dst.listen_ip, "127.0.0.1");
+    p->src.channels = 2;
+    p->src.dead_peer_us = p->dst.dead_peer_us = PAIR_PATIENT_US;
+    p->src.commit = on_commit;
+    p->src.progress = on_progress;
+    p->dst.prepared = on_prepared;
+    p->dst.committed = on_committed;
+    p->dst.never = on_never;
+    p->src.ctx = p->dst.ctx = p;
+}
+
+static void *
+run_target(void *arg)
+{
+    struct pair *p = arg;
+
+    p->dst_outcome = mig_target_run(p->target, &p->dst_err);
+    mig_target_stats(p->target, &p->dst_stats);
+    return NULL;
+}
+
+static void *
+run_source(void *arg)
+{
+    struct pair *p = arg;
+
+    p->src_outcome = mig_source_run(p->source, &p->cause, &p->src_err);
+    mig_source_stats(p->source, &p->src_stats);
+    return NULL;
+}
+
+void
+pair_listen(struct pair *p)
+{
+    struct err err = {0};
+
+    if (mig_target_new(&p->dst, &p->target, &err) != 0) {
+        fprintf(stderr, "# listen: %s\n", err_msg(&err));
+        abort();
+    }
+    assert(pthread_create(&p->dst_thread, NULL, run_target, p) == 0);
+    p->dst_started = true;
+}
+
+void
+pair_dial(struct pair *p, const char *addr)
+{
+    snprintf(p->src.target_addr, sizeof p->src.target_addr, "%s",
+             addr ? addr : mig_target_address(p->target));
+    p->source = mig_source_new(&p->src);
+    assert(pthread_create(&p->src_thread, NULL, run_source, p) == 0);
+    p->src_started = true;
+}
+
+void
+pair_wait_source(struct pair *p)
+{
+    if (p->src_started)
+        pthread_join(p->src_thread, NULL);
+    p->src_started = false;
+}
+
+void
+pair_wait_target(struct pair *p)
+{
+    if (p->dst_started)
+        pthread_join(p->dst_thread, NULL);
+    p->dst_started = false;
+}
+
+void
+pair_run(struct pair *p)
+{
+    pair_listen(p);
+    pair_dial(p, NULL);
+    pair_wait_source(p);
+    pair_wait_target(p);
+}
+
+void
+pair_done(struct pair *p)
+{
+    pair_wait_source(p);
+    if (p->dst_started)
+        mig_target_stop(p->target);
+    pair_wait_target(p);
+    mig_source_free(p->source);
+    mig_target_free(p->target);
+    p->source = NULL;
+    p->target = NULL;
+}
+
+static struct err unsupported;
+
+static void
+skip_test(void **state)
+{
+    (void)state;
+    print_message("# SKIP %s\n", err_msg(&unsupported));
+    skip();
+}
+
+void
+pair_skip_unless_supported(struct CMUnitTest *tests, size_t n)
+{
+    if (mig_probe(&unsupported) == 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        tests[i].test_func = skip_test;
+}

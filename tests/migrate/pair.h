@@ -1,0 +1,51 @@
+/* Both ends of a migration in one process: each end in a thread of its own, over loopback. */
+#ifndef TESTS_MIGRATE_PAIR_H
+#define TESTS_MIGRATE_PAIR_H
+
+#include <pthread.h>
+
+#include "migrate/engine.h"
+#include "tests/migrate/fake_guest.h"
+
+#define PAIR_PATIENT_US \
+    10000000 /* dead_peer_us where a slow machine must not look like a dead peer */
+
+struct pair {
+    /* set up before pair_start; pair_init fills in something that works */
+    struct mig_source_config src;
+    struct mig_target_config dst;
+    /* durable words of the hooks, and orders to fail */
+    bool src_committed, dst_prepared, dst_committed, dst_never;
+    int fail_commit, fail_prepared, fail_committed, fail_never; /* the next n calls */
+    /* Called in the source's progress hook and at its commit, with the pair's lock not held. */
+    void (*on_progress)(struct pair *p, const struct mig_stats *st);
+    void (*on_commit)(struct pair *p);
+    void *user;
+
+    struct mig_source *source;
+    struct mig_target *target;
+    pthread_t src_thread, dst_thread;
+    bool src_started, dst_started;
+    enum mig_outcome src_outcome;
+    enum mig_cause cause;
+    struct err src_err, dst_err;
+    enum mig_target_outcome dst_outcome;
+    struct mig_stats src_stats, dst_stats;
+};
+
+void pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst);
+/* Opens the target and starts its thread. */
+void pair_listen(struct pair *p);
+/* Starts the source's thread, dialling addr (NULL = the target). */
+void pair_dial(struct pair *p, const char *addr);
+void pair_wait_source(struct pair *p);
+void pair_wait_target(struct pair *p);
+/* listen, dial, wait for both. */
+void pair_run(struct pair *p);
+void pair_done(struct pair *p);
+
+/* Makes tests skip, with the reason, where the kernel cannot track memory. */
+struct CMUnitTest;
+void pair_skip_unless_supported(struct CMUnitTest *tests, size_t n);
+
+#endif
