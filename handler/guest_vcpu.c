@@ -32,6 +32,7 @@ struct vcpu {
     uint64_t last_mono_ns, last_real_ns; /* of the last tick; 0 = none yet */
     bool foreign_clock;                  /* last_mono_ns is another kernel's */
     bool load_reported;
+    bool parked; /* is counted; from before its thread runs, so that a guest is born paused */
     uint64_t generation; /* of the release that it last saw */
     double credit_bytes;
     uint64_t credit_ns; /* when credit was last added */
@@ -124,7 +125,9 @@ guest_vcpus_new(const struct guest_state *st, bool loaded, uint8_t *map, int not
         u->last_real_ns = s->last_real_ns;
         u->foreign_clock = memcmp(boot, st->boot_id, sizeof(boot)) != 0;
         u->load_reported = !loaded;
+        u->parked = true;
     }
+    c->parked = n;
     c->reads = guest_reads_new(&c->config);
     for (; c->started < n && r == 0; c->started++)
         r = pthread_create(&c->vcpus[c->started].thread, NULL, vcpu_main, &c->vcpus[c->started]);
@@ -290,7 +293,9 @@ park(struct vcpu *u, uint64_t next_ns)
     bool quit;
 
     pthread_mutex_lock(&c->mu);
-    if (++c->parked == c->config.vcpus && atomic_load(&c->hold))
+    c->parked += !u->parked;
+    u->parked = true;
+    if (c->parked == c->config.vcpus && atomic_load(&c->hold))
         notify(c);
     if (atomic_load(&c->hold) & GUEST_HOLD_QUIT)
         pthread_cond_broadcast(&c->cond);
@@ -303,6 +308,7 @@ park(struct vcpu *u, uint64_t next_ns)
             pthread_cond_timedwait(&c->cond, &c->mu, &next);
     }
     c->parked--;
+    u->parked = false;
     quit = c->quit;
     pthread_mutex_unlock(&c->mu);
     return !quit;
@@ -313,7 +319,6 @@ mismatch(struct vcpu *u, uint64_t i, uint64_t offset, uint64_t want, uint64_t fo
 {
     struct guest_vcpus *c = u->all;
 
-    count(&u->read_mismatches, 1);
     pthread_mutex_lock(&c->mu);
     if (c->first_mismatch[0] == '\0')
         snprintf(c->first_mismatch, sizeof(c->first_mismatch),
@@ -321,6 +326,7 @@ mismatch(struct vcpu *u, uint64_t i, uint64_t offset, uint64_t want, uint64_t fo
                  ") expected %016" PRIx64 ", found %016" PRIx64,
                  u->index, i, offset, offset / GUEST_PAGE_BYTES, want, found);
     pthread_mutex_unlock(&c->mu);
+    count(&u->read_mismatches, 1); /* after the text: who sees one sees the other */
 }
 
 /* One step; the bytes that it wrote. */

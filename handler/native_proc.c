@@ -100,8 +100,9 @@ native_proc_open(const char *dir, pid_t *ret_pid, int *ret_pidfd, struct err *er
         return errno == ESRCH || errno == EINVAL
                    ? 0
                    : err_set(err, -errno, "pidfd of %d: %s", pid, strerror(errno));
-    /* After the pidfd was opened: it stands for the process that has this start time, or for none. */
-    if (read_start(pid, &start, NULL) == 0 && start == was_start)
+    /* After the pidfd was opened: it stands for the process that has this start time, or for none. One that
+     * ended and that nobody has waited for yet is gone, too. */
+    if (read_start(pid, &start, NULL) == 0 && start == was_start && native_proc_alive(pidfd))
         *ret_pidfd = take_fd(&pidfd);
     return 0;
 }

@@ -197,7 +197,8 @@ last_words(const char *dir, struct sb *sb)
 
 /* Waits until the guest says "ok"; anything else is an error. */
 static int
-wait_ready(const struct native_config *cfg, const char *dir, int sock, int pidfd, struct err *err)
+wait_ready(const struct native_config *cfg, const char *program, const char *dir, int sock,
+           int pidfd, struct err *err)
 {
     struct pollfd p[2] = {{.fd = sock, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
     uint64_t fill = cfg->incoming ? 0 : cfg->fill_bytes + cfg->zero_bytes;
@@ -217,7 +218,7 @@ wait_ready(const struct native_config *cfg, const char *dir, int sock, int pidfd
         return 0;
     if (n == sizeof(f) && memcmp(text, "exec", 4) == 0) {
         memcpy(&f, text, sizeof(f));
-        return err_set(err, -f.error, "%s", strerror(f.error));
+        return err_set(err, -f.error, "%s: %s", program, strerror(f.error));
     }
     if (n > 0) {
         text[n] = '\0';
@@ -243,34 +244,30 @@ launch(const struct launch *l, const char *dir, int sock, pid_t *ret_pid, int *r
 }
 
 static int
-spawn_in(const struct native_config *cfg, const char *dir, int *ret_sock, pid_t *ret_pid,
-         int *ret_pidfd, struct err *err)
+spawn_in(const struct native_config *cfg, const char *program, const char *dir, int *ret_sock,
+         pid_t *ret_pid, int *ret_pidfd, struct err *err)
 {
     AUTO_FREE char *log = xasprintf("%s/%s", dir, NATIVE_LOG_FILE);
-    AUTO_FREE char *program = NULL;
     CLEANUP(argv_free) char **argv = make_argv(cfg, dir);
     AUTO_FD int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     AUTO_FD int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     AUTO_FD int ours = -1;
     int pair[2], r;
-    struct launch l = {.argv = argv, .null_fd = null_fd, .log_fd = log_fd};
+    struct launch l = {.program = program, .argv = argv, .null_fd = null_fd, .log_fd = log_fd};
 
     if (null_fd < 0 || log_fd < 0)
         return err_set(err, -errno, "%s: %s", null_fd < 0 ? "/dev/null" : log, strerror(errno));
-    r = find_program(cfg, &program, err);
-    if (r == 0)
-        r = write_config(cfg, dir, err);
+    r = write_config(cfg, dir, err);
     if (r < 0)
         return r;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return err_set(err, -errno, "socketpair: %s", strerror(errno));
     ours = pair[0];
     l.sock = pair[1];
-    l.program = program;
     r = launch(&l, dir, ours, ret_pid, ret_pidfd, err);
     if (r == 0)
         *ret_sock = take_fd(&ours);
-    return r < 0 ? err_prefix(err, r, "%s", program) : 0;
+    return r;
 }
 
 int
@@ -278,11 +275,14 @@ native_spawn(const struct native_config *cfg, struct native_guest **ret, struct 
 {
     AUTO_FREE char *guests = xasprintf("%s/guests", cfg->state_dir);
     AUTO_FREE char *dir = xasprintf("%s/%s", guests, cfg->vmi_uid);
+    AUTO_FREE char *program = NULL;
     AUTO_FD int sock = -1;
     AUTO_FD int pidfd = -1;
     pid_t pid = 0;
     int r = native_uid_check(cfg->vmi_uid, err);
 
+    if (r == 0)
+        r = find_program(cfg, &program, err);
     if (r == 0)
         r = fs_mkdirs(guests, 0700, err);
     if (r < 0)
@@ -296,10 +296,10 @@ native_spawn(const struct native_config *cfg, struct native_guest **ret, struct 
         pthread_mutex_unlock(&native_spawn_mu);
         return r;
     }
-    r = spawn_in(cfg, dir, &sock, &pid, &pidfd, err);
+    r = spawn_in(cfg, program, dir, &sock, &pid, &pidfd, err);
     pthread_mutex_unlock(&native_spawn_mu);
     if (r == 0)
-        r = wait_ready(cfg, dir, sock, pidfd, err);
+        r = wait_ready(cfg, program, dir, sock, pidfd, err);
     if (r == 0)
         r = native_new(dir, cfg->vmi_uid, pid, pidfd, ret, err);
     if (r == 0) {
