@@ -1,5 +1,6 @@
-/* Calls to the controller: paths, bodies, errors as people read them. Where the controller is stands
- * in client_addr.c. Follows the Kubernetes REST conventions (API concepts, "Resource URIs"). */
+/* Calls to the controller: paths, bodies, errors as people read them. Where the controller is
+ * stands in client_addr.c. Follows the Kubernetes REST conventions (API concepts, "Resource
+ * URIs"). */
 #include "cli/client.h"
 
 #include <ctype.h>
@@ -370,4 +371,5 @@ client_catch_signals(void)
     /* no SA_RESTART: a sleep or read ends at once */
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL);
 }

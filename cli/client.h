@@ -56,8 +56,9 @@ int client_action(struct client *c, const char *ns, const char *plural, const ch
                   const char *action, const struct tree *body, struct err *err);
 
 /* Watches a path from a resourceVersion (NULL: now) and calls fn with each event: "ADDED",
- * "MODIFIED", "DELETED", "ERROR" and the object (borrowed; a Table when as_table). Begins again when
- * the server ends the stream. Ends with fn's value when that is not 0, with 0 when *stop is set. */
+ * "MODIFIED", "DELETED", "ERROR" and the object (borrowed; a Table when as_table). Begins again
+ * when the server ends the stream. Ends with fn's value when that is not 0, with 0 when *stop is
+ * set. */
 typedef int (*client_event_fn)(void *ctx, const char *type, const struct tree *obj);
 int client_watch(struct client *c, const char *path, const char *resource_version, bool as_table,
                  client_event_fn fn, void *ctx, const atomic_bool *stop, struct err *err);
@@ -72,7 +73,8 @@ int client_wait(struct client *c, const struct kind_info *ki, const char *ns, co
 /* Sleeps; returns early, with false, when client_stop is set. */
 bool client_sleep(unsigned ms);
 
-/* Set by SIGINT and SIGTERM once client_catch_signals was called; ends watches and waits. */
+/* Set by SIGINT, SIGTERM and SIGHUP once client_catch_signals was called; ends watches and
+ * waits. */
 extern atomic_bool client_stop;
 void client_catch_signals(void);
 

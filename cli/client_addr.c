@@ -1,5 +1,5 @@
-/* Where the controller is: the rules of CLI.md, in one place, so that every verb and every error message
- * agree. */
+/* Where the controller is: the rules of CLI.md, in one place, so that every verb and every error
+ * message agree. */
 #include "cli/client.h"
 
 #include <errno.h>

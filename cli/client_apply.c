@@ -1,4 +1,5 @@
-/* Client-side apply. The patch is made by pure functions; one function below talks to the server. */
+/* Client-side apply. The patch is made by pure functions; one function below talks to the
+ * server. */
 #include "cli/client_apply.h"
 
 #include <errno.h>

@@ -1,7 +1,8 @@
-/* Client-side apply as kubectl does it: the last applied manifest is remembered in an annotation, and
- * what is sent is a three-way merge patch of that, the new manifest and the live object. Both programs
- * write the annotation alike, so that kubectl apply and drover apply take turns on one object without
- * undoing each other. Follows kubectl's pkg/cmd/apply and apimachinery's jsonmergepatch. */
+/* Client-side apply as kubectl does it: the last applied manifest is remembered in an annotation,
+ * and what is sent is a three-way merge patch of that, the new manifest and the live object. Both
+ * programs write the annotation alike, so that kubectl apply and drover apply take turns on one
+ * object without undoing each other. Follows kubectl's pkg/cmd/apply and apimachinery's
+ * jsonmergepatch. */
 #ifndef CLI_CLIENT_APPLY_H
 #define CLI_CLIENT_APPLY_H
 

@@ -1,4 +1,5 @@
-/* The drain's view for people. Decides nothing itself: sched/evict.h does, on what the server has. */
+/* The drain's view for people. Decides nothing itself: sched/evict.h does, on what the server
+ * has. */
 #include "cli/client_drain.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* What a drain would do, seen from the command line: the objects are fetched and the controller's own
- * rules (sched/evict.h) applied to them, so that --dry-run says what would happen, and a drain that
- * waits can name what blocks it. */
+/* What a drain would do, seen from the command line: the objects are fetched and the controller's
+ * own rules (sched/evict.h) applied to them, so that --dry-run says what would happen, and a drain
+ * that waits can name what blocks it. */
 #ifndef CLI_CLIENT_DRAIN_H
 #define CLI_CLIENT_DRAIN_H
 

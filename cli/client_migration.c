@@ -1,5 +1,5 @@
-/* Reads a migration from its object. A view, not a check: what is missing or malformed counts as not
- * there, because half of it is written by other processes while we look. */
+/* Reads a migration from its object. A view, not a check: what is missing or malformed counts as
+ * not there, because half of it is written by other processes while we look. */
 #include "cli/client_migration.h"
 
 #include <string.h>

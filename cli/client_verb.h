@@ -1,5 +1,6 @@
-/* What every verb that talks to a controller begins and ends with: its options, its namespace, its
- * connection, its one line of error; and the ways in which people name objects on a command line. */
+/* What every verb that talks to a controller begins and ends with: its options, its namespace,
+ * its connection, its one line of error; and the ways in which people name objects on a command
+ * line. */
 #ifndef CLI_CLIENT_VERB_H
 #define CLI_CLIENT_VERB_H
 

@@ -1,5 +1,6 @@
-/* Asking a native guest to check its memory: drover.io/verify-request on the VMI, drover.io/verify-result
- * from its handler (docs/protocol.md). Used by `drover verify` and the demo. */
+/* Asking a native guest to check its memory: drover.io/verify-request on the VMI,
+ * drover.io/verify-result from its handler (docs/protocol.md). Used by `drover verify` and the
+ * demo. */
 #ifndef CLI_CLIENT_VERIFY_H
 #define CLI_CLIENT_VERIFY_H
 

@@ -1,7 +1,9 @@
-/* The demo's course: make a cluster, six steps, take everything away again, and look that nothing stays.
- * Signals only set client_stop; every wait ends by it, and the way out is always the same. */
+/* The demo's course: make a cluster, six steps, take everything away again, and look that
+ * nothing stays. Signals only set client_stop; every wait ends by it, and the way out is always
+ * the same. */
 #include "cli/demo.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -9,10 +11,12 @@
 #include "api/quantity.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "cli/demo_keeper.h"
 
 #define LOG_TAIL_LINES 12
 #define LOG_MAX_BYTES  (64u << 20)
 
+static void catch_signals(void);
 static int run_steps(struct demo *d);
 static int take_away(struct demo *d);
 static void show_logs(struct demo *d);
@@ -22,20 +26,23 @@ int
 demo_run(const struct demo_config *cfg, struct err *err)
 {
     struct demo d = {.cfg = *cfg, .arena = arena_new(), .start_us = clock_mono_us()};
-    struct err why = {0};
+    struct demo_keeper keeper = {0};
+    struct err why;
     int rc, end;
 
-    client_catch_signals();
-    signal(SIGPIPE, SIG_IGN); /* whoever reads us may go; the cluster must not stay for it */
+    catch_signals();
     term_init(&d.term, stdout);
     d.traces = traces_new();
-    rc = run_steps(&d);
+    rc = demo_keeper_start(&keeper, cfg->dir, &d.err);
+    if (rc == 0)
+        rc = run_steps(&d);
     if (rc == 0 && ferror(stdout))
         rc = err_set(&d.err, -EPIPE, "nobody reads the output any more");
     why = d.err;
     if (rc < 0 && rc != -EINTR && d.cluster)
         show_logs(&d);
     end = take_away(&d);
+    demo_keeper_dismiss(&keeper);
     if (rc < 0 && err)
         *err = why;
     else if (end < 0 && err)
@@ -45,6 +52,13 @@ demo_run(const struct demo_config *cfg, struct err *err)
                 err_msg(&d.err));
     free_all(&d);
     return rc < 0 ? rc : end;
+}
+
+static void
+catch_signals(void)
+{
+    client_catch_signals();
+    signal(SIGPIPE, SIG_IGN); /* whoever reads us may go; the cluster must not stay for it */
 }
 
 static void
@@ -171,24 +185,33 @@ take_away(struct demo *d)
 
 /* The last lines of a daemon's log, before the log goes with everything else. */
 static void
-show_log(const char *dir, const char *name)
+show_log(const char *folder, const char *name)
 {
-    AUTO_FREE char *path = xasprintf("%s/log/%s.log", dir, name);
+    AUTO_FREE char *path = xasprintf("%s/%s", folder, name);
     AUTO_FREE char *text = NULL;
     size_t len, at, lines = 0;
 
     if (fs_read_all(path, LOG_MAX_BYTES, &text, &len, NULL) < 0 || !len)
         return;
-    for (at = len - 1; at > 0 && lines <= LOG_TAIL_LINES; at--)
+    for (at = len; at > 0 && lines <= LOG_TAIL_LINES; at--)
         lines += text[at - 1] == '\n';
-    fprintf(stderr, "--- %s.log ends with\n%s", name, text + (at ? at + 1 : 0));
+    if (lines > LOG_TAIL_LINES)
+        at += 2; /* behind the newline that was one too many */
+    fprintf(stderr, "--- %s ends with\n%s", name, text + at);
 }
 
 static void
 show_logs(struct demo *d)
 {
+    AUTO_FREE char *folder = xasprintf("%s/log", d->cluster->dir);
+    struct dirent **names = NULL;
+    int n = scandir(folder, &names, NULL, alphasort);
+
     fflush(stdout);
-    show_log(d->cluster->dir, "controller");
-    for (size_t i = 0; i < d->cluster->nodes_len; i++)
-        show_log(d->cluster->dir, d->cluster->nodes[i].name);
+    for (int i = 0; i < n; i++) {
+        if (names[i]->d_name[0] != '.')
+            show_log(folder, names[i]->d_name);
+        free(names[i]);
+    }
+    free(names);
 }

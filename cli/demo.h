@@ -1,6 +1,6 @@
-/* `drover demo`: the main job from end to end on a cluster of its own, told step by step. This header is
- * the demo's own: verb_demo.c runs it, demo*.c are its parts. Every part returns 0 or -errno with
- * d->err set; whatever happens, demo_run takes everything away again. */
+/* `drover demo`: the main job from end to end on a cluster of its own, told step by step. This
+ * header is the demo's own: verb_demo.c runs it, demo*.c are its parts. Every part returns 0 or
+ * -errno with d->err set; whatever happens, demo_run takes everything away again. */
 #ifndef CLI_DEMO_H
 #define CLI_DEMO_H
 

@@ -1,5 +1,5 @@
-/* The demo's manifests: read, applied in order, and what the scheduler made of the VMs in them: where each
- * one went and why, and why one of them went nowhere. */
+/* The demo's manifests: read, applied in order, and what the scheduler made of the VMs in them:
+ * where each one went and why, and why one of them went nowhere. */
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
@@ -30,7 +30,8 @@ by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* The migration and the maintenance have steps of their own; everything else is applied at first. */
+/* The migration and the maintenance have steps of their own; everything else is applied at
+ * first. */
 static int
 sort_out(struct demo *d, const char *name, struct tree *objects)
 {
@@ -296,28 +297,42 @@ put_asks(const struct vmi_spec *s, struct sb *out)
         sb_puts(out, "asks for room only");
 }
 
-/* "n1 scores 57, n2 54; not n3: node(s) had untolerated taint {dedicated: batch}" */
+/* Those that fit before those that do not, the best first, then by name. */
+static int
+by_score(const void *x, const void *y)
+{
+    const struct tree *a = *(const struct tree *const *)x, *b = *(const struct tree *const *)y;
+    int64_t sa =
+        tree_get_bool(tree_get(a, "fits"), false) ? tree_get_int(tree_get(a, "score"), 0) : -1;
+    int64_t sb =
+        tree_get_bool(tree_get(b, "fits"), false) ? tree_get_int(tree_get(b, "score"), 0) : -1;
+
+    if (sa != sb)
+        return sa < sb ? 1 : -1;
+    return strcmp(tree_find_string(a, "", "name", NULL), tree_find_string(b, "", "name", NULL));
+}
+
+/* "scores: n1 57, n2 54; not n3: node(s) had untolerated taint {dedicated: batch}" */
 static void
 put_scores(const struct tree *result, struct sb *out)
 {
     const struct tree *nodes = tree_get(result, "nodes");
-    size_t fitting = 0;
+    size_t len = tree_len(nodes), fitting = 0;
+    AUTO_FREE const struct tree **sorted = xcalloc(len + 1, sizeof(*sorted));
 
-    for (size_t i = 0; i < tree_len(nodes); i++) {
-        const struct tree *n = tree_at(nodes, i);
+    for (size_t i = 0; i < len; i++)
+        sorted[i] = tree_at(nodes, i);
+    qsort(sorted, len, sizeof(*sorted), by_score);
+    for (size_t i = 0; i < len; i++) {
+        const char *name = tree_find_string(sorted[i], "", "name", NULL);
+        const struct tree *reasons = tree_get(sorted[i], "reasons");
 
-        if (!tree_get_bool(tree_get(n, "fits"), false))
+        if (tree_get_bool(tree_get(sorted[i], "fits"), false)) {
+            sb_printf(out, "%s%s %lld", fitting++ ? ", " : "scores: ", name,
+                      (long long)tree_get_int(tree_get(sorted[i], "score"), 0));
             continue;
-        sb_printf(out, "%s%s %lld",
-                  fitting++ ? ", " : "score: ", tree_find_string(n, "", "name", NULL),
-                  (long long)tree_get_int(tree_get(n, "score"), 0));
-    }
-    for (size_t i = 0; i < tree_len(nodes); i++) {
-        const struct tree *n = tree_at(nodes, i), *reasons = tree_get(n, "reasons");
-
-        if (tree_get_bool(tree_get(n, "fits"), false))
-            continue;
-        sb_printf(out, "%snot %s: ", out->len ? "; " : "", tree_find_string(n, "", "name", NULL));
+        }
+        sb_printf(out, "%snot %s: ", out->len ? "; " : "", name);
         for (size_t k = 0; k < tree_len(reasons); k++)
             sb_printf(out, "%s%s", k ? ", " : "", tree_get_string(tree_at(reasons, k), ""));
     }

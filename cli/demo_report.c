@@ -1,5 +1,5 @@
-/* The demo's end: every guest checks its memory; one table of all migrations; what each network carried;
- * the guests' verdicts. What does not add up fails the demo. */
+/* The demo's end: every guest checks its memory; one table of all migrations; what each network
+ * carried; the guests' verdicts. What does not add up fails the demo. */
 #include <errno.h>
 #include <string.h>
 

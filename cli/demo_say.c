@@ -1,5 +1,5 @@
-/* How the demo is told: numbered steps, indented text within 100 columns, tables. The same words on a
- * terminal and through a pipe; a terminal gets colours and rules on top. */
+/* How the demo is told: numbered steps, indented text within 100 columns, tables. The same words on
+ * a terminal and through a pipe; a terminal gets colours and rules on top. */
 #include <string.h>
 
 #include "base/clock.h"

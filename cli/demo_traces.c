@@ -1,5 +1,5 @@
-/* See demo_traces.h. Looks in /run/netns, at pids with their start times, at this namespace's addresses
- * and at the cluster's directory. */
+/* See demo_traces.h. Looks in /run/netns, at pids with their start times, at this namespace's
+ * addresses and at the cluster's directory. */
 #include "cli/demo_traces.h"
 
 #include <string.h>

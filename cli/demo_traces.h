@@ -1,6 +1,6 @@
-/* Everything that a dev cluster consists of, written down while it lives, and what of it is still there
- * afterwards: network namespaces, processes (daemons, guests, whatever else runs inside), addresses,
- * files. `drover demo` says at its end that nothing stays because this looked. */
+/* Everything that a dev cluster consists of, written down while it lives, and what of it is still
+ * there afterwards: network namespaces, processes (daemons, guests, whatever else runs inside),
+ * addresses, files. `drover demo` says at its end that nothing stays because this looked. */
 #ifndef CLI_DEMO_TRACES_H
 #define CLI_DEMO_TRACES_H
 

@@ -159,6 +159,20 @@ make_ports(void *ctx, struct err *err)
     return nl_link_up(mig, err);
 }
 
+/* Only migration0 answers for its address. By default Linux answers ARP on any interface for any
+ * address of the host, so that peers would sometimes send to eth1's MAC, past sockets that are
+ * bound to migration0 (ip-sysctl, arp_ignore). */
+static int
+quiet_master(struct err *err)
+{
+    static const char path[] = "/proc/sys/net/ipv4/conf/eth1/arp_ignore";
+    AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || write(fd, "1", 1) != 1)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    return 0;
+}
+
 static int
 make_host_side(void *ctx, struct err *err)
 {
@@ -166,6 +180,7 @@ make_host_side(void *ctx, struct err *err)
 
     TRY(nl_addr_add("mgmt0", &job->mgmt, 24, err));
     TRY(nl_link_up("mgmt0", err));
+    TRY(quiet_master(err));
     TRY(nl_link_up("eth1", err));
     TRY(nl_macvlan_add("migration0", "eth1", "bridge", err));
     TRY(nl_addr_add("migration0", &job->mig, job->mig_prefix, err));

@@ -1,6 +1,6 @@
-/* drover: the command line. This file knows the verbs' names and one line about each, prints the help,
- * and suggests the nearest verb on a typo. The verbs are in cli/verb_*.c; what they share with scripts
- * is docs in CLI form: cli/verbs.h. */
+/* drover: the command line. This file knows the verbs' names and one line about each, prints the
+ * help, and suggests the nearest verb on a typo. The verbs are in cli/verb_*.c; what they share
+ * with scripts is docs in CLI form: cli/verbs.h. */
 #include <stdbool.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* The pieces of `drover describe` that all kinds share. Text is built in memory; control characters of
- * messages are made blank or visible, so that an object cannot drive the terminal. */
+/* The pieces of `drover describe` that all kinds share. Text is built in memory; control characters
+ * of messages are made blank or visible, so that an object cannot drive the terminal. */
 #include "cli/print_describe.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* Text for people about one object: labelled lines, sections, small tables; and what each kind has to
- * say for itself. Pure: everything that is not in the object is handed in by cli/verb_describe.c. */
+/* Text for people about one object: labelled lines, sections, small tables; and what each kind has
+ * to say for itself. Pure: everything that is not in the object is handed in by
+ * cli/verb_describe.c. */
 #ifndef CLI_PRINT_DESCRIBE_H
 #define CLI_PRINT_DESCRIBE_H
 
@@ -34,7 +35,8 @@ void describe_yaml(struct describe *d, const char *heading, const struct tree *t
 /* Name, namespace, age, labels, deletion: the head of every object. */
 void describe_head(struct describe *d, const struct tree *obj);
 void describe_conditions(struct describe *d, const struct tree *obj);
-/* Why this node and why not the others: the body of drover.io/schedule-result. Nothing without one. */
+/* Why this node and why not the others: the body of drover.io/schedule-result. Nothing without
+ * one. */
 void describe_placement(struct describe *d, const struct tree *obj);
 /* Events (a v1 List), oldest first. */
 void describe_events(struct describe *d, const struct tree *list);

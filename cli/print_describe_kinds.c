@@ -1,5 +1,5 @@
-/* What each kind has to say for itself in `drover describe`, and above all why: why this node, why it
- * waits, which policy and what follows from it, why it failed. */
+/* What each kind has to say for itself in `drover describe`, and above all why: why this node, why
+ * it waits, which policy and what follows from it, why it failed. */
 #include "cli/print_describe.h"
 
 #include <string.h>

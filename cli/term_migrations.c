@@ -20,8 +20,7 @@ struct migrations_view {
     int indent;
     struct strmap *said; /* uid -> last plain line (malloc) */
     char *said_below;
-    int name_width,
-        route_width; /* of headings and texts; they only grow, so that columns stay where they are */
+    int name_width, route_width; /* only grow, so that columns stay where they are */
 };
 
 struct migrations_view *

@@ -1,5 +1,6 @@
-/* Migrations while they run: on a terminal a live table with progress bars, elsewhere a plain line
- * whenever something has changed. Used by get vmim -w, migrate --wait, drain --wait and the demo. */
+/* Migrations while they run: on a terminal a live table with progress bars, elsewhere a plain
+ * line whenever something has changed. Used by get vmim -w, migrate --wait, drain --wait and the
+ * demo. */
 #ifndef CLI_TERM_MIGRATIONS_H
 #define CLI_TERM_MIGRATIONS_H
 

@@ -1,5 +1,5 @@
-/* drover apply: makes objects as manifests say; drover delete lives in verb_delete.c. Everything is read
- * and checked before anything is sent. */
+/* drover apply: makes objects as manifests say; drover delete lives in verb_delete.c. Everything is
+ * read and checked before anything is sent. */
 #include "cli/verbs.h"
 
 #include <string.h>

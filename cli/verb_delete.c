@@ -1,5 +1,5 @@
-/* drover delete: by name, by selector, all of a kind, or what manifests name; waits until the objects are
- * gone unless told otherwise. Follows kubectl delete. */
+/* drover delete: by name, by selector, all of a kind, or what manifests name; waits until the
+ * objects are gone unless told otherwise. Follows kubectl delete. */
 #include "cli/verbs.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* drover describe: one object in words, with what belongs to it: a VM with its running instance and its
- * migrations, a node with its VMs, a policy with those that it applies to, a maintenance with what is
- * left; and everything with its events. */
+/* drover describe: one object in words, with what belongs to it: a VM with its running instance and
+ * its migrations, a node with its VMs, a policy with those that it applies to, a maintenance with
+ * what is left; and everything with its events. */
 #include "cli/verbs.h"
 
 #include <errno.h>

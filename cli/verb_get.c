@@ -1,5 +1,5 @@
-/* drover get: objects as the server's table, or as yaml, json, names, or through a jsonpath template;
- * with -w, changes as they happen. Follows kubectl get. */
+/* drover get: objects as the server's table, or as yaml, json, names, or through a jsonpath
+ * template; with -w, changes as they happen. Follows kubectl get. */
 #include "cli/verbs.h"
 
 #include <errno.h>

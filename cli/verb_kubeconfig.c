@@ -1,5 +1,5 @@
-/* drover kubeconfig: a kubeconfig that kubectl can use against the controller's TCP address. kubectl
- * cannot speak over a UNIX socket, so one is refused with the way out. */
+/* drover kubeconfig: a kubeconfig that kubectl can use against the controller's TCP address.
+ * kubectl cannot speak over a UNIX socket, so one is refused with the way out. */
 #include "cli/verbs.h"
 
 #include <errno.h>

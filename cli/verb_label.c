@@ -1,6 +1,6 @@
-/* drover label, annotate, taint: small changes to metadata and to a node's taints. Follows kubectl's
- * verbs of these names: KEY=VALUE sets, KEY- removes, an existing value is changed only with
- * --overwrite. */
+/* drover label, annotate, taint: small changes to metadata and to a node's taints. Follows
+ * kubectl's verbs of these names: KEY=VALUE sets, KEY- removes, an existing value is changed only
+ * with --overwrite. */
 #include "cli/verbs.h"
 
 #include <errno.h>
@@ -51,7 +51,8 @@ static const struct options_program taint_program = {
     .max_args = 10000,
 };
 
-/* What a verb of this file does to one object that was fetched. 0 or -errno; *ret_said is a literal. */
+/* What a verb of this file does to one object that was fetched. 0 or -errno; *ret_said is a
+ * literal. */
 struct edit {
     struct verb *v;
     const char *const *pairs;

@@ -1,5 +1,5 @@
-/* drover cordon, uncordon, drain. A drain is a NodeMaintenance: the controller does the work and goes
- * on with it when this program ends; here it is asked for, watched, and explained. */
+/* drover cordon, uncordon, drain. A drain is a NodeMaintenance: the controller does the work and
+ * goes on with it when this program ends; here it is asked for, watched, and explained. */
 #include "cli/verbs.h"
 
 #include <errno.h>

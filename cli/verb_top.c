@@ -1,5 +1,5 @@
-/* drover top: what the nodes have and what is asked of them, and the migrations that run now. Requests
- * are counted as the scheduler counts them (sched/place.h). */
+/* drover top: what the nodes have and what is asked of them, and the migrations that run now.
+ * Requests are counted as the scheduler counts them (sched/place.h). */
 #include "cli/verbs.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* What is done to one VM: start, stop, restart, pause, unpause (subresources, as virtctl calls them),
- * migrate and migrate-cancel (a VirtualMachineInstanceMigration), verify (annotations,
+/* What is done to one VM: start, stop, restart, pause, unpause (subresources, as virtctl calls
+ * them), migrate and migrate-cancel (a VirtualMachineInstanceMigration), verify (annotations,
  * docs/protocol.md). */
 #include "cli/verbs.h"
 

@@ -1,5 +1,5 @@
-/* See fake_server.h. One thread accepts, one more for each connection: a client keeps one open while it
- * watches over another. */
+/* See fake_server.h. One thread accepts, one more for each connection: a client keeps one open
+ * while it watches over another. */
 #include "tests/cli/fake_server.h"
 
 #include <assert.h>

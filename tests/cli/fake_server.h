@@ -1,5 +1,5 @@
-/* A controller for tests: recorded answers over HTTP on a UNIX socket, in a thread of this process; and
- * a way to run a verb and catch what it prints. */
+/* A controller for tests: recorded answers over HTTP on a UNIX socket, in a thread of this process;
+ * and a way to run a verb and catch what it prints. */
 #ifndef TESTS_CLI_FAKE_SERVER_H
 #define TESTS_CLI_FAKE_SERVER_H
 

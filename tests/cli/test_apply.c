@@ -1,4 +1,5 @@
-/* Client-side apply: the annotation, the three-way patch, and what is refused before anything is sent. */
+/* Client-side apply: the annotation, the three-way patch, and what is refused before anything is
+ * sent. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

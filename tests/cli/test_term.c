@@ -1,4 +1,5 @@
-/* Tables, bars, and the live view of migrations: what is drawn on a terminal and what is said elsewhere. */
+/* Tables, bars, and the live view of migrations: what is drawn on a terminal and what is said
+ * elsewhere. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
