@@ -12,9 +12,11 @@ struct entry {
     char *ns, *name;
     struct arena *arena; /* NULL: to be decoded */
     const void *typed;
+    uint64_t changed_in; /* number of the pass that has to look at it */
 };
 
 struct loop_cache {
+    uint64_t pass;
     struct store *store;
     struct strmap *kinds[KIND_COUNT]; /* "ns/name" -> struct entry; NULL for kinds not held */
 };
@@ -23,6 +25,7 @@ static const void *decode(enum kind kind, const struct tree *obj, struct arena *
 static const void *typed(struct loop_cache *c, enum kind kind, struct entry *e);
 static void entry_free(void *p);
 static void put(struct loop_cache *c, enum kind kind, const struct tree *obj);
+static void touch_twin(struct loop_cache *c, enum kind kind, const struct tree *obj);
 static bool add_listed(void *ctx, const struct tree *obj);
 static char *key_of(const char *ns, const char *name);
 
@@ -87,6 +90,8 @@ loop_cache_note(struct loop_cache *c, const struct store_event *ev)
     } else {
         put(c, ev->kind, ev->obj);
     }
+    if (ev->kind == KIND_VM || ev->kind == KIND_VMI)
+        touch_twin(c, ev->kind == KIND_VM ? KIND_VMI : KIND_VM, ev->obj);
 }
 
 const void *
@@ -109,6 +114,27 @@ loop_cache_next(struct loop_cache *c, enum kind kind, size_t *it)
             return t;
     }
     return NULL;
+}
+
+const void *
+loop_cache_next_changed(struct loop_cache *c, enum kind kind, bool all, size_t *it)
+{
+    void *value;
+
+    while (strmap_next(c->kinds[kind], it, NULL, &value)) {
+        struct entry *e = value;
+        const void *t = all || e->changed_in >= c->pass ? typed(c, kind, e) : NULL;
+
+        if (t)
+            return t;
+    }
+    return NULL;
+}
+
+void
+loop_cache_pass_done(struct loop_cache *c)
+{
+    c->pass++;
 }
 
 size_t
@@ -207,12 +233,24 @@ put(struct loop_cache *c, enum kind kind, const struct tree *obj)
     if (e) {
         arena_free(TAKE_PTR(e->arena));
         e->typed = NULL;
+        e->changed_in = c->pass;
         return;
     }
     e = xcalloc(1, sizeof(*e));
+    e->changed_in = c->pass;
     e->ns = xstrdup(object_namespace(obj));
     e->name = xstrdup(object_name(obj));
     strmap_put(c->kinds[kind], key, e);
+}
+
+static void
+touch_twin(struct loop_cache *c, enum kind kind, const struct tree *obj)
+{
+    AUTO_FREE char *key = key_of(object_namespace(obj), object_name(obj));
+    struct entry *e = strmap_get(c->kinds[kind], key);
+
+    if (e)
+        e->changed_in = c->pass;
 }
 
 static void

@@ -21,6 +21,11 @@ bool loop_cache_holds(enum kind kind);
 const void *loop_cache_get(struct loop_cache *c, enum kind kind, const char *ns, const char *name);
 /* Iteration in an order that means nothing: start with *it = 0; NULL at the end. */
 const void *loop_cache_next(struct loop_cache *c, enum kind kind, size_t *it);
+/* The same, but only those that have changed since the last pass: the object itself, or, for a VM and
+ * its VMI, the other one. all: every one. */
+const void *loop_cache_next_changed(struct loop_cache *c, enum kind kind, bool all, size_t *it);
+/* The pass is over: what changes from now on counts for the next one. */
+void loop_cache_pass_done(struct loop_cache *c);
 size_t loop_cache_count(const struct loop_cache *c, enum kind kind);
 /* The settings: the object of the well-known name, else the first by name; NULL when none. */
 const struct hco *loop_cache_hco(struct loop_cache *c);

@@ -75,8 +75,13 @@ on_pass(void *ctx)
         return;
     loop_timer_del(TAKE_PTR(l->wake_timer));
     l->dirty = false;
-    l->wake_us = 0;
     l->now_us = loop_wall_us(l->loop);
+    if (l->wake_us && l->wake_us <= l->now_us) {
+        l->wake_us = 0;
+        l->look_at_all = true; /* something is due, and only the one concerned knows that */
+    }
+    l->all = l->look_at_all;
+    l->look_at_all = false;
     l->arena = arena_new();
     loop_node_pass(l);
     loop_vm_pass(l);
@@ -84,6 +89,7 @@ on_pass(void *ctx)
     loop_migration_pass(l);
     loop_drain_pass(l);
     loop_place_done(l);
+    loop_cache_pass_done(l->cache);
     arena_free(TAKE_PTR(l->arena));
     if (l->wake_us) {
         int64_t delay = l->wake_us - l->now_us;
@@ -99,6 +105,7 @@ on_wake(void *ctx)
     struct loops *l = ctx;
 
     l->wake_timer = NULL;
+    l->look_at_all = true;
     loop_core_dirty(l);
 }
 
@@ -193,8 +200,11 @@ on_done(void *ctx, const struct store_result *res)
     default:
         log_error("loops.write", LS("kind", kind_info(w->kind)->name), LS("namespace", w->ns),
                   LS("name", w->name), LS("error", err_msg(res->err)));
-        if (!l->stopped && !l->wake_timer)
-            l->wake_timer = loop_timer_add(l->loop, RETRY_AFTER_ERROR_US, on_wake, l);
+        if (l->stopped)
+            break;
+        l->epoch++; /* what was remembered as decided may not have been stored */
+        loop_timer_del(l->wake_timer);
+        l->wake_timer = loop_timer_add(l->loop, RETRY_AFTER_ERROR_US, on_wake, l);
         break;
     }
     write_free(w);

@@ -34,6 +34,7 @@ struct loops {
     struct store_watch *watch;
     struct loop_timer *pass_timer, *wake_timer;
     bool dirty, stopped;
+    bool look_at_all; /* the next pass looks at every VM, not only at those that have changed */
     struct loop_write *writes; /* in flight */
 
     /* Changes whenever an object changes that placement looks at. */
@@ -45,8 +46,9 @@ struct loops {
 
     /* of the pass under way */
     struct arena *arena;
-    int64_t now_us; /* wall */
-    int64_t wake_us;
+    int64_t now_us;  /* wall */
+    bool all;        /* look_at_all, for this pass */
+    int64_t wake_us; /* next pass at the latest */
     struct cluster *cluster;
 };
 

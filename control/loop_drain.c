@@ -208,6 +208,13 @@ cmp_name(const void *pa, const void *pb)
     return strcmp(*(const char *const *)pa, *(const char *const *)pb);
 }
 
+static bool
+has_begun(const struct maintenance *mt)
+{
+    return mt->phase && (strcmp(mt->phase, drain_phase_name(DRAIN_RUNNING)) == 0 ||
+                         strcmp(mt->phase, drain_phase_name(DRAIN_SUCCEEDED)) == 0);
+}
+
 static void
 serve(struct loops *l, const struct maintenance *mt)
 {
@@ -238,7 +245,8 @@ serve(struct loops *l, const struct maintenance *mt)
             if (v->status.node_name && strcmp(v->status.node_name, mt->node_name) == 0 &&
                 !vmi_phase_final(vmi_phase_parse(v->status.phase)))
                 evict(l, &d, v);
-        d.phase = d.pending_len ? DRAIN_RUNNING : DRAIN_SUCCEEDED;
+        /* A node that is empty from the start goes through Running, too. */
+        d.phase = d.pending_len || !has_begun(mt) ? DRAIN_RUNNING : DRAIN_SUCCEEDED;
     }
     qsort(d.pending, d.pending_len, sizeof(*d.pending), cmp_name);
     publish(l, &d);

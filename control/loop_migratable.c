@@ -39,7 +39,7 @@ loop_migratable_pass(struct loops *l)
 {
     const struct vmi *v;
 
-    for (size_t it = 0; (v = loop_cache_next(l->cache, KIND_VMI, &it));) {
+    for (size_t it = 0; (v = loop_cache_next_changed(l->cache, KIND_VMI, l->all, &it));) {
         enum vmi_phase phase = vmi_phase_parse(v->status.phase);
         struct migratable m;
         struct migratable_args *a;

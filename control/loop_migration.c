@@ -14,6 +14,8 @@
 #include "control/loop_place.h"
 #include "control/loop_policy.h"
 
+#define GONE_KEPT_US (300 * INT64_C(1000000)) /* finished ones, when their VM is gone */
+
 struct migrations {
     struct migration *items;
     struct migration **order; /* by VMI, then by age: groups lie together */
@@ -168,6 +170,7 @@ look(struct loops *l, struct migration *mg)
                   : v                  ? v->status.node_name
                                        : NULL,
         .target_node = m->state.target_node,
+        .failure_reason = m->state.failed ? m->state.failure_reason : NULL,
         .moved_us =
             moved && moved->status && strcmp(moved->status, "True") == 0 ? moved->transition_us : 0,
     };
@@ -376,7 +379,7 @@ advance(struct loops *l, struct migration *mg, int64_t now_us)
 static void
 tidy(struct loops *l, struct migration *mg)
 {
-    if (mg->seen.mine)
+    if (mg->seen.mine && mg->c.phase == COORD_SUCCEEDED)
         loop_migration_mirror(l, mg);
     for (size_t i = 0; i < mg->m->meta.finalizers.len; i++)
         if (strcmp(mg->m->meta.finalizers.items[i], FINALIZER_VMIM) == 0)
@@ -414,7 +417,11 @@ retain(struct loops *l, struct migrations *all)
         for (size_t j = 0; j < kept; j++) {
             const struct vmim *m = loop_cache_get(l->cache, KIND_VMIM, first->entry.ns, a[j].name);
 
-            if (m && coord_phase_final(a[j].phase) && (gone || j >= kept - drop))
+            if (!m || !coord_phase_final(a[j].phase))
+                continue;
+            if (gone && j < kept - drop && l->now_us < a[j].ended_us + GONE_KEPT_US)
+                loop_core_wake_at(l, a[j].ended_us + GONE_KEPT_US);
+            else if (gone || j >= kept - drop)
                 loop_write_delete(loop_write_new(l, KIND_VMIM, &m->meta, 0), NULL);
         }
     }

@@ -30,7 +30,7 @@ loop_node_pass(struct loops *l)
 
     for (size_t it = 0; (n = loop_cache_next(l->cache, KIND_NODE, &it));)
         supervise(l, n);
-    for (size_t it = 0; (v = loop_cache_next(l->cache, KIND_VMI, &it));)
+    for (size_t it = 0; (v = loop_cache_next_changed(l->cache, KIND_VMI, l->all, &it));)
         if (v->status.node_name && *v->status.node_name &&
             !vmi_phase_final(vmi_phase_parse(v->status.phase)) &&
             !loop_cache_get(l->cache, KIND_NODE, NULL, v->status.node_name))

@@ -17,7 +17,8 @@ static struct cluster *snapshot(struct loops *l);
 static void reserve_scheduled(struct loops *l, struct cluster *c);
 static const char *choose(struct loops *l, const struct place_result *r, loop_place_veto veto,
                           void *ctx, struct sb *why);
-static void shorten(struct tree *result);
+static struct tree *result_tree(struct loops *l, const struct place_result *r, const char *node,
+                                const struct vmi *v);
 
 struct loop_placed
 loop_place(struct loops *l, const struct place_request *rq, loop_place_veto veto, void *ctx)
@@ -34,12 +35,11 @@ loop_place(struct loops *l, const struct place_request *rq, loop_place_veto veto
     } else {
         p.message = arena_strdup(l->arena, r->node ? sb_str(&why) : r->message);
     }
-    p.result = place_result_tree(r, rq->vmi->meta.namespace_, rq->vmi->meta.name);
+    p.result = result_tree(l, r, node, rq->vmi);
     if (r->node && (!node || strcmp(node, r->node) != 0)) { /* the veto changed the outcome */
         tree_set(p.result, "node", tree_string(node));
         tree_set(p.result, "message", tree_string(p.message));
     }
-    shorten(p.result);
     place_result_free(r);
     return p;
 }
@@ -173,16 +173,23 @@ choose(struct loops *l, const struct place_result *r, loop_place_veto veto, void
 }
 
 /* An annotation cannot hold the scores of thousands of nodes: the chosen one and the first ones stay. */
-static void
-shorten(struct tree *result)
+static struct tree *
+result_tree(struct loops *l, const struct place_result *r, const char *node, const struct vmi *v)
 {
-    struct tree *nodes = tree_get(result, "nodes");
-    const char *chosen = tree_get_string(tree_get(result, "node"), "");
-    size_t len = tree_len(nodes);
+    struct place_result shown = *r;
+    struct tree *t;
 
-    for (size_t i = len; i-- > 0 && tree_len(nodes) > RESULT_NODES_SHOWN;)
-        if (strcmp(tree_get_string(tree_get(tree_at(nodes, i), "name"), ""), chosen) != 0)
-            tree_list_remove(nodes, i);
-    if (len > RESULT_NODES_SHOWN)
-        tree_set(result, "nodesNotShown", tree_int((int64_t)(len - RESULT_NODES_SHOWN)));
+    if (r->nodes_len > RESULT_NODES_SHOWN) {
+        shown.nodes = arena_calloc(l->arena, RESULT_NODES_SHOWN, sizeof(*shown.nodes));
+        shown.nodes_len = 0;
+        for (size_t i = 0; i < r->nodes_len && shown.nodes_len < RESULT_NODES_SHOWN; i++)
+            if (i < RESULT_NODES_SHOWN - 1 || (node && strcmp(r->nodes[i].name, node) == 0))
+                shown.nodes[shown.nodes_len++] = r->nodes[i];
+        if (shown.best.len > RESULT_NODES_SHOWN)
+            shown.best.len = RESULT_NODES_SHOWN;
+    }
+    t = place_result_tree(&shown, v->meta.namespace_, v->meta.name);
+    if (shown.nodes_len < r->nodes_len)
+        tree_set(t, "nodesNotShown", tree_int((int64_t)(r->nodes_len - shown.nodes_len)));
+    return t;
 }

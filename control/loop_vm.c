@@ -42,7 +42,7 @@ loop_vm_pass(struct loops *l)
     const struct vm *vm;
     const struct vmi *vmi;
 
-    for (size_t it = 0; (vm = loop_cache_next(l->cache, KIND_VM, &it));) {
+    for (size_t it = 0; (vm = loop_cache_next_changed(l->cache, KIND_VM, l->all, &it));) {
         const struct tree *t = loop_core_tree(l, KIND_VM, vm->meta.namespace_, vm->meta.name);
         const struct tree *sf = tree_find(t, "status", "startFailure", NULL);
         struct start_failure f = {
@@ -59,7 +59,7 @@ loop_vm_pass(struct loops *l)
         drive(l, vm, vmi, &f);
         publish(l, vm, vmi, &f);
     }
-    for (size_t it = 0; (vmi = loop_cache_next(l->cache, KIND_VMI, &it));)
+    for (size_t it = 0; (vmi = loop_cache_next_changed(l->cache, KIND_VMI, l->all, &it));)
         look_after_instance(l, vmi);
 }
 
@@ -305,7 +305,9 @@ printable_status(struct loops *l, const struct vm *vm, const struct vmi *vmi,
                                                : "Provisioning";
     switch (phase) {
     case VMI_RUNNING:
-        if (ms->present && ms->migration_uid && !ms->completed && !ms->failed)
+        if (ms->present && ms->migration_uid && !ms->completed && !ms->failed &&
+            !(ms->target_node && vmi->status.node_name &&
+              strcmp(ms->target_node, vmi->status.node_name) == 0))
             return "Migrating";
         return is_true(vmi, "Paused") ? "Paused" : "Running";
     case VMI_SUCCEEDED:

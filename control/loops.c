@@ -35,6 +35,7 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
     l->gone = strmap_new();
     l->events = strmap_new();
     l->watch = store_watch(store, KIND_NONE, on_event, l);
+    l->look_at_all = true;
     loop_core_dirty(l);
     return l;
 }
@@ -82,6 +83,9 @@ on_event(void *ctx, const struct store_event *ev)
         ((ev->kind == KIND_NODE && !node_matters(ev->old_obj, ev->obj)) ||
          (ev->kind == KIND_VMIM && same_but_annotations(ev->old_obj, ev->obj))))
         return;
+    /* Whether a VM can migrate, and whether its node is there, hangs on all other kinds. */
+    if (ev->kind != KIND_VM && ev->kind != KIND_VMI && ev->kind != KIND_VMIM)
+        l->look_at_all = true;
     loop_core_dirty(l);
 }
 

@@ -233,15 +233,17 @@ static void
 step_scheduling(struct coord *m, const struct coord_seen *s, int64_t now_us, struct coord_out *out)
 {
     int64_t since = m->stamp_us[COORD_SCHEDULING];
-    int64_t pending_s = s->pending_s > 0 ? s->pending_s : COORD_PENDING_S;
+    int64_t pending_s = s->pending_s > 0 ? s->pending_s : phases[m->phase].deadline_s;
     int64_t unschedulable_s = s->unschedulable_s > 0 ? s->unschedulable_s : COORD_UNSCHEDULABLE_S;
 
     if (s->slot && s->target == COORD_TARGET_FOUND) {
         move(m, COORD_SCHEDULED, now_us, out);
         return;
     }
-    if (s->slot && s->target == COORD_TARGET_UNKNOWN)
-        out->actions |= COORD_FIND_TARGET;
+    if (s->slot && s->target == COORD_TARGET_UNKNOWN) {
+        out->actions |= COORD_FIND_TARGET; /* also at the deadline: a target may be there now */
+        return;
+    }
     if (s->target == COORD_TARGET_UNSCHEDULABLE && overdue(since, unschedulable_s, now_us, out)) {
         lost(m, now_us, out, "TargetUnschedulable",
              "no node fitted the target for %" PRId64 " s: %s", unschedulable_s,
@@ -249,10 +251,9 @@ step_scheduling(struct coord *m, const struct coord_seen *s, int64_t now_us, str
     } else if (overdue(since, pending_s, now_us, out)) {
         lost(m, now_us, out, "TargetPending", "the target was pending for %" PRId64 " s: %s",
              pending_s, s->slot ? or_unknown(s->target_message) : or_unknown(s->wait_message));
-        out->actions &= ~(unsigned)COORD_FIND_TARGET;
     } else if (!s->slot) {
         wait_for(out, s->wait_reason, "%s", or_unknown(s->wait_message));
-    } else if (s->target != COORD_TARGET_UNKNOWN) {
+    } else {
         wait_for(out, s->target_reason, "%s", or_unknown(s->target_message));
     }
 }
@@ -260,7 +261,8 @@ step_scheduling(struct coord *m, const struct coord_seen *s, int64_t now_us, str
 static void
 step_waiting(struct coord *m, const struct coord_seen *s, int64_t now_us, struct coord_out *out)
 {
-    int64_t pending_s = s->pending_s > 0 ? s->pending_s : COORD_PENDING_S;
+    int64_t pending_s = s->pending_s > 0 ? s->pending_s : phases[m->phase].deadline_s;
+    int64_t deadline_s = phases[m->phase].deadline_s;
 
     /* The controller died between the hand-off and the phase: what the handlers read counts. */
     if (m->phase == COORD_SCHEDULED && s->mine) {
@@ -295,9 +297,9 @@ step_waiting(struct coord *m, const struct coord_seen *s, int64_t now_us, struct
         if (s->target_gone) {
             lost(m, now_us, out, "TargetGone", "target node %s is gone",
                  or_unknown(s->target_node));
-        } else if (overdue(m->stamp_us[COORD_SCHEDULED], COORD_HANDOFF_S, now_us, out)) {
-            lost(m, now_us, out, "HandOffTimeout", "the hand-off was not written within %d s",
-                 COORD_HANDOFF_S);
+        } else if (overdue(m->stamp_us[COORD_SCHEDULED], deadline_s, now_us, out)) {
+            lost(m, now_us, out, "HandOffTimeout",
+                 "the hand-off was not written within %" PRId64 " s", deadline_s);
         } else {
             out->actions |= COORD_HAND_OFF;
         }
@@ -330,7 +332,10 @@ static bool
 taken_away(struct coord *m, const struct coord_seen *s, int64_t now_us, struct coord_out *out)
 {
     if (s->vmi == COORD_VMI_MISSING)
-        lost(m, now_us, out, "VMINotFound", "the VirtualMachineInstance does not exist any more");
+        lost(m, now_us, out, "VMINotFound", "%s",
+             s->failure_reason && *s->failure_reason
+                 ? s->failure_reason
+                 : "the VirtualMachineInstance does not exist any more");
     else if (s->other)
         lost(m, now_us, out, "TakenOver", "taken over by another migration");
     else if (!s->mine)
@@ -343,6 +348,8 @@ taken_away(struct coord *m, const struct coord_seen *s, int64_t now_us, struct c
 static void
 step_handed(struct coord *m, const struct coord_seen *s, int64_t now_us, struct coord_out *out)
 {
+    int64_t deadline_s = phases[m->phase].deadline_s;
+
     if (taken_away(m, s, now_us, out))
         return;
     if (s->failed) {
@@ -367,15 +374,14 @@ step_handed(struct coord *m, const struct coord_seen *s, int64_t now_us, struct 
         move(m, COORD_READY, now_us, out);
         return;
     } else if (m->phase == COORD_PREPARING &&
-               overdue(m->stamp_us[COORD_PREPARING], COORD_PREPARE_S, now_us, out))
+               overdue(m->stamp_us[m->phase], deadline_s, now_us, out))
         say(out, "TargetNotPrepared",
-            "the handler of target node %s did not announce an address within %d s",
-            or_unknown(s->target_node), COORD_PREPARE_S);
-    else if (m->phase == COORD_READY &&
-             overdue(m->stamp_us[COORD_READY], COORD_START_S, now_us, out))
+            "the handler of target node %s did not announce an address within %" PRId64 " s",
+            or_unknown(s->target_node), deadline_s);
+    else if (m->phase == COORD_READY && overdue(m->stamp_us[m->phase], deadline_s, now_us, out))
         say(out, "SourceNotStarted",
-            "the handler of source node %s did not start the migration within %d s",
-            or_unknown(s->source), COORD_START_S);
+            "the handler of source node %s did not start the migration within %" PRId64 " s",
+            or_unknown(s->source), deadline_s);
     else if (m->phase == COORD_PREPARING) {
         wait_for(out, "PreparingTarget", "waiting: target node %s prepares",
                  or_unknown(s->target_node));

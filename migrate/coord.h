@@ -26,8 +26,8 @@
 
 /* X(ID, name, deadline in seconds (0 = none of the coordinator's), legal next phases, sentence) */
 #define COORD_PHASES(X)                                                                          \
-    X(UNSET, "", COORD_PENDING_S, COORD_EDGE(PENDING) | COORD_EDGE(FAILED),                      \
-      "Created by a user or a drain; not looked at yet.")                                        \
+    X(UNSET, "", 0, COORD_EDGE(PENDING) | COORD_EDGE(FAILED),                                    \
+      "Created by a user or a drain; left in the first pass that sees it.")                      \
     X(PENDING, "Pending", COORD_PENDING_S, COORD_EDGE(SCHEDULING) | COORD_EDGE(FAILED),          \
       "Waits for a free slot, for its backoff, or for its VM to run; only the last counts "      \
       "against the deadline.")                                                                   \

@@ -46,6 +46,14 @@ coord_entry_cmp(const struct coord_entry *a, const struct coord_entry *b)
     return cmp_str(a->name, b->name);
 }
 
+static int
+cmp_name(const struct coord_entry *a, const struct coord_entry *b)
+{
+    int c = cmp_str(a->ns, b->ns);
+
+    return c ? c : cmp_str(a->vmi, b->vmi);
+}
+
 static void
 holders_free(void *p)
 {
@@ -58,11 +66,16 @@ holders_free(void *p)
 static void
 holders_add(struct holders *h, const struct coord_entry *e)
 {
+    size_t i;
+
     if (h->len == h->cap) {
         h->cap = h->cap ? 2 * h->cap : 8;
         h->items = xreallocarray(h->items, h->cap, sizeof(*h->items));
     }
-    h->items[h->len++] = e;
+    /* by name, so that an explanation does not change with the order of a pass */
+    for (i = h->len++; i > 0 && cmp_name(e, h->items[i - 1]) < 0; i--)
+        h->items[i] = h->items[i - 1];
+    h->items[i] = e;
 }
 
 struct coord_queue *
