@@ -12,6 +12,7 @@
 #define API_MAX_NAME_BYTES      253         /* RFC 1123 subdomain */
 #define API_MAX_LABEL_NAME_BYTES 63
 #define API_MAX_LIST_ITEMS      10000       /* items of one list in a manifest */
+#define API_MAX_RESOURCES       1000        /* names in one map of quantities (requests, allocatable) */
 #define API_MAX_ANCHORS         200         /* anchors in one YAML document */
 #define API_MAX_MERGE_ITEMS     1000        /* items of a list that a strategic patch merges by key */
 

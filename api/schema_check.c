@@ -311,6 +311,10 @@ check_resources(struct check *c, struct tree *map)
 
     if (!want_type(c, map, TREE_MAP))
         return false;
+    if (tree_len(map) > API_MAX_RESOURCES) {
+        check_too_many(c, map, API_MAX_RESOURCES);
+        return false;
+    }
     for (size_t i = 0; i < tree_len(map); i++) {
         static const struct field any = {.name = ""};
         struct tree *v = tree_at(map, i);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "api/limits.h"
+
 static void decode_field(const struct field *f, const struct tree *v, char *base, struct arena *a);
 static void decode_int(const struct field *f, const struct tree *v, char *base);
 static void decode_strings(const struct tree *v, struct str_list *ret, struct arena *a);
@@ -162,7 +164,7 @@ decode_kv(const struct tree *v, struct kv_list *ret, struct arena *a)
 static void
 decode_resources(const struct tree *v, struct resource_list *ret, struct arena *a)
 {
-    if (tree_type(v) != TREE_MAP)
+    if (tree_type(v) != TREE_MAP || tree_len(v) > API_MAX_RESOURCES)
         return;
     *ret = (struct resource_list){.items = arena_calloc(a, tree_len(v), sizeof *ret->items)};
     for (size_t i = 0; i < tree_len(v); i++) {
