@@ -34,7 +34,7 @@ static int on_never(void *ctx, struct err *err);
 static void failed_here(struct vm_entry *e, const char *reason);
 static void result_run(struct vm_job *job);
 static void result_done(struct vm_job *job);
-static bool recover(struct vm_entry *e, const struct migration_state *ms, struct tree *want);
+static void recover(struct vm_entry *e, const struct migration_state *ms);
 static bool clean_up(struct vm_entry *e, const struct migration_state *ms, struct tree *want);
 
 bool
@@ -89,6 +89,8 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         return false; /* an older migration brought it here; others' business now */
     if (ms->failed)
         return clean_up(e, ms, want);
+    if (!e->dst && e->has_journal && e->j.state != JOURNAL_RUNNING)
+        recover(e, ms);
     if (e->dst) {
         if (strcmp(ms->target_node_address ? ms->target_node_address : "", e->dst_address) != 0)
             tree_set_path(want, tree_string(e->dst_address), "status", "migrationState",
@@ -97,8 +99,8 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
             (void)FAULT(DST_LISTENING);
         return true;
     }
-    if (e->has_journal && e->j.state != JOURNAL_RUNNING)
-        return recover(e, ms, want);
+    if (e->busy || (e->has_journal && e->j.state != JOURNAL_RUNNING))
+        return true;
     if (e->dst_phase == DST_DONE) {
         /* This side gave up. Before the claim the status says so; after it the source will. */
         if (!ms->start_us) {
@@ -126,15 +128,14 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
 }
 
 /* A journal of this migration without a session: an earlier life of this handler. */
-static bool
-recover(struct vm_entry *e, const struct migration_state *ms, struct tree *want)
+static void
+recover(struct vm_entry *e, const struct migration_state *ms)
 {
     bool alive = e->guest && native_alive(e->guest);
 
-    (void)want;
     if (e->j.state == JOURNAL_PREPARED || e->j.state == JOURNAL_NEVER) {
         if (e->h->stopping || e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN)
-            return true;
+            return;
         if (e->j.state == JOURNAL_PREPARED && !alive) {
             struct vm_job *job = vm_job_new(e);
 
@@ -142,16 +143,15 @@ recover(struct vm_entry *e, const struct migration_state *ms, struct tree *want)
             job->j.state = JOURNAL_NEVER;
             job->write_journal = true;
             vm_job_start(job);
-            return true;
+            return;
         }
         listen_for(e, true);
-        return true;
+        return;
     }
     /* INCOMING (or a leftover): nobody depends on it. Begin anew when the source has not started. */
     if (ms->start_us)
         failed_here(e, "the target handler was restarted during the migration");
     vm_end_guest(e, true);
-    return true;
 }
 
 /* The source (or the controller) says that it failed: whatever is here goes, then the address. */
