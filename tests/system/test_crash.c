@@ -189,7 +189,7 @@ wanted(int argc, char **argv, const char *name)
 int
 main(int argc, char **argv)
 {
-    struct sys s = {0};
+    static struct sys s; /* until after main: it is torn down at exit */
     struct crash c = {.s = &s};
     unsigned n = 0;
 
