@@ -8,13 +8,15 @@
 #include "cli/print_table.h"
 
 #define SHOWN_NODES 10 /* of those that fit, and of those that share a reason */
-#define SHOWN_NAME  24 /* bytes of a node's name in a table of scores */
+#define SHOWN_NAME  24 /* bytes of a node's name in a table */
+#define SHOWN_VM    36 /* and of NS/NAME */
 
 static void print_summary(const struct schedule_answer *answers, size_t len, struct sb *out);
 static void print_answer(const struct schedule_answer *a, struct sb *out);
 static void print_scores(const struct place_result *r, struct sb *out);
 static void print_reasons(const struct place_result *r, struct sb *out);
 static void add_name(struct sb *names, const char *name, size_t count);
+static void cell_cut(struct table *t, const char *text, size_t width);
 static size_t fitting(const struct place_result *r);
 static int by_total(const void *x, const void *y);
 
@@ -60,7 +62,7 @@ print_summary(const struct schedule_answer *answers, size_t len, struct sb *out)
     for (size_t i = 0; i < len; i++) {
         const struct place_result *r = answers[i].result;
         const char *score = "-";
-        char text[32];
+        char text[32], vm[600];
 
         for (size_t j = 0; r->node && j < r->nodes_len; j++) {
             if (strcmp(r->nodes[j].name, r->node) == 0) {
@@ -68,8 +70,9 @@ print_summary(const struct schedule_answer *answers, size_t len, struct sb *out)
                 score = text;
             }
         }
-        table_cellf(t, "%s/%s", answers[i].ns, answers[i].name);
-        table_cell(t, r->node ? r->node : "-");
+        snprintf(vm, sizeof(vm), "%s/%s", answers[i].ns, answers[i].name);
+        cell_cut(t, vm, SHOWN_VM);
+        cell_cut(t, r->node ? r->node : "-", SHOWN_NAME);
         table_cell(t, score);
         table_cellf(t, "%zu/%zu", fitting(r), r->nodes_len);
     }
@@ -80,22 +83,21 @@ static void
 print_answer(const struct schedule_answer *a, struct sb *out)
 {
     const struct place_result *r = a->result;
+    AUTO_SB struct sb head = SB_INIT;
 
     if (out->len > 0)
         sb_putc(out, '\n');
-    sb_printf(out, "%s/%s", a->ns, a->name);
+    sb_printf(&head, "%s/%s", a->ns, a->name);
     if (a->source)
-        sb_printf(out, " (migrating from %s)", a->source);
-    if (!r->node) {
-        sb_puts(out, " -> no node\n");
-        offline_wrap(out, 2, r->message);
-    } else {
-        sb_printf(out, " -> %s", r->node);
-        if (r->best.len > 1)
-            sb_printf(out, " (first of %zu with the best score)", r->best.len);
-        sb_putc(out, '\n');
+        sb_printf(&head, " (migrating from %s)", a->source);
+    sb_printf(&head, " -> %s", r->node ? r->node : "no node");
+    if (r->best.len > 1)
+        sb_printf(&head, " (first of %zu with the best score)", r->best.len);
+    offline_wrap(out, 0, sb_str(&head));
+    if (r->node)
         print_scores(r, out);
-    }
+    else
+        offline_wrap(out, 2, r->message);
     print_reasons(r, out);
 }
 
@@ -117,12 +119,7 @@ print_scores(const struct place_result *r, struct sb *out)
     for (size_t p = 0; p < ARRAY_LEN(headings); p++)
         table_column(t, headings[p].heading, true);
     for (size_t i = 0; i < shown; i++) {
-        const char *name = fit[i]->name;
-
-        if (strlen(name) > SHOWN_NAME)
-            table_cellf(t, "%.*s...", SHOWN_NAME - 3, name);
-        else
-            table_cell(t, name);
+        cell_cut(t, fit[i]->name, SHOWN_NAME);
         table_cellf(t, "%lld", (long long)fit[i]->score);
         for (size_t p = 0; p < ARRAY_LEN(headings); p++) {
             int64_t score = 0;
@@ -175,6 +172,15 @@ add_name(struct sb *names, const char *name, size_t count)
 {
     if (count < SHOWN_NODES)
         sb_printf(names, "%s%s", count > 0 ? ", " : "", name);
+}
+
+static void
+cell_cut(struct table *t, const char *text, size_t width)
+{
+    if (strlen(text) > width)
+        table_cellf(t, "%.*s...", (int)width - 3, text);
+    else
+        table_cell(t, text);
 }
 
 static size_t

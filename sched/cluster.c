@@ -101,8 +101,13 @@ cluster_add_vmi(struct cluster *c, const struct vmi *v)
         return;
     like = vmi_occupant(c, v);
     occupy(c, &like, v->status.node_name);
-    if (ms->present && !ms->completed && !ms->failed && ms->target_node && *ms->target_node)
+    if (!ms->present || ms->completed || ms->failed)
+        return;
+    /* both ends hold its memory, also when status.nodeName is the target already */
+    if (ms->target_node && *ms->target_node)
         occupy(c, &like, ms->target_node);
+    if (ms->source_node && *ms->source_node)
+        occupy(c, &like, ms->source_node);
 }
 
 void

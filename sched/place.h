@@ -23,7 +23,7 @@ void cluster_set_heartbeat(struct cluster *c, int64_t now_us, int64_t timeout_s)
 void cluster_set_from_files(struct cluster *c);
 void cluster_add_namespace(struct cluster *c, const struct namespace_ *ns); /* borrowed */
 void cluster_add_node(struct cluster *c, const struct node *n);             /* borrowed */
-/* A VMI that occupies status.nodeName, and during a migration migrationState.targetNode as well.
+/* A VMI that occupies status.nodeName, and during a migration both of its ends.
  * Final ones and those without a node are ignored. Borrowed. */
 void cluster_add_vmi(struct cluster *c, const struct vmi *v);
 /* A Pod that occupies spec.nodeName, with the same exceptions. Borrowed. */

@@ -1,5 +1,5 @@
 /* The rules of placement, naively; see naive.h. */
-#include "naive.h"
+#include "tests/sched/naive.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 
 #include "base/sb.h"
 #include "sched/evict.h"
-#include "world.h"
+#include "tests/sched/world.h"
 
 #define POD_NET      "networks: [{name: default, pod: {}}]"
 #define NIC(binding) "interfaces: [{name: default, " binding "}]"

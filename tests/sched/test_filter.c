@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "world.h"
+#include "tests/sched/world.h"
 
 #define AFFINITY(terms)                                                           \
     "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {" \

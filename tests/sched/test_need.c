@@ -10,7 +10,7 @@
 
 #include "base/sb.h"
 #include "sched/need.h"
-#include "world.h"
+#include "tests/sched/world.h"
 
 #define MIB (INT64_C(1) << 20)
 #define GIB (INT64_C(1) << 30)

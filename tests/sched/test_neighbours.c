@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "world.h"
+#include "tests/sched/world.h"
 
 #define A(labels)              NODE("a", labels, "")
 #define B(labels)              NODE("b", labels, "")

@@ -15,7 +15,7 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "base/sb.h"
-#include "naive.h"
+#include "tests/sched/naive.h"
 #include "sched/place.h"
 
 #define MAX_NODES 9

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/sb.h"
-#include "world.h"
+#include "tests/sched/world.h"
 
 #define ASK     POD("p", "app: web", "restartPolicy: Always", "cpu: '0', memory: '0'")
 #define SPEC(s) POD("p", "app: web", s, "cpu: '0', memory: '0'")

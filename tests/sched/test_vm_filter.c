@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "world.h"
+#include "tests/sched/world.h"
 
 #define READY(name, status, annotations)                                                          \
     "---\n{apiVersion: v1, kind: Node, metadata: {name: " name ", annotations: {" annotations     \
@@ -297,6 +297,23 @@ static const struct world_row rows[] = {
      VMI("vm", "", "", "", ""),
      NULL,
      "0/2 nodes are available: 1 Too many pods, 1 node(s) were unschedulable."},
+    {.name = "a source that has not ended holds its memory",
+     NODE_WITH("n1", "", "", "cpu: '4', memory: 3Gi, pods: '1'")
+         NODE("n0", "", "unschedulable: true")
+             VMI("other", "", "", "",
+                 "nodeName: n0, phase: Running, migrationState: {sourceNode: n1, targetNode: n0, "
+                 "targetNodeDomainDetected: true}"),
+     VMI("vm", "", "", "", ""),
+     NULL,
+     "0/2 nodes are available: 1 Too many pods, 1 node(s) were unschedulable."},
+    {.name = "one that has ended does not",
+     NODE_WITH("n1", "", "", "cpu: '4', memory: 3Gi, pods: '1'")
+         NODE("n0", "", "unschedulable: true")
+             VMI("other", "", "", "",
+                 "nodeName: n0, phase: Running, migrationState: {sourceNode: n1, targetNode: n0, "
+                 "completed: true}"),
+     VMI("vm", "", "", "", ""),
+     "n1"},
     {.name = "one that failed does not",
      NODE_WITH("n1", "", "", "cpu: '4', memory: 3Gi, pods: '1'")
          NODE("n0", "", "unschedulable: true")

@@ -9,7 +9,7 @@
 
 #include "api/quantity.h"
 #include "base/sb.h"
-#include "world.h"
+#include "tests/sched/world.h"
 
 struct world *
 world_new(const char *yaml)
