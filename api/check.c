@@ -10,6 +10,7 @@
 #include "api/limits.h"
 #include "api/names.h"
 #include "api/selector.h"
+#include "api/tree_priv.h"
 
 #define ERRORS_MAX     100
 #define VALUE_TEXT_MAX 80 /* bytes of a value that are shown */
@@ -204,6 +205,7 @@ check_warn(struct check *c, const char *fmt, ...)
     va_start(ap, fmt);
     sb_vprintf(&sb, fmt, ap);
     va_end(ap);
+    tree_one_line(sb.buf);
     warnings_add(c->warn, sb_str(&sb));
 }
 
@@ -444,6 +446,8 @@ path_text(const struct path *p, struct sb *out)
     path_text(p->up, out);
     if (!p->key)
         sb_printf(out, "[%zu]", p->index);
+    else if (p->raw)
+        sb_printf(out, "%s%s", p->up ? "." : "", p->key);
     else if (p->up && strpbrk(p->key, "./[] "))
         sb_printf(out, "[%.*s]", VALUE_TEXT_MAX, p->key);
     else

@@ -2,51 +2,52 @@
 #ifndef API_NAMES_H
 #define API_NAMES_H
 
-#define LABEL_NODE_NAME         "kubevirt.io/nodeName"
-#define LABEL_SCHEDULABLE       "kubevirt.io/schedulable" /* on nodes: "true" while the handler beats */
-#define LABEL_MIGRATION_TARGET  "kubevirt.io/migrationTargetNodeName"
-#define LABEL_VM                "vm.kubevirt.io/name"
-#define LABEL_CPU_MODEL         "cpu-model.node.kubevirt.io/"
+#define LABEL_NODE_NAME           "kubevirt.io/nodeName"
+#define LABEL_SCHEDULABLE         "kubevirt.io/schedulable" /* on nodes: "true" while the handler beats */
+#define LABEL_MIGRATION_TARGET    "kubevirt.io/migrationTargetNodeName"
+#define LABEL_VM                  "vm.kubevirt.io/name"
+#define LABEL_CPU_MODEL           "cpu-model.node.kubevirt.io/"
 #define LABEL_CPU_MODEL_MIGRATION "cpu-model-migration.node.kubevirt.io/"
-#define LABEL_CPU_FEATURE       "cpu-feature.node.kubevirt.io/"
-#define LABEL_HOST_MODEL        "host-model-cpu.node.kubevirt.io/"
-#define LABEL_HOST_MODEL_FEATURE "host-model-required-features.node.kubevirt.io/"
-#define LABEL_CPU_VENDOR        "cpu-vendor.node.kubevirt.io/"
-#define LABEL_CPUMANAGER        "cpumanager"
-#define LABEL_HOSTNAME          "kubernetes.io/hostname"
+#define LABEL_CPU_FEATURE         "cpu-feature.node.kubevirt.io/"
+#define LABEL_HOST_MODEL          "host-model-cpu.node.kubevirt.io/"
+#define LABEL_HOST_MODEL_FEATURE  "host-model-required-features.node.kubevirt.io/"
+#define LABEL_CPU_VENDOR          "cpu-vendor.node.kubevirt.io/"
+#define LABEL_CPUMANAGER          "cpumanager"
+#define LABEL_HOSTNAME            "kubernetes.io/hostname"
 
-#define ANN_HEARTBEAT           "kubevirt.io/heartbeat" /* on nodes: RFC 3339 time */
-#define ANN_EVACUATION          "kubevirt.io/evacuationMigration" /* on VMIMs made by a drain: node */
-#define ANN_SKIP_LABELLER       "node-labeller.kubevirt.io/skip-node"
+#define ANN_HEARTBEAT             "kubevirt.io/heartbeat"           /* on nodes: RFC 3339 time */
+#define ANN_EVACUATION            "kubevirt.io/evacuationMigration" /* on VMIMs made by a drain: node */
+#define ANN_SKIP_LABELLER         "node-labeller.kubevirt.io/skip-node"
 #define ANN_UNSCHEDULABLE_TIMEOUT "kubevirt.io/migrationUnschedulablePodTimeoutSeconds"
-#define ANN_PENDING_TIMEOUT     "kubevirt.io/migrationPendingPodTimeoutSeconds"
+#define ANN_PENDING_TIMEOUT       "kubevirt.io/migrationPendingPodTimeoutSeconds"
 
-#define TAINT_UNSCHEDULABLE     "node.kubernetes.io/unschedulable"
-#define TAINT_DRAIN             "kubevirt.io/drain"
+#define TAINT_UNSCHEDULABLE "node.kubernetes.io/unschedulable"
+#define TAINT_DRAIN         "kubevirt.io/drain"
 
-#define FINALIZER_VMI           "foregroundDeleteVirtualMachine"
-#define FINALIZER_VMIM          "kubevirt.io/migrationJobFinalize"
+#define FINALIZER_VMI  "foregroundDeleteVirtualMachine"
+#define FINALIZER_VMIM "kubevirt.io/migrationJobFinalize"
 
 /* Ours. The native guest (annotations on a VM's template, copied to the VMI). */
-#define ANN_WORKLOAD            "drover.io/workload"       /* idle sequential hotcold randomwords zipf mix */
-#define ANN_WORKLOAD_RATE       "drover.io/workload-rate"  /* bytes written a second, a quantity */
-#define ANN_WORKLOAD_SET        "drover.io/workload-set"   /* working set, a quantity */
-#define ANN_WORKLOAD_FILL       "drover.io/workload-fill"  /* bytes filled with random data at start */
+#define ANN_WORKLOAD      "drover.io/workload" /* idle sequential hotcold randomwords zipf mix */
+#define ANN_WORKLOAD_RATE "drover.io/workload-rate" /* bytes written a second, a quantity */
+#define ANN_WORKLOAD_SET  "drover.io/workload-set"  /* working set, a quantity */
+#define ANN_WORKLOAD_FILL "drover.io/workload-fill" /* bytes filled with random data at start */
 /* Fencing (rule 1): the generation at which status.nodeName may run the VMI, and the one that the
  * current migration's target will run it at. Written by the controller only. */
-#define ANN_GENERATION          "drover.io/generation"
+#define ANN_GENERATION           "drover.io/generation"
 #define ANN_MIGRATION_GENERATION "drover.io/migration-generation"
 /* Written by handlers. JSON objects; see docs/protocol.md. */
-#define ANN_MIGRATION_PROGRESS  "drover.io/migration-progress" /* on the VMIM, by the source */
-#define ANN_MIGRATION_RESULT    "drover.io/migration-result"   /* on the VMIM, by the source, at the end */
-#define ANN_GUEST_RESULT        "drover.io/guest-result"       /* on the VMIM, by the target: downtime */
-#define ANN_VERIFY_REQUEST      "drover.io/verify-request"     /* on the VMI, by a user: any text */
-#define ANN_VERIFY_RESULT       "drover.io/verify-result"      /* on the VMI, by the handler: JSON */
-#define ANN_SCHEDULE_RESULT     "drover.io/schedule-result"    /* on the VMI/VMIM: why there, JSON */
-#define ANN_MIGRATION_TARGET    "drover.io/target-node"        /* on a VMIM: explicit target (migrate --to) */
+#define ANN_MIGRATION_PROGRESS "drover.io/migration-progress" /* on the VMIM, by the source */
+#define ANN_MIGRATION_RESULT \
+    "drover.io/migration-result"                        /* on the VMIM, by the source, at the end */
+#define ANN_GUEST_RESULT     "drover.io/guest-result"   /* on the VMIM, by the target: downtime */
+#define ANN_VERIFY_REQUEST   "drover.io/verify-request" /* on the VMI, by a user: any text */
+#define ANN_VERIFY_RESULT    "drover.io/verify-result"  /* on the VMI, by the handler: JSON */
+#define ANN_SCHEDULE_RESULT  "drover.io/schedule-result" /* on the VMI/VMIM: why there, JSON */
+#define ANN_MIGRATION_TARGET "drover.io/target-node" /* on a VMIM: explicit target (migrate --to) */
 
-#define DEFAULT_HCO_NAMESPACE   "openshift-cnv"
-#define DEFAULT_HCO_NAME        "kubevirt-hyperconverged"
-#define SCHEDULER_NAME          "drover-scheduler"
+#define DEFAULT_HCO_NAMESPACE "openshift-cnv"
+#define DEFAULT_HCO_NAME      "kubevirt-hyperconverged"
+#define SCHEDULER_NAME        "drover-scheduler"
 
 #endif

@@ -85,6 +85,7 @@ field_errors_text(const struct field_errors *e, const char *file, const struct t
     sb_puts(&sb, first->message);
     if (e->len > 1)
         sb_printf(&sb, " (and %zu more)", e->len - 1);
+    tree_one_line(sb.buf);
     err_set(err, -EINVAL, "%s", sb_str(&sb));
 }
 

@@ -12,16 +12,16 @@
 
 struct kind_info {
     enum kind kind;
-    const char *group;    /* "" for core */
-    const char *version;  /* the preferred one */
-    const char *name;     /* VirtualMachine */
-    const char *plural;   /* virtualmachines */
-    const char *singular; /* virtualmachine */
-    const char *const *short_names; /* NULL-terminated: vm, vms */
+    const char *group;                 /* "" for core */
+    const char *version;               /* the preferred one */
+    const char *name;                  /* VirtualMachine */
+    const char *plural;                /* virtualmachines */
+    const char *singular;              /* virtualmachine */
+    const char *const *short_names;    /* NULL-terminated: vm, vms */
     const char *const *other_versions; /* NULL-terminated; accepted and converted (v1alpha3, ...) */
     bool namespaced;
-    bool stored;          /* false for Pod: only an input of drover schedule */
-    bool has_status;      /* the status subresource exists */
+    bool stored;     /* false for Pod: only an input of drover schedule */
+    bool has_status; /* the status subresource exists */
 };
 
 const struct kind_info *kind_info(enum kind k);
@@ -29,7 +29,8 @@ const struct kind_info *kind_info(enum kind k);
 const struct kind_info *kind_by_gvk(const char *api_version, const char *name);
 /* By what people type: plural, singular, short name, Kind, in any case, with optional ".group". */
 const struct kind_info *kind_by_word(const char *word);
-const struct kind_info *kind_by_resource(const char *group, const char *version, const char *plural);
+const struct kind_info *kind_by_resource(const char *group, const char *version,
+                                         const char *plural);
 
 /* Warnings, one text each: "spec.template.spec.hostname is kept, but not acted on yet". The caller
  * sets arena; at most 200 are collected, the last of which then says how it is. */
@@ -43,14 +44,18 @@ void warnings_add(struct warnings *w, const char *text); /* text is copied; w ma
 enum validate_flags {
     VALIDATE_CREATE = 1, /* rules that hold for new objects only */
     VALIDATE_STATUS = 2, /* the status part is checked, too (handlers and the status subresource) */
-    VALIDATE_OFFLINE = 4 /* a manifest from a file: defaults the namespace to "default" */
+    /* A manifest from a file. The namespace defaults to "default" (a HyperConverged's to openshift-cnv); a
+     * name is required. What the documents' fragments leave out is a warning instead of an error:
+     * a VM's template, a VMI's memory, the volumes of disks, the size of a claim. */
+    VALIDATE_OFFLINE = 4
 };
 
 /* One problem: where in the object ("spec.template.spec.nodeSelector.a b"), where in the file. */
 struct field_error {
-    const char *path;
-    struct tree_pos pos;
-    const char *type;   /* upstream's cause: FieldValueInvalid, FieldValueRequired, FieldValueDuplicate,
+    const char *path;    /* an unknown field's is its keys, joined by dots, as they are */
+    struct tree_pos pos; /* of the value, or of the map where something is missing */
+    const char
+        *type; /* upstream's cause: FieldValueInvalid, FieldValueRequired, FieldValueDuplicate,
                            FieldValueNotSupported, FieldValueForbidden, FieldValueTypeInvalid, FieldValueTooLong, FieldValueTooMany, UnknownField */
     const char *message;
 };
@@ -62,9 +67,11 @@ struct field_errors {
 };
 
 /* Checks obj (a map with apiVersion and kind) against its kind's schema and rules, converts what the documents
- * place elsewhere (seeds P14: spec.affinity and spec.tolerations of a VirtualMachine move to
- * spec.template.spec with a warning) and older apiVersions, fills in defaults. In place. All
- * problems are collected (at most 100). Returns 0, or -EINVAL when errs is not empty. */
+ * place elsewhere (seeds P14: nodeSelector, affinity, tolerations and domain of a VirtualMachine's spec move to
+ * spec.template.spec, a domain's interfaces and rng under its devices, each with a warning) and older
+ * apiVersions, fills in defaults, drops nulls, turns numbers in quantities into text. In place.
+ * A template without memory is a warning, as upstream asks for memory when the VMI is made. All problems
+ * are collected (at most 100). Returns 0, or -EINVAL when errs is not empty. */
 int object_validate(struct tree *obj, unsigned flags, struct field_errors *errs,
                     struct warnings *warn);
 /* What an update may not change (spec of a VMIM, nodeName of a NodeMaintenance, ...). */
@@ -100,8 +107,8 @@ const char *object_label(const struct tree *obj, const char *key);
 const char *object_annotation(const struct tree *obj, const char *key);
 /* Sets status.conditions[type]; lastTransitionTime changes only when status does. True when
  * anything changed. */
-bool object_set_condition(struct tree *obj, const char *type, const char *status, const char *reason,
-                          const char *message, int64_t now_us);
+bool object_set_condition(struct tree *obj, const char *type, const char *status,
+                          const char *reason, const char *message, int64_t now_us);
 /* The VMI that a VirtualMachine makes when it starts (same name, template's labels, annotations and spec, owner
  * reference). The caller's. */
 struct tree *vmi_from_vm(const struct tree *vm);

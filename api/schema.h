@@ -68,6 +68,7 @@ struct path {
     const struct path *up;
     const char *key; /* NULL: the item number index of a list */
     size_t index;
+    bool raw; /* key is shown as it is, however long, so that the field can be found by its path */
 };
 
 #define CHECK_WARNINGS_MAX 50

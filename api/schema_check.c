@@ -99,6 +99,7 @@ check_unknown(const struct schema *s, struct check *c, const struct tree *map, s
     if (s->open && !kept)
         return;
     check_enter(c, &p, key);
+    p.raw = !kept;
     if (kept)
         name_once(c, kept);
     else

@@ -10,10 +10,10 @@
 #include "base/err.h"
 
 /* Syntax checks; 0 or -EINVAL with the rule that was broken. */
-int label_key_check(const char *key, struct err *err);     /* [prefix/]name */
+int label_key_check(const char *key, struct err *err); /* [prefix/]name */
 int label_value_check(const char *value, struct err *err);
-int name_check(const char *name, struct err *err);         /* RFC 1123 subdomain */
-int name_label_check(const char *name, struct err *err);   /* RFC 1123 label, at most 63 */
+int name_check(const char *name, struct err *err);       /* RFC 1123 subdomain */
+int name_label_check(const char *name, struct err *err); /* RFC 1123 label, at most 63 */
 
 /* Go's ParseInt(s, 10, 64): how Gt and Lt read labels and values. False when it is no such number. */
 bool label_int(const char *s, int64_t *ret);

@@ -439,6 +439,14 @@ tree_measure(const struct tree *t, struct tree_size *ret)
     ret->depth += deepest;
 }
 
+void
+tree_one_line(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = '?';
+}
+
 /* --- inside --- */
 
 static struct tree *

@@ -25,7 +25,7 @@ struct tree *tree_null(void);
 struct tree *tree_bool(bool v);
 struct tree *tree_int(int64_t v);
 struct tree *tree_float(double v);
-struct tree *tree_string(const char *s); /* s is copied; NULL gives TREE_NULL */
+struct tree *tree_string(const char *s);              /* s is copied; NULL gives TREE_NULL */
 struct tree *tree_stringn(const char *s, size_t len); /* len bytes without a NUL among them */
 struct tree *tree_stringf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 struct tree *tree_list(void);
@@ -33,10 +33,10 @@ struct tree *tree_map(void);
 void tree_free(struct tree *t); /* NULL is fine */
 void tree_auto(struct tree **t);
 #define AUTO_TREE CLEANUP(tree_auto)
-struct tree *tree_copy(const struct tree *t); /* deep; NULL gives NULL */
+struct tree *tree_copy(const struct tree *t);                /* deep; NULL gives NULL */
 bool tree_equal(const struct tree *a, const struct tree *b); /* map order does not count */
 
-enum tree_type tree_type(const struct tree *t); /* NULL counts as TREE_NULL */
+enum tree_type tree_type(const struct tree *t);  /* NULL counts as TREE_NULL */
 const char *tree_type_name(enum tree_type type); /* "boolean", "integer", "string", ... */
 struct tree_pos tree_pos(const struct tree *t);
 void tree_set_pos(struct tree *t, struct tree_pos pos);
@@ -50,17 +50,17 @@ const char *tree_get_string(const struct tree *t, const char *dflt);
 /* Lists and maps. len of anything else is 0. Children are borrowed. Passing NULL or another type
  * to a getter gives NULL. */
 size_t tree_len(const struct tree *t);
-struct tree *tree_at(const struct tree *t, size_t i);          /* list item, or map value i */
-const char *tree_key_at(const struct tree *t, size_t i);       /* map key i */
+struct tree *tree_at(const struct tree *t, size_t i);    /* list item, or map value i */
+const char *tree_key_at(const struct tree *t, size_t i); /* map key i */
 struct tree_pos tree_key_pos_at(const struct tree *t, size_t i);
 void tree_set_key_pos_at(struct tree *t, size_t i, struct tree_pos pos);
-struct tree *tree_get(const struct tree *t, const char *key);  /* map value or NULL */
+struct tree *tree_get(const struct tree *t, const char *key); /* map value or NULL */
 /* Child by path of map keys: tree_find(t, "status", "migrationState", "targetNode", NULL). */
 struct tree *tree_find(const struct tree *t, ...) __attribute__((sentinel));
 /* The same, as a string: the scalar's text, or dflt. Last argument NULL. */
 const char *tree_find_string(const struct tree *t, const char *dflt, ...) __attribute__((sentinel));
 
-void tree_append(struct tree *list, struct tree *item);               /* takes item */
+void tree_append(struct tree *list, struct tree *item); /* takes item */
 void tree_list_remove(struct tree *list, size_t i);
 struct tree *tree_list_take(struct tree *list, size_t i);             /* out of it; the caller's */
 void tree_set(struct tree *map, const char *key, struct tree *value); /* takes value; replaces */

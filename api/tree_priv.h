@@ -50,6 +50,8 @@ void tree_measure(const struct tree *t, struct tree_size *ret);
 /* tree_from_json with the position apart from the message; {0, 0} where there is none. */
 int tree_json_read(const char *buf, size_t len, struct tree **ret, struct tree_pos *ret_pos,
                    struct err *err);
+/* Puts '?' in place of control characters: messages are one line, whatever a document's keys are. */
+void tree_one_line(char *s);
 /* The shortest text that reads back as v, with a point or an exponent. buf of 40 is enough. */
 void tree_float_text(double v, char *buf, size_t size);
 /* What a plain YAML scalar means to a reader; used to decide what must be quoted. */

@@ -338,6 +338,7 @@ fail_at(struct reader *r, struct tree_pos pos, int code, const char *fmt, ...)
     va_start(ap, fmt);
     sb_vprintf(&sb, fmt, ap);
     va_end(ap);
+    tree_one_line(sb.buf);
     return err_set(r->err, code, "%s:%u:%u: %s", r->file, pos.line, pos.column, sb_str(&sb));
 }
 

@@ -86,8 +86,8 @@ struct preferred_node_term {
     struct node_term preference;
 };
 
-struct pod_term { /* PodAffinityTerm */
-    struct label_selector *selector; /* NULL: matches nothing */
+struct pod_term {                              /* PodAffinityTerm */
+    struct label_selector *selector;           /* NULL: matches nothing */
     struct label_selector *namespace_selector; /* NULL: none */
     struct str_list namespaces;
     const char *topology_key;
@@ -208,7 +208,7 @@ struct vmi_domain {
     size_t gpus_len, host_devices_len;
     bool has_autoattach_graphics, autoattach_graphics; /* autoattachGraphicsDevice, default true */
     bool has_tpm, tpm_persistent;
-    bool sev, tdx, secure_execution;      /* launchSecurity */
+    bool sev, tdx, secure_execution; /* launchSecurity */
     bool hyperv_reenlightenment, hyperv_passthrough;
     bool hyperv_evmcs;
 };
@@ -233,8 +233,8 @@ struct vmi_spec {
 struct migration_configuration { /* resolved options, as KubeVirt stores them in migrationState */
     bool has_bandwidth, has_completion_timeout, has_progress_timeout, has_max_downtime;
     bool has_auto_converge, has_post_copy, has_disruption;
-    int64_t bandwidth_bytes_per_s;            /* bandwidthPerMigration; 0 = unlimited */
-    int64_t completion_timeout_s_per_gib;     /* completionTimeoutPerGiB */
+    int64_t bandwidth_bytes_per_s;        /* bandwidthPerMigration; 0 = unlimited */
+    int64_t completion_timeout_s_per_gib; /* completionTimeoutPerGiB */
     int64_t progress_timeout_s;
     int64_t max_downtime_ms;
     bool allow_auto_converge, allow_post_copy, allow_workload_disruption;

@@ -253,6 +253,9 @@ static const struct file_row {
      "spec.liveMigrationConfig.bandwidthPerMigration: Invalid value: "
      "\"64 Mi\": it has a blank: want a quantity such as 64Mi",
      0},
+    {"unknown key of two lines", "f.yaml",
+     "apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {\"a\\nb\": 1}\n",
+     "/f.yaml:4:8: Node n: unknown field \"spec.a?b\"", 0},
     {"not UTF-8", "f.yaml", "a: \xff\n", "/f.yaml:1:4: invalid leading UTF-8 octet", 0},
 };
 

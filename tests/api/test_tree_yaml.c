@@ -129,6 +129,8 @@ static const struct error_row {
      "f.yaml:4:7: duplicate key \"z\""},
     {"duplicate keys of two spellings", "1: a\n\"1\": b\n", "f.yaml:2:1: duplicate key \"1\""},
     {"merge key", "a: &x {b: 1}\nc:\n  <<: *x\n", "f.yaml:3:3: merge keys (<<) are not supported"},
+    {"duplicate key of two lines", "? |\n  a\n: 1\n? |\n  a\n: 2\n",
+     "duplicate key \"a?\" (first at line 1)"},
     {"null key", "? \n: 1\n", "a key is missing"},
     {"no key", ": 1\n", "did not find expected key"},
     {"list as key", "? [a]\n: 1\n", "f.yaml:1:3: a key must be a plain value, not a list"},
