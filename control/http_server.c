@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/listener.h>
-#include <event2/util.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -15,6 +14,8 @@
 
 #include "control/control_limits.h"
 #include "control/http_conn.h"
+
+#define KEEPALIVE_S 30
 
 struct http_listener {
     struct http_listener *next;
@@ -135,22 +136,52 @@ open_unix(const char *path, struct err *err)
     return take_fd(&fd);
 }
 
+/* "1.2.3.4:80" or "[::1]:80"; port 0 is allowed. The length of the address, or 0. */
+static socklen_t
+parse_tcp(const char *where, struct sockaddr_storage *ret)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)ret;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
+    const char *colon = strrchr(where, ':');
+    size_t len = colon ? (size_t)(colon - where) : 0, digits = colon ? strlen(colon + 1) : 0;
+    AUTO_FREE char *host = xstrndup(where, len);
+    unsigned long port;
+
+    if (digits == 0 || digits > 5 || strspn(colon + 1, "0123456789") != digits)
+        return 0;
+    port = strtoul(colon + 1, NULL, 10);
+    if (port > 65535)
+        return 0;
+    if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons((uint16_t)port);
+        return sizeof(*in);
+    }
+    if (len < 3 || host[0] != '[' || host[len - 1] != ']')
+        return 0;
+    host[len - 1] = '\0';
+    if (inet_pton(AF_INET6, host + 1, &in6->sin6_addr) != 1)
+        return 0;
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons((uint16_t)port);
+    return sizeof(*in6);
+}
+
 static int
 open_tcp(const char *where, char *ret_url, size_t size, struct err *err)
 {
     struct sockaddr_storage sa = {0};
-    int len = sizeof(sa), one = 1, port;
-    socklen_t got = sizeof(sa);
+    socklen_t len = parse_tcp(where, &sa), got = sizeof(sa);
+    int one = 1, port;
     char text[INET6_ADDRSTRLEN] = "";
     AUTO_FD int fd = -1;
 
-    if (!strrchr(where, ':') ||
-        evutil_parse_sockaddr_port(where, (struct sockaddr *)&sa, &len) != 0)
+    if (len == 0)
         return err_set(err, -EINVAL, "listen tcp:%s: want tcp:ADDRESS:PORT with a numeric address",
                        where);
     fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
-        bind(fd, (struct sockaddr *)&sa, (socklen_t)len) != 0 ||
+        bind(fd, (struct sockaddr *)&sa, len) != 0 ||
         getsockname(fd, (struct sockaddr *)&sa, &got) != 0)
         return err_set(err, -errno, "listen tcp:%s: %s", where, strerror(errno));
     if (sa.ss_family == AF_INET6) {
@@ -175,12 +206,16 @@ on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *addr, i
 {
     struct http_listener *listener = arg;
     struct http_server *s = listener->server;
-    int one = 1;
+    int one = 1, idle = KEEPALIVE_S;
 
     (void)l;
     (void)addr_len;
-    if (addr->sa_family != AF_UNIX)
+    if (addr->sa_family != AF_UNIX) {
         setsockopt((int)fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        setsockopt((int)fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)); /* silent watchers */
+        setsockopt((int)fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+        setsockopt((int)fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
+    }
     http_conn_new(s, (int)fd);
     if (s->conns_len >= s->config.max_conns)
         pause_accept(s, true);

@@ -1,7 +1,8 @@
 /* An HTTP/1.1 server on UNIX and TCP sockets, on libevent's buffers: connections with deadlines and
  * limits (control_limits.h), keep-alive, chunked bodies both ways, long streams. Knows nothing of
  * Kubernetes. A slow, silent or hostile client costs one connection and bounded memory, and never
- * holds up another. Loop thread only; needs the libevent loop. See docs/decisions for why not evhttp. */
+ * holds up another. Loop thread only; needs the libevent loop, and SIGPIPE ignored by the program.
+ * Why not libevent's own evhttp: docs/api.md. */
 #ifndef CONTROL_HTTP_SERVER_H
 #define CONTROL_HTTP_SERVER_H
 

@@ -31,7 +31,8 @@ fixture_open(struct fixture *f, bool sqlite)
     must(mkdtemp(f->dir) != NULL, "mkdtemp");
     snprintf(f->path, sizeof(f->path), "%s/store.db", f->dir);
     f->loop = loop_event_new();
-    must(store_open_sqlite(f->loop, f->path, &f->st, &err) == 0, err_msg(&err));
+    if (store_open_sqlite(f->loop, f->path, &f->st, &err) != 0)
+        must(false, err_msg(&err));
 }
 
 void
@@ -40,7 +41,8 @@ fixture_reopen(struct fixture *f)
     struct err err = {0};
 
     store_free(f->st);
-    must(store_open_sqlite(f->loop, f->path, &f->st, &err) == 0, err_msg(&err));
+    if (store_open_sqlite(f->loop, f->path, &f->st, &err) != 0)
+        must(false, err_msg(&err));
 }
 
 void
@@ -59,7 +61,8 @@ fixture_json(const char *text)
     struct tree *t = NULL;
     struct err err = {0};
 
-    must(tree_from_json(text, strlen(text), &t, &err) == 0, err_msg(&err));
+    if (tree_from_json(text, strlen(text), &t, &err) != 0)
+        must(false, err_msg(&err));
     return t;
 }
 
