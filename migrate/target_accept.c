@@ -100,7 +100,7 @@ serve(struct door *d)
     }
     if (p[0].revents)
         take_new(d, now);
-    if (t->ctl && d->want_data) {
+    if (t->ctl && d->want_data && d->attached < t->channels) { /* else the first round may begin */
         rc = check_control(t);
         if (rc != 0)
             return rc;

@@ -123,8 +123,11 @@ get_hello(const void *pb, struct control_msg *m, struct err *err)
     }
     h->channels = p->channels;
     rc = layout_init(&l, h->regions, h->regions_len, h->channels, err);
-    if (rc != 0)
+    if (rc != 0) {
+        if (err)
+            err->code = -EPROTO; /* the peer's mistake, not the caller's */
         return err_prefix(err, -EPROTO, "memory");
+    }
     if (p->stripe_bytes != LAYOUT_STRIPE_BYTES)
         return err_set(err, -EPROTO, "stripes of %u bytes: want %u", p->stripe_bytes,
                        LAYOUT_STRIPE_BYTES);
