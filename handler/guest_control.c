@@ -1,6 +1,6 @@
-/* Control socket of the native guest; see guest_control.h. Requests that take time (pause, resume, verify)
- * stay pending with their client, which is not read from meanwhile; whatever changes, settle() looks
- * whether one of them is done. */
+/* Control socket of the native guest; see guest_control.h. Requests that take time (pause, resume,
+ * verify) stay pending with their client, which is not read from meanwhile; whatever changes,
+ * settle() looks whether one of them is done. */
 #include "handler/guest_control.h"
 
 #include <errno.h>
@@ -127,7 +127,8 @@ client_drop(struct server *s, struct client *c)
     *c = (struct client){.fd = -1};
 }
 
-/* The free slot, or the one of the client that has been silent longest; NULL when all wait for an answer. */
+/* The free slot, or the one of the client that has been silent longest; NULL when all wait for an
+ * answer. */
 static struct client *
 slot_for_new(struct server *s)
 {

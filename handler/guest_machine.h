@@ -1,6 +1,6 @@
-/* A native guest as a whole, without its socket: memory, vCPUs, life (incoming, paused, running), device state,
- * verify. Used by guest_control on one thread only; nothing here waits for the vCPUs: what takes
- * time is told through the eventfd. */
+/* A native guest as a whole, without its socket: memory, vCPUs, life (incoming, paused, running),
+ * device state, verify. Used by guest_control on one thread only; nothing here waits for the vCPUs:
+ * what takes time is told through the eventfd. */
 #ifndef HANDLER_GUEST_MACHINE_H
 #define HANDLER_GUEST_MACHINE_H
 
@@ -13,8 +13,8 @@
 
 struct guest_machine;
 
-/* An incoming guest uses cfg->memory_bytes only. Any other is filled (which takes its time) and set running.
- * cfg was checked. */
+/* An incoming guest uses cfg->memory_bytes only. Any other is filled (which takes its time) and set
+ * running. cfg was checked. */
 int guest_machine_new(const struct guest_config *cfg, bool incoming, struct guest_machine **ret,
                       struct err *err);
 /* False, with nothing freed, when a vCPU cannot be brought to a stand. NULL is fine. */
@@ -44,7 +44,8 @@ int guest_machine_save(struct guest_machine *m, uint8_t *buf, size_t *ret_len, s
 int guest_machine_load(struct guest_machine *m, const void *buf, size_t len, struct err *err);
 int guest_machine_set_rate(struct guest_machine *m, uint64_t bytes_per_s, struct err *err);
 
-/* Begins to hold and compare; done when guest_machine_verifying is false, then the result is to be taken. */
+/* Begins to hold and compare; done when guest_machine_verifying is false, then the result is to be
+ * taken. */
 int guest_machine_verify(struct guest_machine *m, struct err *err);
 bool guest_machine_verifying(const struct guest_machine *m);
 void guest_machine_verify_cancel(struct guest_machine *m);

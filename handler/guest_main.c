@@ -111,7 +111,8 @@ read_config(const struct options *o, struct guest_config *ret, struct err *err)
     return guest_config_check(ret, err);
 }
 
-/* SIGTERM and SIGINT come out of the returned descriptor; nothing else that ends a process by accident does. */
+/* SIGTERM and SIGINT come out of the returned descriptor; nothing else that ends a process by
+ * accident does. */
 static int
 catch_signals(struct err *err)
 {

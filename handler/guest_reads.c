@@ -76,32 +76,43 @@ guest_reads_key(struct guest_reads *r, unsigned vcpu, unsigned sn, const struct 
     return guest_initial_key(&r->cfg, s->first_page + place.page, ret_key);
 }
 
-/* Two laps over the schedule: after the first, every place knows its last write. */
-static uint32_t *
-build(const struct guest_reads *r, const struct guest_stream *s)
+/* Two laps over the schedule: after the first, every place knows its last write. False when cut
+ * short. */
+static bool
+walk(const struct guest_reads *r, const struct guest_stream *s, uint32_t *last, uint32_t *prev)
 {
-    size_t cells = (size_t)s->pages * PAGE_CELLS;
-    AUTO_FREE uint32_t *last = malloc(cells * sizeof(*last)); /* position of the last write */
-    AUTO_FREE uint32_t *prev = malloc(s->period * sizeof(*prev));
-
-    if (!last || !prev)
-        return NULL;
-    for (size_t i = 0; i < cells; i++)
-        last[i] = NEVER;
     for (uint64_t i = 0; i < 2ull * s->period; i++) {
         uint32_t pos = (uint32_t)(i % s->period);
         struct guest_place place;
         size_t cell;
 
         if (i % 4096 == 0 && atomic_load_explicit(&r->quit, memory_order_relaxed))
-            return NULL;
+            return false;
         guest_stream_place(s, pos, &place);
         cell = (size_t)place.page * PAGE_CELLS + place.first_word / VALUE_WORDS;
         prev[pos] = last[cell];
         if (place.op == GUEST_OP_WRITE)
             last[cell] = pos;
     }
-    return TAKE_PTR(prev);
+    return true;
+}
+
+static uint32_t *
+build(const struct guest_reads *r, const struct guest_stream *s)
+{
+    size_t cells = (size_t)s->pages * PAGE_CELLS;
+    uint32_t *last = malloc(cells * sizeof(*last)); /* position of the last write, or NEVER */
+    uint32_t *prev = malloc(s->period * sizeof(*prev));
+    bool ok = last && prev;
+
+    for (size_t i = 0; ok && i < cells; i++)
+        last[i] = NEVER;
+    if (!ok || !walk(r, s, last, prev)) {
+        free(prev);
+        prev = NULL;
+    }
+    free(last);
+    return prev;
 }
 
 static void *

@@ -1,7 +1,15 @@
-/* Encoding and decoding of the native guest's device state; see guest_state.h. Layout, little-endian:
- *   0 "DRVGUEST"   8 version (u32)   12 length of all (u32)   16 checksum of what follows (u64)
- *  24 memory, set, fill, zero, rate, seed (u64 each)   72 vcpus, workload (u32 each)   80 boot id (16)
- *  96 one record of six u64 a vCPU, in the order of struct guest_vcpu_state */
+/* Encoding and decoding of the native guest's device state; see guest_state.h.
+ * Layout, little-endian:
+ *
+ *   0  "DRVGUEST"
+ *   8  version (u32)
+ *  12  length of all (u32)
+ *  16  checksum of what follows (u64)
+ *  24  memory, set, fill, zero, rate, seed (u64 each)
+ *  72  vcpus, workload (u32 each)
+ *  80  boot id (16 bytes)
+ *  96  a record of six u64 for each vCPU, in the order of struct guest_vcpu_state
+ */
 #include "handler/guest_state.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* The device state of a native guest: its configuration, each vCPU's counters and the time of its last
- * step, as bytes for another host. Little-endian, versioned, with a checksum; what is decoded comes from a
- * peer and is checked in full. Pure; any thread. */
+/* The device state of a native guest: its configuration, each vCPU's counters and the time of its
+ * last step, as bytes for another host. Little-endian, versioned, with a checksum; what is decoded
+ * comes from a peer and is checked in full. Pure; any thread. */
 #ifndef HANDLER_GUEST_STATE_H
 #define HANDLER_GUEST_STATE_H
 
@@ -24,8 +24,8 @@ struct guest_state {
 
 /* Bytes written to buf, which has GUEST_MAX_STATE_BYTES. */
 size_t guest_state_encode(const struct guest_state *st, uint8_t *buf);
-/* -EINVAL (what, where, what is allowed) unless every field is in range and the configuration is one
- * that guest_config_check accepts, for a guest of memory_bytes. */
+/* -EINVAL (what, where, what is allowed) unless every field is in range and the configuration is
+ * one that guest_config_check accepts, for a guest of memory_bytes. */
 int guest_state_decode(const void *buf, size_t len, uint64_t memory_bytes, struct guest_state *ret,
                        struct err *err);
 

@@ -1,6 +1,7 @@
-/* vCPU threads of the native guest; see guest_vcpu.h. A vCPU lives in ticks of a millisecond: it parks
- * until its next tick, then makes the steps that its rate has earned. Parking is the only place where it
- * waits and where a hold takes effect, so a parked vCPU counts as stopped and a pause need not wake it. */
+/* vCPU threads of the native guest; see guest_vcpu.h. A vCPU lives in ticks of a millisecond: it
+ * parks until its next tick, then makes the steps that its rate has earned. Parking is the only
+ * place where it waits and where a hold takes effect, so a parked vCPU counts as stopped and a
+ * pause need not wake it. */
 #include "handler/guest_vcpu.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #include "handler/guest_reads.h"
 
 #define NS_PER_S       1000000000ull
-#define TICK_NS        1000000ull /* also the longest that a vCPU goes without looking at the clock */
+#define TICK_NS        1000000ull  /* also the longest without a look at the clock */
 #define BURST_NS       2000000ull  /* steps of one tick: at most so much time's worth */
 #define DEBT_NS        20000000ull /* what a late vCPU catches up with; the rest is forgotten */
 #define CLOCK_BYTES    (64u << 10) /* looks at the clock within a tick so often */
@@ -386,7 +387,8 @@ report_gap(struct vcpu *u, uint64_t before_mono, uint64_t before_real, bool fore
     pthread_mutex_unlock(&c->mu);
 }
 
-/* Steps until the credit is used up, the tick is over or the vCPUs are held; true when the tick ended it. */
+/* Steps until the credit is used up, the tick is over or the vCPUs are held; true when the tick
+ * ended it. */
 static bool
 steps(struct vcpu *u, uint64_t rate, uint64_t start_ns)
 {

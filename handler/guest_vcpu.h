@@ -1,6 +1,6 @@
 /* The vCPUs of a native guest: threads that walk the workload's schedule at a set rate, can be held
- * and released together, count what they do, check what they read, and note the time of each step so that a
- * gap in the guest's life can be told from inside. guest_machine owns them. */
+ * and released together, count what they do, check what they read, and note the time of each step
+ * so that a gap in the guest's life can be told from inside. guest_machine owns them. */
 #ifndef HANDLER_GUEST_VCPU_H
 #define HANDLER_GUEST_VCPU_H
 
@@ -25,16 +25,18 @@ struct guest_counters {
     char first_mismatch[256]; /* "" when there was none in this process */
 };
 
-/* Starts the threads, held for GUEST_HOLD_CLIENT, to go on from st. map is borrowed until _free. loaded: st came from
- * another process, so the gap until every vCPU has made a step is its downtime. notify_fd: an eventfd (borrowed) that is
- * written whenever the last vCPU has come to a stand. */
+/* Starts the threads, held for GUEST_HOLD_CLIENT, to go on from st. map is borrowed until _free.
+ * loaded: st came from another process, so the gap until every vCPU has made a step is its
+ * downtime. notify_fd: an eventfd (borrowed) that is written whenever the last vCPU has come to a
+ * stand. */
 int guest_vcpus_new(const struct guest_state *st, bool loaded, uint8_t *map, int notify_fd,
                     struct guest_vcpus **ret, struct err *err);
-/* Ends the threads and frees all; false, and nothing is freed, when one does not come to a stand within a
- * second (it waits for a page that nobody brings): the process is then to end without it. NULL is fine. */
+/* Ends the threads and frees all; false, and nothing is freed, when one does not come to a stand
+ * within a second (it waits for a page that nobody brings): the process is then to end without it.
+ * NULL is fine. */
 bool guest_vcpus_free(struct guest_vcpus *c);
 
-/* Any thread; do not wait. After a hold no vCPU writes any more once guest_vcpus_stopped is true. */
+/* Any thread; do not wait. After a hold no vCPU writes once guest_vcpus_stopped is true. */
 void guest_vcpus_hold(struct guest_vcpus *c, unsigned reason);
 void guest_vcpus_release(struct guest_vcpus *c, unsigned reason);
 unsigned guest_vcpus_holds(struct guest_vcpus *c);

@@ -1,7 +1,7 @@
-/* Exact verification of a native guest's memory; see guest_verify.h. The work is cut into units (a stream,
- * or a run of pages that no stream owns), which a few threads take one by one. For a stream the steps
- * of the last period are sorted by page first (counting sort, 4 bytes a step), then each page is
- * recomputed and compared. */
+/* Exact verification of a native guest's memory; see guest_verify.h. The work is cut into units (a
+ * stream, or a run of pages that no stream owns), which a few threads take one by one. For a stream
+ * the steps of the last period are sorted by page first (counting sort, 4 bytes a step), then each
+ * page is recomputed and compared. */
 #include "handler/guest_verify.h"
 
 #include <errno.h>
@@ -23,8 +23,8 @@ struct unit {
     uint64_t first_page, pages;
 };
 
-/* The writes of the last period, by page, in order: entry[start[p]]..entry[start[p + 1] - 1] are those to
- * page p, as numbers of steps after from_k. */
+/* The writes of the last period, by page, in order: entry[start[p]]..entry[start[p + 1] - 1] are
+ * those to page p, as numbers of steps after from_k. */
 struct writes {
     uint64_t from_k;
     uint32_t *start, *entry; /* NULL when no stream */
@@ -42,6 +42,7 @@ struct job {
 };
 
 static int verify_unit(struct job *job, const struct unit *u);
+static int verify_pages(struct job *job, const struct unit *u, const struct writes *w);
 static int index_writes(const struct unit *u, const atomic_bool *cancel, struct writes *w);
 static bool expected_page(const struct guest_config *cfg, const struct unit *u,
                           const struct writes *w, uint64_t page, uint64_t *buf);
@@ -52,13 +53,6 @@ static bool
 cancelled(const atomic_bool *cancel)
 {
     return cancel && atomic_load_explicit(cancel, memory_order_relaxed);
-}
-
-static void
-writes_done(struct writes *w)
-{
-    free(w->start);
-    free(w->entry);
 }
 
 static void *
@@ -143,15 +137,27 @@ is_zero(const uint64_t *p)
 static int
 verify_unit(struct job *job, const struct unit *u)
 {
+    struct writes w = {0};
+    int r = u->stream ? index_writes(u, job->in->cancel, &w) : 0;
+
+    if (r == 0)
+        r = verify_pages(job, u, &w);
+    free(w.start);
+    free(w.entry);
+    return r;
+}
+
+static int
+verify_pages(struct job *job, const struct unit *u, const struct writes *w)
+{
     static const uint64_t zero[GUEST_PAGE_WORDS];
     uint64_t want[GUEST_PAGE_WORDS], start = 0, end = 0, present = 0, bad = 0;
-    CLEANUP(writes_done) struct writes w = {0};
-    int r = u->stream ? index_writes(u, job->in->cancel, &w) : 0;
+    int r = 0;
 
     for (uint64_t i = 0; i < u->pages && r == 0; i++) {
         uint64_t page = u->first_page + i, at = page * GUEST_PAGE_BYTES;
         const uint64_t *found = zero;
-        bool content = expected_page(job->in->cfg, u, &w, page, want);
+        bool content = expected_page(job->in->cfg, u, w, page, want);
 
         if (at >= end)
             r = guest_memory_next_present(job->in->memfd, job->in->cfg->memory_bytes, at, &start,
@@ -173,7 +179,7 @@ verify_unit(struct job *job, const struct unit *u)
         pthread_mutex_lock(&job->mu);
         if (job->result.text[0] == '\0' || page < job->first_bad) {
             job->first_bad = page;
-            describe(job, u, &w, page, want, found, job->result.text);
+            describe(job, u, w, page, want, found, job->result.text);
         }
         pthread_mutex_unlock(&job->mu);
     }
@@ -259,7 +265,8 @@ expected_page(const struct guest_config *cfg, const struct unit *u, const struct
     return true;
 }
 
-/* How many writes to the page are missing if found is what it held before them; 0 when it is no such. */
+/* How many writes to the page are missing if found is what it held before them; 0 when it is no
+ * such. */
 static uint32_t
 versions_behind(const struct job *job, const struct unit *u, const struct writes *w, uint64_t page,
                 const uint64_t *found)

@@ -1,7 +1,7 @@
-/* Compares every byte of a native guest's memory with what its steps so far must have left there: the initial
- * fill under the last write to each place within the last period of each stream. Present pages are
- * read through the mapping; absent ones are not touched (they must be zero by right). Runs on threads of its own
- * while no vCPU writes. */
+/* Compares every byte of a native guest's memory with what its steps so far must have left there:
+ * the initial fill under the last write to each place within the last period of each stream.
+ * Present pages are read through the mapping; absent ones are not touched (they must be zero by
+ * right). Runs on threads of its own while no vCPU writes. */
 #ifndef HANDLER_GUEST_VERIFY_H
 #define HANDLER_GUEST_VERIFY_H
 
@@ -24,8 +24,8 @@ struct guest_verify_input {
 
 struct guest_verify_result {
     uint64_t pages, present_pages, bad_pages;
-    char text
-        [GUEST_VERIFY_TEXT]; /* "" or the first bad page: where, expected, found, what it looks like */
+    char text[GUEST_VERIFY_TEXT]; /* "" or the first bad page: where, expected, found, what it looks
+                                     like */
 };
 
 /* 0 (also when memory is bad: ret->bad_pages), -ECANCELED, or -errno when it could not be done. */

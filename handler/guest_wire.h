@@ -1,7 +1,8 @@
-/* What crosses the control socket of a native guest: SOCK_SEQPACKET, one request and one reply a message,
- * fixed structs in the host's byte order (both ends are on one host). Handlers are replaced while guests
- * run, so numbers are never reused, structs only grow at their end, and a reader fills up what an older
- * peer did not send with zeros. docs/native-guest.md describes each operation. */
+/* What crosses the control socket of a native guest: SOCK_SEQPACKET, one request and one reply a
+ * message, fixed structs in the host's byte order (both ends are on one host). Handlers are
+ * replaced while guests run, so numbers are never reused, structs only grow at their end, and a
+ * reader fills up what an older peer did not send with zeros. docs/native-guest.md describes each
+ * operation. */
 #ifndef HANDLER_GUEST_WIRE_H
 #define HANDLER_GUEST_WIRE_H
 

@@ -6,7 +6,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define MAX_PERIOD  (1u << 22) /* positions; bounds what verify and the read checks keep in memory */
+#define MAX_PERIOD \
+    (1u << 22) /* positions; bounds what verify and the read checks keep in memory \
+                               */
 #define GOLDEN      0x9e3779b97f4a7c15u
 #define VALUE_WORDS 128u /* of a zipf value: 1 KiB */
 #define PAGE_VALUES (GUEST_PAGE_WORDS / VALUE_WORDS)
@@ -175,8 +177,9 @@ guest_plan_count(const struct guest_plan *p, unsigned s, uint64_t steps)
     return steps / 8 * mix_share(s, 8) + mix_share(s, steps % 8);
 }
 
-/* Key by popularity: every octave of ranks (1, 2-3, 4-7, ...) is as likely as any other, which is Zipf's
- * law with exponent 1 in steps of two; then scattered, so that popular keys do not share pages. */
+/* Key by popularity: every octave of ranks (1, 2-3, 4-7, ...) is as likely as any other, which is
+ * Zipf's law with exponent 1 in steps of two; then scattered, so that popular keys do not share
+ * pages. */
 static uint32_t
 zipf_key(const struct guest_stream *s, uint64_t h)
 {

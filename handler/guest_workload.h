@@ -1,13 +1,14 @@
 /* What a native guest writes, as a pure function of its configuration: step i of a vCPU goes to a
  * place and puts bytes there that follow from (seed, vCPU, i) alone. So the whole of memory can be
- * recomputed from the configuration and one step counter a vCPU, which is all the device state there
- * is. Used by the vCPU threads (guest_vcpu), by verify (guest_verify) and by tests that damage memory.
+ * recomputed from the configuration and one step counter a vCPU, which is all the device state
+ * there is. Used by the vCPU threads (guest_vcpu), by verify (guest_verify) and by tests that
+ * damage memory.
  *
- * Each vCPU owns a slice of the working set, cut into streams that share no page (one stream; four for
- * `mix`). A stream walks a fixed cyclic schedule of `period` positions: its k-th step stands at
+ * Each vCPU owns a slice of the working set, cut into streams that share no page (one stream; four
+ * for `mix`). A stream walks a fixed cyclic schedule of `period` positions: its k-th step stands at
  * position k mod period, always at the same place with the same operation, with new content. What a
- * place holds was therefore written within the last period, or never. docs/native-guest.md explains.
- * No input or output, no state; any thread. */
+ * place holds was therefore written within the last period, or never. docs/native-guest.md
+ * explains. No input or output, no state; any thread. */
 #ifndef HANDLER_GUEST_WORKLOAD_H
 #define HANDLER_GUEST_WORKLOAD_H
 
@@ -41,8 +42,9 @@ struct guest_config {
     enum guest_workload workload;
 };
 
-/* Rounds set, fill and zero up to pages and replaces set 0 by all of memory; then 0, or -EINVAL with the
- * field, its value and what is allowed. Nothing else here may be called with a configuration that was not checked. */
+/* Rounds set, fill and zero up to pages and replaces set 0 by all of memory; then 0, or -EINVAL
+ * with the field, its value and what is allowed. Nothing else here may be called with a
+ * configuration that was not checked. */
 int guest_config_check(struct guest_config *cfg, struct err *err);
 
 enum guest_op { GUEST_OP_NONE, GUEST_OP_WRITE, GUEST_OP_READ };
@@ -85,8 +87,8 @@ uint64_t guest_stream_key(const struct guest_stream *s, uint64_t k);
 /* Content of a page before any step wrote to it: false when it is all zeros, else its key. */
 bool guest_initial_key(const struct guest_config *cfg, uint64_t page, uint64_t *ret_key);
 
-/* The words of a content key, from its word `first` on: written to dst by plain stores, in order; or
- * compared with src, giving the index of the first word that differs, or `words`. */
+/* The words of a content key, from its word `first` on: written to dst by plain stores, in order;
+ * or compared with src, giving the index of the first word that differs, or `words`. */
 void guest_content_write(uint64_t key, uint32_t first, uint64_t *dst, uint32_t words);
 uint32_t guest_content_compare(uint64_t key, uint32_t first, const uint64_t *src, uint32_t words);
 uint64_t guest_content_word(uint64_t key, uint32_t i);

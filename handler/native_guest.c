@@ -1,5 +1,5 @@
-/* The driver's handle on one native guest: finding it, its names, its life and its end. See native_guest.h;
- * starting one is native_spawn.c, talking to it native_ops.c. */
+/* The driver's handle on one native guest: finding it, its names, its life and its end. See
+ * native_guest.h; starting one is native_spawn.c, talking to it native_ops.c. */
 #include "handler/native_guest.h"
 
 #include <dirent.h>
@@ -207,7 +207,7 @@ native_alive(const struct native_guest *g)
     return native_proc_alive(g->pidfd);
 }
 
-/* --- its end ------------------------------------------------------------------------------------ */
+/* --- its end --- */
 
 void
 native_exit_reason(const struct native_guest *g, struct native_exit *ret)

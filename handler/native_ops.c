@@ -123,7 +123,7 @@ native_quit(struct native_guest *g, struct err *err)
     return 0;
 }
 
-/* --- migrate/guest.h -------------------------------------------------------------------------- */
+/* --- migrate/guest.h --- */
 
 /* With mu held: gets and maps the memory unless that is done. */
 static int

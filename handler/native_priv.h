@@ -39,8 +39,8 @@ int native_uid_check(const char *uid, struct err *err);
 /* --- native_proc.c --- */
 /* Records the process of pid, which the caller knows to live, in DIR/pid. */
 int native_proc_record(const char *dir, pid_t pid, struct err *err);
-/* The process of DIR/pid: *ret_pidfd is -1 when it is gone (or its number is another's now). -ENOENT: no
- * such file. */
+/* The process of DIR/pid: *ret_pidfd is -1 when it is gone (or its number is another's now).
+ * -ENOENT: no such file. */
 int native_proc_open(const char *dir, pid_t *ret_pid, int *ret_pidfd, struct err *err);
 bool native_proc_alive(int pidfd);
 /* Waits for its end; false when timeout_ms went by. */
@@ -57,10 +57,10 @@ struct native_request {
     uint64_t timeout_us; /* for the answer; 0 = NATIVE_CALL_US */
 };
 
-/* One request on a connection of its own. The answer's bytes go to buf: with ret_len at most cap of them,
- * without it (a struct) what is over cap is dropped and what is missing is zeroed. With ret_fd a descriptor must come,
- * the caller's. -ESRCH when the guest has
- * ended; otherwise the guest's own error, or what the socket says. */
+/* One request on a connection of its own. The answer's bytes go to buf: with ret_len at most cap of
+ * them, without it (a struct) what is over cap is dropped and what is missing is zeroed. With
+ * ret_fd a descriptor must come, the caller's. -ESRCH when the guest has ended; otherwise the
+ * guest's own error, or what the socket says. */
 int native_call(struct native_guest *g, const struct native_request *q, void *buf, size_t cap,
                 size_t *ret_len, int *ret_fd, struct err *err);
 

@@ -1,6 +1,6 @@
 /* Which process a guest is: its pid together with its start time and the boot id, and a pidfd for
- * everything that is done to it, so that a number that was given to another process is never taken for
- * it. See native_priv.h; pidfd_open(2), proc(5). */
+ * everything that is done to it, so that a number that was given to another process is never taken
+ * for it. See native_priv.h; pidfd_open(2), proc(5). */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -100,8 +100,8 @@ native_proc_open(const char *dir, pid_t *ret_pid, int *ret_pidfd, struct err *er
         return errno == ESRCH || errno == EINVAL
                    ? 0
                    : err_set(err, -errno, "pidfd of %d: %s", pid, strerror(errno));
-    /* After the pidfd was opened: it stands for the process that has this start time, or for none. One that
-     * ended and that nobody has waited for yet is gone, too. */
+    /* After the pidfd was opened: it stands for the process that has this start time, or for none.
+     * One that ended and that nobody has waited for yet is gone, too. */
     if (read_start(pid, &start, NULL) == 0 && start == was_start && native_proc_alive(pidfd))
         *ret_pidfd = take_fd(&pidfd);
     return 0;

@@ -1,7 +1,8 @@
-/* Starts drover-guest as a process that has nothing to do with ours any more. Two forks and a session of
- * its own detach it; before it runs the program it hands us its pidfd and waits for our word, which we give
- * when its pid file is on disk. So a guest without a pid file never runs, whenever we die: without the word it
- * sees the socket close and is gone. See native_guest.h and docs/native-guest.md. */
+/* Starts drover-guest as a process that has nothing to do with ours any more. Two forks and a
+ * session of its own detach it; before it runs the program it hands us its pidfd and waits for our
+ * word, which we give when its pid file is on disk. So a guest without a pid file never runs,
+ * whenever we die: without the word it sees the socket close and is gone. See native_guest.h and
+ * docs/native-guest.md. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,7 +30,8 @@
 pthread_mutex_t native_spawn_mu = PTHREAD_MUTEX_INITIALIZER;
 extern char **environ;
 
-/* What the child needs; made before the fork, because after it only async-signal-safe calls are allowed. */
+/* What the child needs; made before the fork, because after it only async-signal-safe calls are
+ * allowed. */
 struct launch {
     const char *program;
     char **argv;
@@ -101,27 +103,25 @@ write_config(const struct native_config *cfg, const char *dir, struct err *err)
     return fs_replace(path, sb.buf, sb.len, 0600, err);
 }
 
-static int
-find_program(const struct native_config *cfg, char **ret, struct err *err)
+/* The caller's; NULL with errno. */
+static char *
+find_program(const struct native_config *cfg)
 {
     char self[4096];
     ssize_t n;
     char *slash;
 
-    if (cfg->program) {
-        *ret = xstrdup(cfg->program);
-        return 0;
-    }
+    if (cfg->program)
+        return xstrdup(cfg->program);
     n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n < 0)
-        return err_set(err, -errno, "/proc/self/exe: %s", strerror(errno));
+        return NULL;
     self[n] = '\0';
     slash = strrchr(self, '/');
-    *ret = xasprintf("%.*s/drover-guest", (int)(slash ? slash - self : 0), self);
-    return 0;
+    return xasprintf("%.*s/drover-guest", (int)(slash ? slash - self : 0), self);
 }
 
-/* --- the parent's side ------------------------------------------------------------------------ */
+/* --- the parent's side --- */
 
 /* The pid and pidfd that the child sends before it waits for the word. */
 static int
@@ -177,7 +177,8 @@ fork_guest(const struct launch *l, int sock, pid_t *ret_pid, int *ret_pidfd, str
     return receive_pid(sock, ret_pid, ret_pidfd, err);
 }
 
-/* The last line of the guest's log, for what it said before it could tell us; "" when there is none. */
+/* The last line of the guest's log, for what it said before it could tell us; "" when there is
+ * none. */
 static void
 last_words(const char *dir, struct sb *sb)
 {
@@ -275,14 +276,15 @@ native_spawn(const struct native_config *cfg, struct native_guest **ret, struct 
 {
     AUTO_FREE char *guests = xasprintf("%s/guests", cfg->state_dir);
     AUTO_FREE char *dir = xasprintf("%s/%s", guests, cfg->vmi_uid);
-    AUTO_FREE char *program = NULL;
+    AUTO_FREE char *program = find_program(cfg);
     AUTO_FD int sock = -1;
     AUTO_FD int pidfd = -1;
     pid_t pid = 0;
-    int r = native_uid_check(cfg->vmi_uid, err);
+    int r;
 
-    if (r == 0)
-        r = find_program(cfg, &program, err);
+    if (!program)
+        return err_set(err, -errno, "/proc/self/exe: %s", strerror(errno));
+    r = native_uid_check(cfg->vmi_uid, err);
     if (r == 0)
         r = fs_mkdirs(guests, 0700, err);
     if (r < 0)
@@ -313,7 +315,7 @@ native_spawn(const struct native_config *cfg, struct native_guest **ret, struct 
     return err_prefix(err, r, "guest %s cannot be started", cfg->vmi_uid);
 }
 
-/* --- the child's side: async-signal-safe calls only ------------------------------------------- */
+/* --- the child's side: async-signal-safe calls only --- */
 
 static void
 send_pid(int sock)

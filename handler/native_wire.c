@@ -1,6 +1,7 @@
-/* Requests to a native guest: one connection each, so that they need no order, no shared state and no
- * repair after an error. The guest is trusted as far as it is ours (its socket must belong to the process that we
- * know), yet what it says is checked for length. See native_priv.h and guest_wire.h. */
+/* Requests to a native guest: one connection each, so that they need no order, no shared state and
+ * no repair after an error. The guest is trusted as far as it is ours (its socket must belong to
+ * the process that we know), yet what it says is checked for length. See native_priv.h and
+ * guest_wire.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* handler/guest_state: what is saved comes back; what a hostile peer may send instead is refused. */
+/* handler/guest_state: what is saved comes back; what a hostile peer may send instead is refused.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* handler/guest_vcpu: threads that run the workloads keep to their rate, stop when held, go on where they
- * were, check what they read, and know how long they stood. */
+/* handler/guest_vcpu: threads that run the workloads keep to their rate, stop when held, go on
+ * where they were, check what they read, and know how long they stood. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -164,8 +164,8 @@ test_two_holds(void **state)
     rig_done(&r);
 }
 
-/* A vCPU that is busy all the time stands within 100 us when the machine has a CPU for it; here the best of many
- * tries is looked at, because others use the machine, too. */
+/* A vCPU that is busy all the time stands within 100 us when the machine has a CPU for it; here the
+ * best of many tries is looked at, because others use the machine, too. */
 static void
 test_hold_is_quick(void **state)
 {

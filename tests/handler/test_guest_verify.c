@@ -1,5 +1,6 @@
-/* handler/guest_verify: for every workload, the memory that the steps leave verifies, and any damage to
- * it is found and named: lost, stale, swapped and torn pages, single bits, and bytes where none may be. */
+/* handler/guest_verify: for every workload, the memory that the steps leave verifies, and any
+ * damage to it is found and named: lost, stale, swapped and torn pages, single bits, and bytes
+ * where none may be. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -129,7 +130,8 @@ test_whole(void **state)
     }
 }
 
-/* A working set larger than the fill: what steps write there is expected, what they do not is absent. */
+/* A working set larger than the fill: what steps write there is expected, what they do not is
+ * absent. */
 static void
 test_unfilled(void **state)
 {
@@ -153,7 +155,8 @@ test_unfilled(void **state)
     }
 }
 
-/* --- damage ------------------------------------------------------------------------------------- */
+/* --- damage -------------------------------------------------------------------------------------
+ */
 
 static uint64_t saved[GUEST_PAGE_WORDS];
 static uint32_t target; /* a page that the steps between `before` and `after` changed */

@@ -1,4 +1,5 @@
-/* handler/guest_workload: configurations that are taken and refused, and what holds for every schedule. */
+/* handler/guest_workload: configurations that are taken and refused, and what holds for every
+ * schedule. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -114,8 +115,8 @@ test_config_refused(void **state)
     }
 }
 
-/* Every position lies in its stream; streams share no page and stay in the working set; the counts of
- * guest_plan_count are those that walking guest_plan_stream gives. */
+/* Every position lies in its stream; streams share no page and stay in the working set; the counts
+ * of guest_plan_count are those that walking guest_plan_stream gives. */
 static void
 check_plan(const struct guest_config *c)
 {
@@ -219,8 +220,8 @@ test_golden(void **state)
     }
 }
 
-/* hotcold: nine writes in ten to the first tenth. zipf: half reads; the most popular keys take far more than their
- * share, and the pages of popular keys are not neighbours. */
+/* hotcold: nine writes in ten to the first tenth. zipf: half reads; the most popular keys take far
+ * more than their share, and the pages of popular keys are not neighbours. */
 static void
 test_shapes(void **state)
 {
