@@ -99,7 +99,7 @@ load_file(struct loader *l, const char *path)
 
     if (rc == 0)
         rc = parse(shown, buf, len, &docs, l->err);
-    for (size_t i = 0; i < tree_len(docs) && rc == 0; i++) {
+    for (size_t i = 0; rc == 0 && docs && i < docs->list.len; i++) {
         struct tree *doc = docs->list.items[i];
 
         docs->list.items[i] = NULL;

@@ -423,8 +423,7 @@ tree_measure(const struct tree *t, struct tree_size *ret)
     size_t deepest = 0;
 
     *ret = (struct tree_size){.nodes = 1, .bytes = 1, .depth = 1};
-    if (tree_type(t) == TREE_STRING)
-        ret->bytes += strlen(t->text);
+    ret->bytes += strlen(tree_get_string(t, ""));
     for (size_t i = 0; i < tree_len(t); i++) {
         struct tree_size sub;
 

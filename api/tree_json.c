@@ -115,7 +115,7 @@ convert_list(struct reader *r, const json_t *j, size_t depth, struct tree **ret)
     AUTO_TREE struct tree *list = tree_list();
 
     for (size_t i = 0; i < json_array_size(j); i++) {
-        struct tree *item;
+        struct tree *item = NULL;
         int rc = convert(r, json_array_get(j, i), depth + 1, &item);
 
         if (rc != 0)
@@ -135,7 +135,7 @@ convert_map(struct reader *r, const json_t *j, size_t depth, struct tree **ret)
 
     json_object_foreach((json_t *)(uintptr_t)j, key, value)
     {
-        struct tree *item;
+        struct tree *item = NULL;
 
         if (strlen(key) > API_MAX_STRING_BYTES)
             return err_set(r->err, -E2BIG, "a key is longer than %u bytes", API_MAX_STRING_BYTES);

@@ -98,7 +98,7 @@ merge_value(struct tree *target, const struct tree *patch)
         tree_free(target);
         return tree_copy(patch);
     }
-    if (tree_type(target) != TREE_MAP) {
+    if (!target || target->type != TREE_MAP) {
         tree_free(target);
         target = tree_map();
         target->pos = patch->pos;

@@ -190,7 +190,7 @@ add_scalar(struct reader *r, const yaml_event_t *ev)
     AUTO_TREE struct tree *node = NULL;
     int rc = scalar_value(r, ev, &node);
 
-    if (rc != 0)
+    if (rc != 0 || !node)
         return rc;
     node->pos = pos_of(ev->start_mark);
     rc = charge(r, 1, ev->data.scalar.length + 1, node->pos);
@@ -211,7 +211,7 @@ add_key(struct reader *r, const yaml_event_t *ev)
     AUTO_TREE struct tree *value = NULL;
     int rc = scalar_value(r, ev, &value);
 
-    if (rc != 0)
+    if (rc != 0 || !value)
         return rc;
     if (value->type == TREE_NULL)
         return fail_at(r, pos, -EINVAL, "a key is missing before ':' (or is null)");
