@@ -116,6 +116,22 @@ migration_read(const struct tree *vmim, struct arena *a, struct migration *ret)
     *ret = m;
 }
 
+static int
+by_age(const void *x, const void *y)
+{
+    const struct migration *a = x, *b = y;
+
+    if (a->created_us != b->created_us)
+        return a->created_us < b->created_us ? -1 : 1;
+    return strcmp(a->vm, b->vm);
+}
+
+void
+migration_sort(struct migration *m, size_t len)
+{
+    qsort(m, len, sizeof(*m), by_age);
+}
+
 int
 migration_permille(const struct migration *m)
 {

@@ -4,6 +4,7 @@
 #define CLI_CLIENT_MIGRATION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "api/tree.h"
@@ -31,6 +32,8 @@ struct migration { /* strings are never NULL, "" when unknown; they live in the 
 };
 
 void migration_read(const struct tree *vmim, struct arena *a, struct migration *ret);
+/* By age, then by VM: the order in which they are shown. */
+void migration_sort(struct migration *m, size_t len);
 /* 0..1000: how much of the guest's memory is at the target. */
 int migration_permille(const struct migration *m);
 /* Milliseconds until nothing would remain at the present rates; -1 when it is not known or, because

@@ -13,7 +13,7 @@
 #include "base/fs.h"
 #include "cli/demo_keeper.h"
 
-#define LOG_TAIL_LINES 12
+#define LOG_TAIL_LINES 5
 #define LOG_MAX_BYTES  (64u << 20)
 
 static void catch_signals(void);
@@ -183,21 +183,27 @@ take_away(struct demo *d)
     return 0;
 }
 
-/* The last lines of a daemon's log, before the log goes with everything else. */
+/* The last warnings of a daemon, before its log goes with everything else. */
 static void
 show_log(const char *folder, const char *name)
 {
     AUTO_FREE char *path = xasprintf("%s/%s", folder, name);
     AUTO_FREE char *text = NULL;
-    size_t len, at, lines = 0;
+    char *lines[LOG_TAIL_LINES], *save = NULL;
+    size_t len, n = 0;
 
-    if (fs_read_all(path, LOG_MAX_BYTES, &text, &len, NULL) < 0 || !len)
+    if (fs_read_all(path, LOG_MAX_BYTES, &text, &len, NULL) < 0)
         return;
-    for (at = len; at > 0 && lines <= LOG_TAIL_LINES; at--)
-        lines += text[at - 1] == '\n';
-    if (lines > LOG_TAIL_LINES)
-        at += 2; /* behind the newline that was one too many */
-    fprintf(stderr, "--- %s ends with\n%s", name, text + at);
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        /* what is no log line of ours is what a dying program says */
+        if (strstr(line, " level=info ") || strstr(line, " level=debug "))
+            continue;
+        if (n == LOG_TAIL_LINES)
+            memmove(&lines[0], &lines[1], --n * sizeof(lines[0]));
+        lines[n++] = line;
+    }
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "%s: %s\n", name, lines[i]);
 }
 
 static void

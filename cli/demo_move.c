@@ -55,8 +55,8 @@ demo_migrate(struct demo *d)
     struct migrations_view *view;
     int rc;
 
-    demo_say(d, 0, "%s: %s %s, VM %s. The scheduler chooses the target.", d->move_file,
-             object_kind(d->move)->name, object_name(d->move),
+    demo_say(d, 0, "%s (%s) asks for VM %s to move; the scheduler chooses the target.",
+             object_name(d->move), d->move_file,
              tree_find_string(d->move, "", "spec", "vmiName", NULL));
     rc = apply_one(d, d->move, d->move_file);
     if (rc < 0)
@@ -118,12 +118,10 @@ collect(struct demo *d, const char *node, struct look *l)
         migration_read(tree_at(items, i), l->arena, m);
         if (strcmp(m->name, object_name(d->move)) == 0)
             continue;
-        if (m->failed)
-            return err_set(&d->err, -EPROTO, "migration %s of VM %s failed: %s", m->name, m->vm,
-                           m->failure[0] ? m->failure : "no reason given");
         l->done += m->final && m->guest_downtime_ms >= 0;
         l->len++;
     }
+    migration_sort(l->moves, l->len);
     return 0;
 }
 
@@ -141,6 +139,13 @@ look_at_drain(struct demo *d, const char *node, struct migrations_view *view)
     for (size_t i = 0; i < l.plan.len; i++)
         sb_printf(&below, "%s%s", i ? ", " : ": ", l.plan.vms[i].name);
     migrations_view_show(view, l.moves, l.len, sb_str(&below));
+    for (size_t i = 0; i < l.len; i++) {
+        const struct migration *m = &l.moves[i];
+
+        if (m->failed)
+            return err_set(&d->err, -EPROTO, "migration %s of VM %s failed: %s", m->name, m->vm,
+                           m->failure[0] ? m->failure : "no reason given");
+    }
     if (strcmp(l.phase, "Failed") == 0)
         return err_set(&d->err, -EPROTO, "maintenance of %s failed: %s", node, l.why);
     if (l.plan.blocked)
@@ -156,9 +161,8 @@ demo_drain(struct demo *d)
     struct migrations_view *view;
     int rc;
 
-    demo_say(d, 0, "%s: %s %s, node %s (%s). Its VMs keep writing.", d->drain_file,
-             object_kind(d->drain)->name, object_name(d->drain), node,
-             tree_find_string(d->drain, "", "spec", "reason", NULL));
+    demo_say(d, 0, "%s (%s) wants %s empty: %s. Its VMs keep writing.", object_name(d->drain),
+             d->drain_file, node, tree_find_string(d->drain, "", "spec", "reason", NULL));
     rc = apply_one(d, d->drain, d->drain_file);
     if (rc < 0)
         return rc;

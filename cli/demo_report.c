@@ -199,6 +199,7 @@ print_networks(struct demo *d, uint64_t sent)
     uint64_t mgmt = d->net_after.mgmt_bytes - d->net_before.mgmt_bytes;
     uint64_t mig = d->net_after.mig_bytes - d->net_before.mig_bytes;
     AUTO_TABLE struct table *t = table_new();
+    double share = mig + mgmt ? (double)mig * 100 / (double)(mig + mgmt) : 0;
     AUTO_SB struct sb a = SB_INIT, b = SB_INIT, c = SB_INIT;
 
     human_bytes(&a, (int64_t)mig);
@@ -207,12 +208,15 @@ print_networks(struct demo *d, uint64_t sent)
     table_set_tight(t);
     table_column(t, "NETWORK", false);
     table_column(t, "CARRIED", true);
+    table_column(t, "SHARE", true);
     table_column(t, "WHAT", false);
     table_cell(t, "migration, " DEV_NET_MIG);
     table_cell(t, sb_str(&a));
-    table_cellf(t, "the %s that the migrations sent, and the headers around it", sb_str(&c));
+    table_cellf(t, "%.2f %%", share);
+    table_cellf(t, "the %s that the migrations sent, and headers", sb_str(&c));
     table_cell(t, "management, " DEV_NET_MGMT);
     table_cell(t, sb_str(&b));
+    table_cellf(t, "%.2f %%", 100 - share);
     table_cell(t, "the API, in and out: watches, heartbeats, progress");
     demo_table(d, t);
     if (mig < sent)

@@ -12,6 +12,7 @@
 
 #define MIN_BAR       8
 #define MAX_BAR       20
+#define NEWS_MS       5000
 #define NUMBERS_WIDTH 51 /* of put_live_numbers */
 
 struct migrations_view {
@@ -70,7 +71,10 @@ put_numbers(const struct migration *m, struct sb *out)
 {
     sb_printf(out, "round %lld, ", (long long)m->round);
     human_bytes(out, m->remaining_bytes);
-    sb_puts(out, " left, ");
+    sb_puts(out, " left");
+    if (!m->rate_bytes_per_s) /* not measured yet */
+        return;
+    sb_puts(out, ", ");
     human_rate(out, m->rate_bytes_per_s);
     sb_puts(out, ", dirty ");
     human_rate(out, m->dirty_bytes_per_s);
@@ -109,20 +113,24 @@ put_state(const struct migration *m, struct sb *out)
         put_outcome(m, out);
     } else if (m->has_progress && m->started_us) {
         put_numbers(m, out);
+    } else if (m->waiting[0]) {
+        sb_puts(out, m->waiting); /* the coordinator's words: "waiting: 2 of 2 ..." */
     } else {
-        sb_puts(out, m->phase[0] ? m->phase : "new");
-        if (m->waiting[0])
-            sb_printf(out, ": %s", m->waiting);
+        sb_puts(out, m->phase[0] ? m->phase : "Pending");
     }
 }
 
 /* --- plain lines --- */
 
-/* What counts as news: a phase, a round. Rates alone do not, or it would be a flood. */
+/* What counts as news: a phase, a round, and that much time. Rates alone do not, or it would be a
+ * flood. */
 static void
 put_news_key(const struct migration *m, struct sb *out)
 {
-    sb_printf(out, "%s|%s|%lld|%d", m->phase, m->waiting, m->started_us ? (long long)m->round : 0LL,
+    bool moves = m->started_us && !m->final;
+
+    sb_printf(out, "%s|%s|%lld|%lld|%d", m->phase, m->waiting, moves ? (long long)m->round : 0LL,
+              moves ? (long long)m->elapsed_ms / NEWS_MS : 0LL,
               m->has_result && m->guest_downtime_ms >= 0);
 }
 
@@ -191,6 +199,26 @@ put_live_numbers(const struct migration *m, struct sb *out)
               sb_str(&dirty), sb_str(&eta));
 }
 
+/* Words from the bar's column on, cut at the width. */
+static void
+put_live_words(const struct migrations_view *v, const struct migration *m, struct sb *out)
+{
+    const struct term *t = v->term;
+    int left = t->columns - v->indent - v->name_width - v->route_width - 4, width;
+    AUTO_SB struct sb state = SB_INIT;
+
+    if (m->final) {
+        const char *mark = term_glyph(t, m->failed ? 'n' : 'y');
+
+        term_puts(t, out, m->failed ? TERM_BAD : TERM_GOOD, mark);
+        sb_putc(out, ' ');
+        left -= (int)term_width(mark) + 1;
+    }
+    put_state(m, &state);
+    width = (int)term_width(sb_str(&state));
+    term_cell(t, out, sb_str(&state), width < left ? width : left, false);
+}
+
 static void
 put_live_line(struct migrations_view *v, const struct migration *m, struct sb *out)
 {
@@ -207,12 +235,7 @@ put_live_line(struct migrations_view *v, const struct migration *m, struct sb *o
         term_bar(t, out, bar_width(v), migration_permille(m));
         put_live_numbers(m, out);
     } else {
-        if (m->final) {
-            term_puts(t, out, m->failed ? TERM_BAD : TERM_GOOD,
-                      term_glyph(t, m->failed ? 'n' : 'y'));
-            sb_putc(out, ' ');
-        }
-        put_state(m, out);
+        put_live_words(v, m, out);
     }
     sb_putc(out, '\n');
 }

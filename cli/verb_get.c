@@ -297,6 +297,7 @@ watch_migrations(struct get *g, const struct verb_target *t, struct term *term)
         rows = xcalloc(len + 1, sizeof(*rows));
         for (size_t i = 0; i < len; i++)
             migration_read(tree_at(items, i), a, &rows[i]);
+        migration_sort(rows, len);
         migrations_view_show(view, rows, len, len ? NULL : "no migrations yet");
         arena_free(a);
     } while (client_sleep(CLIENT_POLL_MS));

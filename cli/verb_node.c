@@ -278,6 +278,7 @@ look(struct verb *v, const char *node, int64_t since_us, const struct drain_plan
         w->moving += !m->final;
         w->moves_len++;
     }
+    migration_sort(w->moves, w->moves_len);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* The verbs of `drover`, one function each, called by cli/main_drover.c through its verb table.
  * argv[0] is the verb as typed, argv[1..] what follows it. A verb prints its answer on stdout and,
- * when it cannot do what was asked, one line on stderr; it returns the exit code of CLI.md. It never
- * calls exit(). */
+ * when it cannot do what was asked, one line on stderr; it returns the exit code of CLI.md. It
+ * never calls exit(). */
 #ifndef CLI_VERBS_H
 #define CLI_VERBS_H
 

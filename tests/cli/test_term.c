@@ -230,22 +230,27 @@ shown(bool tty, const struct migration *m, size_t len)
 static void
 plain_view_says_what_is_new_once(void **state)
 {
-    struct migration m[5] = {moving, moving, moving, moving, moving};
+    struct migration m[7] = {moving, moving, moving, moving, moving, moving, moving};
     char *text;
 
     (void)state;
-    m[1].remaining_bytes /= 2; /* no news */
-    m[2].round = 3;
-    m[3].phase = m[4].phase = "Succeeded";
-    m[3].final = m[4].final = true;
-    m[3].has_result = m[4].has_result = true;
-    m[3].result_total_ms = m[4].result_total_ms = 1400;
-    m[3].result_rounds = m[4].result_rounds = 3;
-    m[3].result_sent_bytes = m[4].result_sent_bytes = 512 << 20;
-    m[4].guest_downtime_ms = 12;
-    text = shown(false, m, 5);
+    m[0].round = 1;
+    m[0].rate_bytes_per_s = 0; /* not measured yet */
+    m[2].remaining_bytes /= 2; /* no news */
+    m[3].elapsed_ms = 5100;    /* after that long it is */
+    m[4].round = 3;
+    m[5].phase = m[6].phase = "Succeeded";
+    m[5].final = m[6].final = true;
+    m[5].has_result = m[6].has_result = true;
+    m[5].result_total_ms = m[6].result_total_ms = 1400;
+    m[5].result_rounds = m[6].result_rounds = 3;
+    m[5].result_sent_bytes = m[6].result_sent_bytes = 512 << 20;
+    m[6].guest_downtime_ms = 12;
+    text = shown(false, m, 7);
     assert_string_equal(
-        text, "  web: n1 -> n2: round 2, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
+        text, "  web: n1 -> n2: round 1, 256 MiB left\n"
+              "  web: n1 -> n2: round 2, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
+              "  web: n1 -> n2: round 2, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
               "  web: n1 -> n2: round 3, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
               "  web: n1 -> n2: moved in 1.4 s, 512 MiB in 3 rounds\n"
               "  web: n1 -> n2: moved in 1.4 s, 512 MiB in 3 rounds, downtime 12 ms\n");
@@ -261,7 +266,7 @@ plain_view_has_no_control_characters(void **state)
     (void)state;
     for (const char *p = text; *p; p++)
         assert_true(*p == '\n' || (unsigned char)*p >= 0x20);
-    assert_non_null(strstr(text, "db: Pending: 2 of 2 outbound migrations of n1 run\n"));
+    assert_non_null(strstr(text, "db: 2 of 2 outbound migrations of n1 run\n"));
     free(text);
 }
 
