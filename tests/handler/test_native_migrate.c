@@ -1,6 +1,5 @@
 /* handler/native_* under migrate/engine.h: a running guest of every workload is moved by the engine
  * to a process that waits, over loopback, and is whole there; a failure leaves it where it was. */
- * was. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
