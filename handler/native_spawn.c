@@ -15,7 +15,6 @@
 #include <sys/wait.h>
 
 #include "api/tree.h"
-#include "base/fault.h"
 #include "base/fs.h"
 #include "handler/native_priv.h"
 
@@ -289,8 +288,6 @@ native_spawn(const struct native_config *cfg, struct native_guest **ret, struct 
         r = fs_mkdirs(guests, 0700, err);
     if (r < 0)
         return r;
-    if (FAULT(GUEST_SPAWN))
-        return err_set(err, -EIO, "guest %s cannot be started: fault guest.spawn", cfg->vmi_uid);
     pthread_mutex_lock(&native_spawn_mu);
     if (mkdir(dir, 0700) < 0) {
         r = err_set(err, -errno, "%s: %s", dir,

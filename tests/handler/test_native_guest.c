@@ -15,7 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/fault.h"
 #include "base/fs.h"
 #include "base/sb.h"
 #include "handler/guest_main.h"
@@ -430,24 +429,6 @@ test_spawn_refused(void **state)
 }
 
 static void
-test_spawn_fault(void **state)
-{
-    const struct native_config cfg = native_rig_config("fault", "idle");
-    AUTO_FREE char *dir = xasprintf("%s/guests/fault", native_rig_state_dir);
-    struct native_guest *g = NULL;
-    struct err err = {0};
-
-    (void)state;
-    assert_int_equal(setenv("DROVER_FAULT", "guest.spawn:error", 1), 0);
-    assert_int_equal(fault_init(&err), 0);
-    assert_int_equal(unsetenv("DROVER_FAULT"), 0);
-    assert_int_equal(native_spawn(&cfg, &g, &err), -EIO);
-    assert_string_equal(err_msg(&err), "guest fault cannot be started: fault guest.spawn");
-    assert_false(native_rig_exists(dir));
-    native_rig_finish(native_rig_spawn(&cfg)); /* only the first time */
-}
-
-static void
 test_spawn_twice(void **state)
 {
     struct native_guest *g = native_rig_start("idle"), *second = NULL;
@@ -525,7 +506,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_found_again),  cmocka_unit_test(test_killed),
         cmocka_unit_test(test_ends),         cmocka_unit_test(test_stale_pid),
         cmocka_unit_test(test_half_started), cmocka_unit_test(test_spawn_refused),
-        cmocka_unit_test(test_spawn_fault),  cmocka_unit_test(test_spawn_twice),
+         cmocka_unit_test(test_spawn_twice),
         cmocka_unit_test(test_long_path),    cmocka_unit_test(test_command_line),
     };
 
