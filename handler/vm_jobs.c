@@ -11,6 +11,7 @@
 
 static void job_run(void *ctx);
 static void job_done(void *ctx);
+static bool usable(struct native_guest *g);
 static void start_run(struct vm_job *job);
 static void start_done(struct vm_job *job);
 static void end_run(struct vm_job *job);
@@ -184,6 +185,15 @@ vm_start_guest(struct vm_entry *e, const struct vmi *v)
     return true;
 }
 
+/* A guest that lives and is more than an empty shell for a migration that never came. */
+static bool
+usable(struct native_guest *g)
+{
+    struct native_status st;
+
+    return native_alive(g) && (native_status(g, &st, NULL) != 0 || st.state != NATIVE_INCOMING);
+}
+
 static void
 start_run(struct vm_job *job)
 {
@@ -197,7 +207,7 @@ start_run(struct vm_job *job)
     if (job->rc == -EEXIST) {
         /* An earlier handler got this far: take its guest when it lives, else begin anew. */
         job->rc = native_open(h->cfg.state_dir, job->e->uid, &job->guest, &job->err);
-        if (job->rc == 0 && (!native_alive(job->guest) || native_was_incoming(job->guest))) {
+        if (job->rc == 0 && !usable(job->guest)) {
             native_remove(job->guest, NULL);
             native_free(job->guest);
             job->guest = NULL;
