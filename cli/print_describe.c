@@ -201,7 +201,7 @@ put_why(const struct tree *node, struct sb *out)
 }
 
 void
-describe_placement(struct describe *d, const struct tree *obj)
+describe_placement(struct describe *d, const char *heading, const struct tree *obj)
 {
     static const char *const headings[] = {"NODE", "FITS", "SCORE", "WHY"};
     const char *json = object_annotation(obj, ANN_SCHEDULE_RESULT);
@@ -215,7 +215,7 @@ describe_placement(struct describe *d, const struct tree *obj)
     nodes = tree_get(result, "nodes");
     chosen = tree_find_string(result, "", "node", NULL);
     message = tree_find_string(result, "", "message", NULL);
-    describe_section(d, "Placement");
+    describe_section(d, heading);
     if (chosen[0])
         sb_printf(&d->out, "  Chosen: %s\n", chosen);
     if (message[0])

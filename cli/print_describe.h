@@ -14,8 +14,9 @@
 
 struct describe {
     struct sb out;
-    struct arena *arena; /* for what is decoded meanwhile */
-    int64_t now_us;      /* wall clock, for ages */
+    struct arena *arena;   /* for what is decoded meanwhile */
+    int64_t now_us;        /* wall clock, for ages */
+    const struct hco *hco; /* the cluster's settings, or NULL */
 };
 
 void describe_init(struct describe *d, int64_t now_us);
@@ -35,9 +36,9 @@ void describe_yaml(struct describe *d, const char *heading, const struct tree *t
 /* Name, namespace, age, labels, deletion: the head of every object. */
 void describe_head(struct describe *d, const struct tree *obj);
 void describe_conditions(struct describe *d, const struct tree *obj);
-/* Why this node and why not the others: the body of drover.io/schedule-result. Nothing without
- * one. */
-void describe_placement(struct describe *d, const struct tree *obj);
+/* Why this node and why not the others: the body of drover.io/schedule-result under a heading.
+ * Nothing without one. */
+void describe_placement(struct describe *d, const char *heading, const struct tree *obj);
 /* Events (a v1 List), oldest first. */
 void describe_events(struct describe *d, const struct tree *list);
 

@@ -41,13 +41,14 @@ describe_tolerations(struct describe *d, const struct vmi_spec *s)
 static void
 describe_spec(struct describe *d, const struct vmi_spec *s, const struct tree *spec)
 {
+    int64_t ratio = d->hco && d->hco->has_cpu_ratio ? d->hco->cpu_allocation_ratio : 0;
     char cpu[32];
 
-    quantity_format_cpu(vmi_cpu_request_milli(s, 0), cpu, sizeof(cpu));
+    quantity_format_cpu(vmi_cpu_request_milli(s, ratio), cpu, sizeof(cpu));
     line_bytes(d, "Guest memory", vmi_guest_memory_bytes(s));
     line_bytes(d, "Memory request", vmi_memory_request_bytes(s));
     describe_line(d, "CPU request", "%s", cpu);
-    describe_line(d, "CPU model", "%s", vmi_cpu_model(s, NULL));
+    describe_line(d, "CPU model", "%s", vmi_cpu_model(s, d->hco));
     describe_line(d, "Eviction strategy", "%s", or_none(s->eviction_strategy));
     if (s->node_selector.len)
         describe_map(d, "Node selector", tree_get(spec, "nodeSelector"));
@@ -144,7 +145,7 @@ describe_vmi(struct describe *d, const struct tree *obj)
     describe_line(d, "Node", "%s", or_none(v->status.node_name));
     describe_spec(d, &v->spec, tree_get(obj, "spec"));
     describe_verify(d, obj);
-    describe_placement(d, obj);
+    describe_placement(d, "Placement when it started", obj);
     describe_conditions(d, obj);
     describe_state(d, &v->status.migration);
 }
@@ -207,7 +208,7 @@ describe_vmim(struct describe *d, const struct tree *obj)
     if (m.failure[0])
         describe_line(d, "Failed", "%s", m.failure);
     describe_transfer(d, &m);
-    describe_placement(d, obj);
+    describe_placement(d, "Choice of the target", obj);
     describe_state(d, &v->state);
     describe_phases(d, obj);
     describe_conditions(d, obj);

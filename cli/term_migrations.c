@@ -15,11 +15,15 @@
 #define NEWS_MS       5000
 #define NUMBERS_WIDTH 51 /* of put_live_numbers */
 
+struct said {
+    char *key, *line;
+};
+
 struct migrations_view {
     struct term *term;
     struct term_live live;
     int indent;
-    struct strmap *said; /* uid -> last plain line (malloc) */
+    struct strmap *said; /* uid -> struct said: what was printed last, off a terminal */
     char *said_below;
     int name_width, route_width; /* only grow, so that columns stay where they are */
 };
@@ -38,13 +42,25 @@ migrations_view_new(struct term *term, int indent)
     return v;
 }
 
+static void
+said_free(void *p)
+{
+    struct said *s = p;
+
+    if (!s)
+        return;
+    free(s->key);
+    free(s->line);
+    free(s);
+}
+
 void
 migrations_view_free(struct migrations_view *v)
 {
     if (!v)
         return;
     migrations_view_settle(v);
-    strmap_free(v->said, free);
+    strmap_free(v->said, said_free);
     free(v->said_below);
     free(v);
 }
@@ -145,18 +161,22 @@ static void
 show_plain(struct migrations_view *v, const struct migration *m)
 {
     AUTO_SB struct sb line = SB_INIT, key = SB_INIT;
-    const char *before = strmap_get(v->said, m->uid);
+    const struct said *before = strmap_get(v->said, m->uid);
+    struct said *now;
 
     put_news_key(m, &key);
-    if (before && strcmp(before, sb_str(&key)) == 0)
+    if (before && strcmp(before->key, sb_str(&key)) == 0)
         return;
-    free(strmap_put(v->said, m->uid, sb_steal(&key)));
     sb_printf(&line, "%s: ", m->vm);
     put_route(v->term, m, &line);
     if (m->source[0] || m->target[0])
         sb_puts(&line, ": ");
     put_state(m, &line);
-    say(v, sb_str(&line));
+    if (!before || strcmp(before->line, sb_str(&line)) != 0)
+        say(v, sb_str(&line));
+    now = xcalloc(1, sizeof(*now));
+    *now = (struct said){.key = sb_steal(&key), .line = sb_steal(&line)};
+    said_free(strmap_put(v->said, m->uid, now));
 }
 
 /* --- the live table --- */
@@ -258,7 +278,7 @@ migrations_view_show(struct migrations_view *v, const struct migration *m, size_
     if (!v->term->tty) {
         for (size_t i = 0; i < len; i++)
             show_plain(v, &m[i]);
-        if (below && (!v->said_below || strcmp(below, v->said_below) != 0)) {
+        if (below && below[0] && (!v->said_below || strcmp(below, v->said_below) != 0)) {
             say(v, below);
             free(v->said_below);
             v->said_below = xstrdup(below);

@@ -98,7 +98,7 @@ add_instance(struct verb *v, struct describe *d, const struct tree *vm)
         return rc;
     typed = vmi_decode(vmi, d->arena);
     describe_line(d, "Node", "%s", typed->status.node_name ? typed->status.node_name : "<none>");
-    describe_placement(d, vmi);
+    describe_placement(d, "Placement when it started", vmi);
     return 0;
 }
 
@@ -222,16 +222,13 @@ find_namespace(const struct policies *p, const char *name, struct arena *a)
 }
 
 static int
-add_policy_vms(struct verb *v, struct describe *d, const char *policy)
+add_policy_vms(struct verb *v, struct describe *d, const struct policies *p, const char *policy)
 {
-    CLEANUP(policies_done) struct policies p = {0};
     AUTO_TREE struct tree *vmis = NULL;
     AUTO_TABLE struct table *t = table_new();
     int rc;
 
-    rc = fetch_policies(v, &p, d->arena);
-    if (rc == 0)
-        rc = list(v, KIND_VMI, NULL, &vmis);
+    rc = list(v, KIND_VMI, NULL, &vmis);
     if (rc < 0)
         return rc;
     table_column(t, "VM", false);
@@ -241,8 +238,8 @@ add_policy_vms(struct verb *v, struct describe *d, const char *policy)
         const struct vmi *vmi = vmi_decode(tree_at(tree_get(vmis, "items"), i), d->arena);
         struct policy_decision decision;
 
-        policy_decide(p.items, p.len, p.hco, p.kubevirt,
-                      find_namespace(&p, vmi->meta.namespace_, d->arena), vmi,
+        policy_decide(p->items, p->len, p->hco, p->kubevirt,
+                      find_namespace(p, vmi->meta.namespace_, d->arena), vmi,
                       vmi_guest_memory_bytes(&vmi->spec), &decision, d->arena);
         for (size_t j = 0; j < decision.candidates_len; j++) {
             const struct policy_candidate *c = &decision.candidates[j];
@@ -257,6 +254,34 @@ add_policy_vms(struct verb *v, struct describe *d, const char *policy)
     describe_section(d, "VMs");
     put_table(d, t);
     return 0;
+}
+
+/* What a migration of this VM would follow, and from where each value comes. */
+static void
+add_vm_policy(struct describe *d, const struct policies *p, const struct vmi *vmi)
+{
+    struct policy_decision decision;
+    AUTO_TABLE struct table *t = table_new();
+
+    policy_decide(p->items, p->len, p->hco, p->kubevirt,
+                  find_namespace(p, vmi->meta.namespace_, d->arena), vmi,
+                  vmi_guest_memory_bytes(&vmi->spec), &decision, d->arena);
+    describe_line(d, "Migration policy", "%s", decision.policy ? decision.policy : "<none>");
+    for (size_t i = 0; i < decision.candidates_len; i++)
+        sb_printf(&d->out, "  %s: %s\n", decision.candidates[i].name,
+                  decision.candidates[i].reason);
+    table_column(t, "SETTING", false);
+    table_column(t, "VALUE", false);
+    table_column(t, "FROM", false);
+    for (int f = 0; f < POLICY_FIELDS; f++) {
+        char text[300];
+
+        policy_field_text(&decision, (enum policy_field)f, text, sizeof(text));
+        table_cell(t, policy_field_name((enum policy_field)f));
+        table_cell(t, text);
+        table_cell(t, decision.source[f]);
+    }
+    put_table(d, t);
 }
 
 static int
@@ -278,44 +303,60 @@ add_events(struct verb *v, struct describe *d, const struct kind_info *ki, const
 }
 
 static int
+describe_kind(struct verb *v, struct describe *d, const struct policies *p,
+              const struct kind_info *ki, const struct tree *obj)
+{
+    AUTO_TREE struct tree *made = NULL;
+    int rc = 0;
+
+    switch (ki->kind) {
+    case KIND_VM:
+        describe_vm(d, obj);
+        rc = add_instance(v, d, obj);
+        if (rc < 0)
+            return rc;
+        made = vmi_from_vm(obj);
+        if (made)
+            add_vm_policy(d, p, vmi_decode(made, d->arena));
+        return add_migrations(v, d, object_namespace(obj), object_name(obj));
+    case KIND_VMI:
+        describe_vmi(d, obj);
+        add_vm_policy(d, p, vmi_decode(obj, d->arena));
+        return add_migrations(v, d, object_namespace(obj), object_name(obj));
+    case KIND_VMIM:
+        describe_vmim(d, obj);
+        return 0;
+    case KIND_NODE:
+        describe_node(d, obj);
+        return add_node_vms(v, d, object_name(obj));
+    case KIND_POLICY:
+        describe_policy(d, obj);
+        return add_policy_vms(v, d, p, object_name(obj));
+    case KIND_MAINTENANCE:
+        describe_maintenance(d, obj);
+        return add_left(v, d, obj);
+    default:
+        describe_yaml(d, "Spec", tree_get(obj, "spec"));
+        describe_yaml(d, "Status", tree_get(obj, "status"));
+        return 0;
+    }
+}
+
+static int
 describe_one(struct verb *v, const struct kind_info *ki, const struct tree *obj, struct sb *out)
 {
     CLEANUP(describe_done) struct describe d = {0};
-    const char *ns = object_namespace(obj), *name = object_name(obj);
+    CLEANUP(policies_done) struct policies p = {0};
     int rc = 0;
 
     describe_init(&d, clock_wall_us());
+    if (ki->kind == KIND_VM || ki->kind == KIND_VMI || ki->kind == KIND_POLICY)
+        rc = fetch_policies(v, &p, d.arena);
+    if (rc < 0)
+        return rc;
+    d.hco = p.hco;
     describe_head(&d, obj);
-    switch (ki->kind) {
-    case KIND_VM:
-        describe_vm(&d, obj);
-        rc = add_instance(v, &d, obj);
-        if (rc == 0)
-            rc = add_migrations(v, &d, ns, name);
-        break;
-    case KIND_VMI:
-        describe_vmi(&d, obj);
-        rc = add_migrations(v, &d, ns, name);
-        break;
-    case KIND_VMIM:
-        describe_vmim(&d, obj);
-        break;
-    case KIND_NODE:
-        describe_node(&d, obj);
-        rc = add_node_vms(v, &d, name);
-        break;
-    case KIND_POLICY:
-        describe_policy(&d, obj);
-        rc = add_policy_vms(v, &d, name);
-        break;
-    case KIND_MAINTENANCE:
-        describe_maintenance(&d, obj);
-        rc = add_left(v, &d, obj);
-        break;
-    default:
-        describe_yaml(&d, "Spec", tree_get(obj, "spec"));
-        describe_yaml(&d, "Status", tree_get(obj, "status"));
-    }
+    rc = describe_kind(v, &d, &p, ki, obj);
     if (rc == 0)
         rc = add_events(v, &d, ki, obj);
     if (rc == 0)

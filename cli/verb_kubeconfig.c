@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/client_verb.h"
+#include "cli/dev_cluster.h"
 
 static const struct options_def defs[] = {
     VERB_OPTION_NAMESPACE,
@@ -20,15 +21,35 @@ static const struct options_program program = {
     .defs = defs,
 };
 
-/* The controller's TCP address: the one that we use, or the one that its discovery names. */
+/* The dev cluster whose socket this is; NULL when it is none. The caller's. */
+static struct dev_cluster *
+dev_cluster_of(const char *url)
+{
+    AUTO_FREE char *dir = xstrdup(url + strlen("unix:"));
+    char *slash = strrchr(dir, '/');
+    struct dev_cluster *c = NULL;
+
+    if (slash && slash != dir)
+        *slash = '\0';
+    return dev_cluster_open(dir, &c, NULL) == 0 ? c : NULL;
+}
+
+/* The controller's TCP address: the one that we use, that of a dev cluster (whose namespace *ret_netns
+ * then names; the caller's), or the one that the server's discovery names. The caller's. */
 static char *
-tcp_url(struct verb *v)
+tcp_url(struct verb *v, char **ret_netns)
 {
     const char *url = client_url(v->client), *address;
     AUTO_TREE struct tree *versions = NULL;
+    AUTO_DEV_CLUSTER struct dev_cluster *dev = NULL;
 
     if (strncmp(url, "http://", 7) == 0)
         return xstrdup(url);
+    dev = dev_cluster_of(url);
+    if (dev) {
+        *ret_netns = xstrdup(dev->netns);
+        return xstrdup(dev->tcp_url);
+    }
     if (client_get_path(v->client, "/api", false, &versions, &v->err) < 0)
         return NULL;
     address = tree_find_string(tree_at(tree_get(versions, "serverAddressByClientCIDRs"), 0), "",
@@ -47,7 +68,7 @@ int
 verb_kubeconfig(int argc, char **argv)
 {
     AUTO_VERB struct verb v = {0};
-    AUTO_FREE char *url = NULL;
+    AUTO_FREE char *url = NULL, *netns = NULL;
     AUTO_TREE struct tree *config = tree_map();
     AUTO_SB struct sb out = SB_INIT;
     struct tree *cluster, *context, *list;
@@ -55,7 +76,7 @@ verb_kubeconfig(int argc, char **argv)
 
     if (!verb_begin(&v, &program, argc, argv, &exit_code))
         return exit_code;
-    url = tcp_url(&v);
+    url = tcp_url(&v, &netns);
     if (!url)
         return verb_error(&v);
     tree_set(config, "apiVersion", tree_string("v1"));
@@ -70,6 +91,10 @@ verb_kubeconfig(int argc, char **argv)
     tree_set_path(context, tree_string("drover"), "context", "cluster", NULL);
     tree_set_path(context, tree_string(v.namespace_), "context", "namespace", NULL);
     tree_set(config, "current-context", tree_string("drover"));
+    if (netns)
+        sb_printf(&out,
+                  "# reachable inside the cluster's namespaces: ip netns exec %s kubectl ...\n",
+                  netns);
     tree_to_yaml(config, &out);
     fputs(sb_str(&out), stdout);
     return EXIT_DONE;

@@ -13,6 +13,7 @@
 #include "cli/print.h"
 #include "cli/term_migrations.h"
 
+#define PHASE_SIZE        512 /* a phase and why it waits */
 #define VERIFY_TIMEOUT_US (60 * 1000000LL)
 
 /* --- start, stop, restart, pause, unpause --- */
@@ -137,7 +138,7 @@ new_migration(const char *ns, const char *vm, const char *target)
 /* One look at a migration. 1 when it is over, with *ret its object; 0 when it goes on. */
 static int
 look_at(struct verb *v, const char *ns, const char *name, struct migrations_view *view,
-        char phase[32], struct tree **ret)
+        char phase[PHASE_SIZE], struct tree **ret)
 {
     AUTO_TREE struct tree *obj = NULL;
     struct arena *a;
@@ -151,7 +152,8 @@ look_at(struct verb *v, const char *ns, const char *name, struct migrations_view
     migration_read(obj, a, &m);
     if (view)
         migrations_view_show(view, &m, 1, NULL);
-    snprintf(phase, 32, "%s", m.phase[0] ? m.phase : "Pending");
+    snprintf(phase, PHASE_SIZE, "%s%s%s", m.phase[0] ? m.phase : "Pending",
+             m.waiting[0] ? ": " : "", m.waiting);
     arena_free(a);
     if (!m.final)
         return 0;
@@ -167,7 +169,7 @@ watch_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us, 
     uint64_t start_us = clock_mono_us();
     struct migrations_view *view;
     struct term term;
-    char phase[32];
+    char phase[PHASE_SIZE];
     int rc;
 
     client_catch_signals();

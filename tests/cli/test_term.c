@@ -238,6 +238,7 @@ plain_view_says_what_is_new_once(void **state)
     m[0].rate_bytes_per_s = 0; /* not measured yet */
     m[2].remaining_bytes /= 2; /* no news */
     m[3].elapsed_ms = 5100;    /* after that long it is */
+    m[3].remaining_bytes /= 4;
     m[4].round = 3;
     m[5].phase = m[6].phase = "Succeeded";
     m[5].final = m[6].final = true;
@@ -250,7 +251,7 @@ plain_view_says_what_is_new_once(void **state)
     assert_string_equal(
         text, "  web: n1 -> n2: round 1, 256 MiB left\n"
               "  web: n1 -> n2: round 2, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
-              "  web: n1 -> n2: round 2, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
+              "  web: n1 -> n2: round 2, 64 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 65 ms\n"
               "  web: n1 -> n2: round 3, 256 MiB left, 1 GiB/s, dirty 40 MiB/s, ETA 260 ms\n"
               "  web: n1 -> n2: moved in 1.4 s, 512 MiB in 3 rounds\n"
               "  web: n1 -> n2: moved in 1.4 s, 512 MiB in 3 rounds, downtime 12 ms\n");
