@@ -17,7 +17,7 @@ static void find_hco(struct offline *o);
 static int split_vm(struct offline *o);
 static bool is_named(const struct offline_item *it, enum kind kind, const char *ns,
                      const char *name);
-static void complain(const char *prefix, const char *fmt, va_list ap);
+static void complain(const char *prefix, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 
 struct offline *
 offline_begin(const struct options_program *p, int argc, char **argv, int *ret_exit)

@@ -86,6 +86,7 @@ cluster_add_node(struct cluster *c, const struct node *n)
     cn->node = n;
     cn->labels = node_labels_sorted(&n->meta.labels, c->arena);
     cn->cpu_labelled = cpu_labelled(&cn->labels);
+    cn->schedulable = node_labels_get(&cn->labels, LABEL_SCHEDULABLE);
     cn->not_ready = not_ready(&n->conditions);
     cn->heartbeat_us = heartbeat(&n->meta.annotations);
     need_room_of_node(&cn->room, n, c->arena);

@@ -26,9 +26,10 @@ struct cluster_node {
     const char *name;
     const struct node *node; /* NULL: not added yet, or not known */
     struct node_labels labels;
-    bool not_ready;       /* it has a condition Ready that is not True */
-    int64_t heartbeat_us; /* of its handler, or CLUSTER_NO_HEARTBEAT */
-    bool cpu_labelled;    /* a labeller has run: it has labels of CPU models, features or vendor */
+    const char *schedulable; /* its label kubevirt.io/schedulable, or NULL */
+    bool not_ready;          /* it has a condition Ready that is not True */
+    int64_t heartbeat_us;    /* of its handler, or CLUSTER_NO_HEARTBEAT */
+    bool cpu_labelled; /* a labeller has run: it has labels of CPU models, features or vendor */
     struct room room;
     struct occupant *occupants; /* the last one first */
 };

@@ -44,10 +44,9 @@ filter_ready(const struct request *r, const struct cluster_node *n, struct str_l
 void
 filter_handler(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
-    const char *label = node_labels_get(&n->labels, LABEL_SCHEDULABLE);
     bool must_have = r->c->heartbeat_timeout_s > 0 && !r->c->from_files;
 
-    if (label ? strcmp(label, "true") != 0 : must_have)
+    if (n->schedulable ? strcmp(n->schedulable, "true") != 0 : must_have)
         explain_add(reasons, r->arena, "node(s) didn't have label kubevirt.io/schedulable=true");
     else if (heartbeat_missing(r, n))
         explain_add(reasons, r->arena, "node(s) had no recent virt-handler heartbeat");
