@@ -14,6 +14,9 @@ say       = $(if $(filter 1,$(V)),,@echo "  $(1)")
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
+ifeq ($(BUILD),fuzz)
+CC       := clang
+endif
 # --- flavours -------------------------------------------------------------------------------------
 WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wundef \
             -Wcast-qual -Wvla -Wimplicit-fallthrough
@@ -30,9 +33,6 @@ CFLAGS_asan    := -O1 -g3 -fsanitize=address,undefined -fno-sanitize-recover=und
                   -fno-omit-frame-pointer
 CFLAGS_tsan    := -O1 -g3 -fsanitize=thread
 CFLAGS_fuzz    := -O1 -g3 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
-ifeq ($(BUILD),fuzz)
-CC       := clang
-endif
 CFLAGS_FLAVOUR := $(CFLAGS_$(BUILD))
 ifeq ($(CFLAGS_FLAVOUR),)
 $(error BUILD=$(BUILD): want release, debug, asan, tsan or fuzz)

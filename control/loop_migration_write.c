@@ -203,7 +203,10 @@ after_phase(struct loop_write *w, const struct tree *obj)
 
     log_debug("migration.phase", LS("namespace", w->ns), LS("migration", w->name),
               LS("vmi", a->vmi), LS("phase", coord_phase_name(a->to)));
-    if ((a->to == COORD_SCHEDULING && FAULT(COORD_SCHEDULING)) ||
+    if ((a->to == COORD_PENDING && FAULT(COORD_PENDING)) ||
+        (a->to == COORD_SCHEDULING && FAULT(COORD_SCHEDULING)) ||
+        (a->to == COORD_SCHEDULED && FAULT(COORD_SCHEDULED)) ||
+        (a->to == COORD_READY && FAULT(COORD_TARGET_READY)) ||
         (a->to == COORD_RUNNING && FAULT(COORD_RUNNING)))
         return;
     if (coord_phase_final(a->to)) {
@@ -246,6 +249,17 @@ change_wait(struct loop_write *w, struct tree *obj)
                                 a->message, loop_wall_us(w->l->loop));
 }
 
+static bool
+is_short(const char *reason)
+{
+    static const char *const all[] = {"PreparingTarget", "Starting", "Finishing", "CleaningUp"};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (strcmp(reason, all[i]) == 0)
+            return true;
+    return false;
+}
+
 static void
 after_wait(struct loop_write *w, const struct tree *obj)
 {
@@ -254,7 +268,8 @@ after_wait(struct loop_write *w, const struct tree *obj)
     bool unfit = a->reason && strcmp(a->reason, "Unschedulable") == 0;
 
     (void)obj;
-    if (a->waiting && a->reason_changed)
+    /* what only takes a moment is no event; the condition names it while it lasts */
+    if (a->waiting && a->reason_changed && !is_short(a->reason))
         loop_event(w->l, KIND_VMIM, &vmim, unfit ? EVENT_WARNING : EVENT_NORMAL,
                    unfit ? "migrationTargetPodUnschedulable" : a->reason, "%s", a->message);
 }

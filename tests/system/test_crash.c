@@ -1,13 +1,17 @@
 /* Kills the source handler, the target handler and the controller at every fault point of a migration,
  * each time while the VM's memory is being written, starts it again, and checks what DESIGN promises: the VM
  * runs exactly once, its memory is whole, the migration object tells the truth with a reason, and nothing is left
- * over on the other node. Arguments: names of points (all without). */
+ * over on the other node. Then once more for each phase: the controller is stopped when it has just stored the
+ * phase, a handler is killed and started again, and the controller goes on. Arguments: names of points (all
+ * without). */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "api/names.h"
 #include "api/object.h"
 #include "base/fault.h"
+#include "base/fs.h"
 #include "tests/system/cluster.h"
 
 #define VM "t"
@@ -136,17 +140,43 @@ create_migration(struct crash *c, struct err *err)
 }
 
 static void
+begin(struct crash *c, unsigned n)
+{
+    look(c);
+    snprintf(c->from, sizeof c->from, "%s", c->owner);
+    snprintf(c->to, sizeof c->to, "%s", strcmp(c->from, "n1") == 0 ? "n2" : "n1");
+    snprintf(c->migration, sizeof c->migration, "m%u", n);
+}
+
+/* The promises, after everything runs again. */
+static void
+check(struct crash *c, const char *what)
+{
+    struct sys *s = c->s;
+    char text[1024];
+    bool moved;
+
+    sys_wait(s, 60, what, migration_is_final, c);
+    sys_wait(s, 30, "the VM runs once and nothing is left over", runs_once, c);
+    moved = strcmp(c->owner, c->to) == 0;
+    if (moved != (strcmp(c->phase, "Succeeded") == 0))
+        sys_die(s, "%s: the migration says %s, but the VM is on %s (came from %s)", what, c->phase,
+                c->owner, c->from);
+    if (!moved && !c->reason[0])
+        sys_die(s, "%s: failed without a reason", what);
+    if (!sys_verify(s, NS, VM, text, sizeof text))
+        sys_die(s, "%s: memory: %s", what, text);
+    printf("  %-34s %-9s %s -> %s  %s\n", what, c->phase, c->from, c->owner, c->reason);
+    fflush(stdout);
+}
+
+static void
 one_crash(struct sys *s, enum fault_point point, const char *spec, unsigned n)
 {
     struct crash c = {.s = s, .point = point};
     struct err err = {0};
-    char text[1024];
-    bool moved;
 
-    look(&c);
-    snprintf(c.from, sizeof c.from, "%s", c.owner);
-    snprintf(c.to, sizeof c.to, "%s", strcmp(c.from, "n1") == 0 ? "n2" : "n1");
-    snprintf(c.migration, sizeof c.migration, "m%u", n);
+    begin(&c, n);
     c.role = strncmp(spec, "src.", 4) == 0   ? ROLE_SOURCE
              : strncmp(spec, "dst.", 4) == 0 ? ROLE_TARGET
                                              : ROLE_CONTROLLER;
@@ -163,18 +193,53 @@ one_crash(struct sys *s, enum fault_point point, const char *spec, unsigned n)
     look(&c);
     if (!c.phase[0] && create_migration(&c, &err) != 0 && err.code != -EEXIST)
         sys_die(s, "%s: %s", spec, err_msg(&err));
-    sys_wait(s, 60, spec, migration_is_final, &c);
-    sys_wait(s, 30, "the VM runs once and nothing is left over", runs_once, &c);
-    moved = strcmp(c.owner, c.to) == 0;
-    if (moved != (strcmp(c.phase, "Succeeded") == 0))
-        sys_die(s, "%s: the migration says %s, but the VM is on %s (came from %s)", spec, c.phase,
-                c.owner, c.from);
-    if (!moved && !c.reason[0])
-        sys_die(s, "%s: failed without a reason", spec);
-    if (!sys_verify(s, NS, VM, text, sizeof text))
-        sys_die(s, "%s: memory: %s", spec, text);
-    printf("  %-22s %-9s %s -> %s  %s\n", spec, c.phase, c.from, c.owner, c.reason);
-    fflush(stdout);
+    check(&c, spec);
+}
+
+static bool
+controller_is_stopped(void *ctx)
+{
+    struct crash *c = ctx;
+    AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)c->s->c->controller.pid);
+    AUTO_FREE char *stat = NULL;
+    const char *state;
+    size_t len;
+
+    if (fs_read_all(path, 4096, &stat, &len, NULL) != 0)
+        return false;
+    state = strrchr(stat, ')');
+    return state && state[1] == ' ' && state[2] == 'T';
+}
+
+/* A handler dies while the migration is in a phase. */
+static void
+one_phase(struct sys *s, enum fault_point point, bool source, unsigned n)
+{
+    struct crash c = {.s = s, .point = point, .role = ROLE_CONTROLLER};
+    AUTO_FREE char *spec = xasprintf("DROVER_FAULT=%s:stop", fault_name(point));
+    const char *const env[] = {spec, NULL};
+    struct err err = {0};
+
+    begin(&c, n);
+    dev_kill_controller(s->c, &err);
+    if (dev_start_controller(s->c, env, &err) != 0)
+        sys_die(s, "%s: restart: %s", spec, err_msg(&err));
+    sys_wait(s, 20, "the API answers", api_answers, &c);
+    if (dev_wait_ready(s->c, 20000, &client_stop, &err) != 0)
+        sys_die(s, "%s: %s", spec, err_msg(&err));
+    client_set_timeout(s->client, 1000);
+    create_migration(&c, &err); /* the controller may stop before it answers */
+    client_set_timeout(s->client, 10000);
+    if (!sys_poll(20, controller_is_stopped, &c))
+        sys_die(s, "%s was never reached", spec);
+    c.role = source ? ROLE_SOURCE : ROLE_TARGET;
+    restart(&c, NULL);
+    dev_proc_signal(&s->c->controller, SIGCONT);
+    sys_wait(s, 20, "the API answers again", api_answers, &c);
+    AUTO_FREE char *what =
+        xasprintf("%s handler, %s", source ? "source" : "target", fault_name(point));
+
+    check(&c, what);
 }
 
 static bool
@@ -185,6 +250,12 @@ wanted(int argc, char **argv, const char *name)
             return true;
     return argc == 1;
 }
+
+/* One for each phase, in order: Pending, Scheduling, Scheduled, PreparingTarget, TargetReady, Running. */
+static const enum fault_point phases[] = {
+    FAULT_COORD_PENDING, FAULT_COORD_SCHEDULING,   FAULT_COORD_SCHEDULED,
+    FAULT_COORD_HANDOFF, FAULT_COORD_TARGET_READY, FAULT_COORD_RUNNING,
+};
 
 int
 main(int argc, char **argv)
@@ -212,6 +283,9 @@ main(int argc, char **argv)
             continue; /* error points: unit tests */
         one_crash(&s, p, spec, ++n);
     }
+    for (size_t i = 0; i < 2 * ARRAY_LEN(phases); i++)
+        if (wanted(argc, argv, fault_name(phases[i / 2])))
+            one_phase(&s, phases[i / 2], i % 2 == 0, ++n);
     printf("%u crashes, every promise kept\n", n);
     return 0;
 }
