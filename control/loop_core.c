@@ -57,7 +57,7 @@ loop_core_tree_condition(const struct tree *obj, const char *type)
     return NULL;
 }
 
-/* A pass waits until all writes of the last one have come back: their commit makes it dirty again. */
+/* A pass waits until all writes of the last one have come back: their commits make it dirty. */
 void
 loop_core_schedule(struct loops *l)
 {
@@ -153,8 +153,10 @@ loop_write_delete(struct loop_write *w, void (*after)(struct loop_write *w, cons
 void
 loop_core_drop_writes(struct loops *l)
 {
-    while (l->writes)
-        write_free(l->writes);
+    for (struct loop_write *w = l->writes, *next; w; w = next) {
+        next = w->next;
+        write_free(w);
+    }
 }
 
 static void

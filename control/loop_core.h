@@ -1,10 +1,11 @@
-/* What the loops share: the pass, the cache they read, and how they write. Included by control/loop*.c
- * only; everything runs on the loop's thread.
+/* What the loops share: the pass, the cache they read, and how they write. Included by
+ * control/loop*.c only; everything runs on the loop's thread.
  *
  * A pass runs all loops one after the other over the committed objects. It starts a moment after a
- * change (debounce) and never while a write of an earlier pass is in flight: so no loop decides twice on the same fact,
- * and what one loop has decided in a pass the next one sees through the shared snapshot (loop_place.h).
- * Every write looks again at the newest version of its object before it changes it. */
+ * change (debounce) and never while a write of an earlier pass is in flight: so no loop decides
+ * twice on the same fact, and what one loop has decided in a pass the next one sees through the
+ * shared snapshot (loop_place.h). Every write looks again at the newest version of its object
+ * before it changes it. */
 #ifndef CONTROL_LOOP_CORE_H
 #define CONTROL_LOOP_CORE_H
 

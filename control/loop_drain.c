@@ -1,7 +1,8 @@
-/* NodeMaintenance: cordons the node, moves or ends its VMs as their eviction strategies say, names what
- * blocks, and gives the node back when the object is deleted. A plain cordon evicts nothing. Part of a pass
- * (control/loop_core.h). Rules: spec/seeds-scheduling.md 4, spec/kubevirt.md 5; the decision for
- * each VM is sched/evict.h's. */
+/* NodeMaintenance: cordons the node, moves or ends its VMs as their eviction strategies say, names
+ * what blocks, and gives the node back when the object is deleted. A plain cordon evicts nothing.
+ * Part of a pass (control/loop_core.h). Rules: node maintenance in the OpenShift
+ * Virtualization 4.15 documents, the status of upstream's operator; the decision for each VM is
+ * sched/evict.h's. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "control/loop_phase.h"
 
 #define FINALIZER_MAINTENANCE "foregroundDeleteNodeMaintenance" /* upstream's */
-#define ANN_ADDED             "drover.io/maintenance-added" /* what the controller put on the node */
+#define ANN_ADDED             "drover.io/maintenance-added"     /* what was put on the node */
 #define ADDED_CORDON          "unschedulable"
 #define EVACUATION_NAME       "kubevirt-evacuation-"
 #define ERROR_SIZE            1024

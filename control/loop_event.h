@@ -1,5 +1,6 @@
 /* v1 Events of the loops: what happened to an object, for people. The same text about the same
- * object is one Event that counts up. Old ones are deleted by the store's user that owns EVENT_TTL_S. */
+ * object is one Event that counts up. Old ones are deleted by the store's user that owns
+ * EVENT_TTL_S. */
 #ifndef CONTROL_LOOP_EVENT_H
 #define CONTROL_LOOP_EVENT_H
 

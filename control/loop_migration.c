@@ -1,5 +1,6 @@
-/* Drives migrations: sees what is stored about each, lets migrate/coord.h decide, and queues the writes
- * that follow. Part of a pass (control/loop_core.h). Contract with the handlers: docs/protocol.md. */
+/* Drives migrations: sees what is stored about each, lets migrate/coord.h decide, and queues the
+ * writes that follow. Part of a pass (control/loop_core.h). Contract with the handlers:
+ * docs/protocol.md. */
 #include "control/loop_migration.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
-/* What the parts of the migration loop share: one migration of the pass under way, its target search
- * (loop_target.c) and its writes (loop_migration_write.c). Included by control/loop_*.c only. */
+/* What the parts of the migration loop share: one migration of the pass under way, its target
+ * search (loop_target.c) and its writes (loop_migration_write.c). Included by control/loop_*.c
+ * only. */
 #ifndef CONTROL_LOOP_MIGRATION_H
 #define CONTROL_LOOP_MIGRATION_H
 

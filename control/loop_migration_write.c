@@ -1,6 +1,6 @@
-/* The migration loop's writes, one function each: on the migration object, and on the VMI's shared state.
- * Each looks again at the newest version: a handler may have written meanwhile, and whether the source
- * has claimed the start decides who may still say "failed" (docs/protocol.md). */
+/* The migration loop's writes, one function each: on the migration object, and on the VMI's shared
+ * state. Each looks again at the newest version: a handler may have written meanwhile, and whether
+ * the source has claimed the start decides who may still say "failed" (docs/protocol.md). */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,7 +265,7 @@ after_wait(struct loop_write *w, const struct tree *obj)
 {
     const struct write_args *a = w->args;
     struct meta vmim = about(w);
-    bool unfit = a->reason && strcmp(a->reason, "Unschedulable") == 0;
+    bool unfit = strcmp(a->reason, "Unschedulable") == 0;
 
     (void)obj;
     /* what only takes a moment is no event; the condition names it while it lasts */

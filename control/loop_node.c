@@ -1,6 +1,7 @@
-/* Node supervision: a node whose handler does not beat takes no VMs; a VM on a dead node is left alone until
- * a person deletes the Node object, which says that the host is down for certain. Part of a pass
- * (control/loop_core.h). Rules: spec/seeds-scheduling.md F01-F08. */
+/* Node supervision: a node whose handler does not beat takes no VMs; a VM on a dead node is left
+ * alone until a person deletes the Node object, which says that the host is down for certain. Part
+ * of a pass (control/loop_core.h). Rules: node failure in the OpenShift
+ * Virtualization 4.15 documents. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* Phases of a VirtualMachineInstance and of a NodeMaintenance: which follow which, and the functions
- * that alone change them in a tree. The migration's own are migrate/coord.h's. Written into
- * docs/states.md by tests/control/test_loop_states.c. */
+/* Phases of a VirtualMachineInstance and of a NodeMaintenance: which follow which, and the
+ * functions that alone change them in a tree. The migration's own are migrate/coord.h's. Written
+ * into docs/states.md by tests/control/test_loop_states.c. */
 #ifndef CONTROL_LOOP_PHASE_H
 #define CONTROL_LOOP_PHASE_H
 
@@ -67,8 +67,8 @@ const char *drain_phase_text(enum drain_phase p);
 unsigned drain_phase_next(enum drain_phase p);
 int drain_phase_set(struct tree *maintenance, enum drain_phase to, struct err *err);
 
-/* Appends {phase, phaseTransitionTimestamp} to obj's status.phaseTransitionTimestamps, once a phase.
- * micro: with a fraction. */
+/* Appends {phase, phaseTransitionTimestamp} to obj's status.phaseTransitionTimestamps, once a
+ * phase. micro: with a fraction. */
 void phase_stamp(struct tree *obj, const char *phase, int64_t now_us, bool micro);
 /* When the phase was entered; 0 = not known. */
 int64_t phase_stamp_us(const struct tree *obj, const char *phase);

@@ -172,7 +172,8 @@ choose(struct loops *l, const struct place_result *r, loop_place_veto veto, void
     return best ? best->name : NULL;
 }
 
-/* An annotation cannot hold the scores of thousands of nodes: the chosen one and the first ones stay. */
+/* An annotation cannot hold the scores of thousands of nodes: the chosen one and the first ones
+ * stay. */
 static struct tree *
 result_tree(struct loops *l, const struct place_result *r, const char *node, const struct vmi *v)
 {

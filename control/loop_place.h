@@ -1,5 +1,5 @@
-/* Placement for the loops: one snapshot of the cluster a pass, shared by the scheduler and the migrations, so
- * that what one has decided counts for the next. */
+/* Placement for the loops: one snapshot of the cluster a pass, shared by the scheduler and the
+ * migrations, so that what one has decided counts for the next. */
 #ifndef CONTROL_LOOP_PLACE_H
 #define CONTROL_LOOP_PLACE_H
 
@@ -15,7 +15,8 @@ struct loop_placed {
     struct tree *result; /* for ANN_SCHEDULE_RESULT; the caller's */
 };
 
-/* Places rq->vmi on the pass' snapshot and, when it fits, reserves the room there. veto may be NULL. */
+/* Places rq->vmi on the pass' snapshot and, when it fits, reserves the room there. veto may be
+ * NULL. */
 struct loop_placed loop_place(struct loops *l, const struct place_request *rq, loop_place_veto veto,
                               void *ctx);
 /* Frees the pass' snapshot. */

@@ -1,5 +1,5 @@
-/* Names a node for each VMI that has none. Part of a pass (control/loop_core.h); the decision itself
- * is sched/place.h's. Rules: docs/protocol.md "A VM's life", spec/seeds-scheduling.md P25-P27. */
+/* Names a node for each VMI that has none. Part of a pass (control/loop_core.h); the decision
+ * itself is sched/place.h's. Rules: docs/protocol.md, "A VM's life". */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

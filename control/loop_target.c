@@ -1,5 +1,6 @@
-/* Where a migration may go: the settings it needs (policy, dedicated network) and the node that placement
- * names. What cannot be searched for, and what fits nowhere, is explained. Part of the migration loop. */
+/* Where a migration may go: the settings it needs (policy, dedicated network) and the node that
+ * placement names. What cannot be searched for, and what fits nowhere, is explained. Part of the
+ * migration loop. */
 #include <stdio.h>
 #include <string.h>
 

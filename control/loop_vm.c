@@ -1,7 +1,8 @@
-/* VirtualMachines and their instances: makes and deletes the VMI as the run strategy says, backs off when it
- * keeps failing, and writes what people see of the VM. Part of a pass (control/loop_core.h).
- * Rules: spec/seeds-scheduling.md 5 and 9, upstream's vm.go for the words. The placement of a VMI is
- * loop_sched.c's, its end on its node the handler's. */
+/* VirtualMachines and their instances: makes and deletes the VMI as the run strategy says, backs
+ * off when it keeps failing, and writes what people see of the VM. Part of a pass
+ * (control/loop_core.h). Rules: run strategies in the OpenShift Virtualization 4.15
+ * documents; the words are KubeVirt's.
+ * The placement of a VMI is loop_sched.c's, its end on its node the handler's. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -101,7 +102,7 @@ drive(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct 
     }
 }
 
-/* The instance has ended and shall run again: count it when it never got far, and clear its place. */
+/* The instance has ended and shall run again: count it when it never got far, clear its place. */
 static void
 restart(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct start_failure *f)
 {
@@ -252,7 +253,8 @@ drop_requests(struct loops *l, const struct vm *vm)
         answered(l, vm, tree_get_string(tree_get(tree_at(list, i), "action"), ""));
 }
 
-/* The first request, one a pass: {action: Stop, uid} ends that instance, {action: Start} makes one. */
+/* The first request, one a pass: {action: Stop, uid} ends that instance, {action: Start} makes
+ * one. */
 static void
 answer_requests(struct loops *l, const struct vm *vm, const struct vmi *vmi)
 {

@@ -11,7 +11,8 @@
 #include "base/loop.h"
 #include "control/store.h"
 
-#define LOOPS_HEARTBEAT_TIMEOUT_S 300 /* seeds F02: up to five minutes to see that a node is gone */
+/* The documents: up to five minutes until it is seen that a node is gone. */
+#define LOOPS_HEARTBEAT_TIMEOUT_S 300
 
 struct loops;
 
@@ -21,14 +22,14 @@ struct loops_config {
     uint64_t debounce_us;          /* from a change to the pass that looks at it; 0: 5 ms */
 };
 
-/* Starts all loops on `loop`, on whose thread everything happens. loop and store are borrowed and must outlive loops_stop. config
- * may be NULL. Never fails. */
+/* Starts all loops on `loop`, on whose thread everything happens. loop and store are borrowed and
+ * must outlive loops_stop. config may be NULL. Never fails. */
 struct loops *loops_start(struct loop *loop, struct store *store,
                           const struct loops_config *config);
 /* No pass runs any more, and what they have queued in the store and is not evaluated yet is
  * refused. Call before store_free. */
 void loops_stop(struct loops *l);
-/* Call after store_free, or, when the store lives on, after the loop has become idle. NULL is fine. */
+/* Call after store_free, or, when the store lives on, when the loop is idle. NULL is fine. */
 void loops_free(struct loops *l);
 
 #endif

@@ -1,9 +1,9 @@
-/* The migration coordinator: which phase one migration is in, what must happen next, and why it waits.
- * Pure: what is stored and what is seen go in, actions come out; control/loop_migration*.c performs
- * them. Nothing is remembered between two steps but the phase and its stamps, which are stored with the
- * object, so a controller that restarts carries on from what it reads.
- * Phases, edges and timeouts: docs/states.md (printed from COORD_PHASES), docs/protocol.md, and
- * spec/kubevirt.md 1. Who may run at the same time: migrate/coord_queue.h. */
+/* The migration coordinator: which phase one migration is in, what must happen next, and why it
+ * waits. Pure: what is stored and what is seen go in, actions come out; control/loop_migration*.c
+ * performs them. Nothing is remembered between two steps but the phase and its stamps, which are
+ * stored with the object, so a controller that restarts carries on from what it reads. Phases,
+ * edges and timeouts: docs/states.md (printed from COORD_PHASES), docs/protocol.md,
+ * KubeVirt's migration controller. Who may run at the same time: migrate/coord_queue.h. */
 #ifndef MIGRATE_COORD_H
 #define MIGRATE_COORD_H
 

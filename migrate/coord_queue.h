@@ -1,7 +1,7 @@
-/* Who may migrate now: the limits of a cluster and of a source node, the order of those who wait, the
- * backoff between failed evacuations, and which finished attempts are kept. Pure; called by
- * control/loop_migration*.c. Rules: spec/seeds-migration.md B04, B05, D03, X26, and
- * spec/kubevirt.md 1.2, 1.3. */
+/* Who may migrate now: the limits of a cluster and of a source node, the order of those who wait,
+ * the backoff between failed evacuations, and which finished attempts are kept. Pure; called by
+ * control/loop_migration*.c. Rules: liveMigrationConfig in the OpenShift
+ * Virtualization 4.15 documents, KubeVirt's migration controller. */
 #ifndef MIGRATE_COORD_QUEUE_H
 #define MIGRATE_COORD_QUEUE_H
 
@@ -35,8 +35,8 @@ struct coord_queue *coord_queue_new(int64_t per_cluster, int64_t per_node);
 void coord_queue_free(struct coord_queue *q);
 /* e holds a slot from now on. Borrowed until coord_queue_free. */
 void coord_queue_hold(struct coord_queue *q, const struct coord_entry *e);
-/* True: a slot is free for e (coord_queue_hold takes it). False: *ret_reason (a literal) and message
- * say why not, naming those who hold them. */
+/* True: a slot is free for e (coord_queue_hold takes it). False: *ret_reason (a literal) and
+ * message say why not, naming those who hold them. */
 bool coord_queue_allows(const struct coord_queue *q, const struct coord_entry *e,
                         const char **ret_reason, char *message, size_t size);
 size_t coord_queue_held(const struct coord_queue *q);

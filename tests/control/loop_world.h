@@ -1,6 +1,6 @@
-/* A whole cluster in one process, on virtual time: the store in memory, the controller's loops, and fake
- * handlers that play docs/protocol.md (or fail to, when a test asks). Guests are names in a set, one set a
- * node; after every committed write the world checks that no VM runs twice. */
+/* A whole cluster in one process, on virtual time: the store in memory, the controller's loops, and
+ * fake handlers that play docs/protocol.md (or fail to, when a test asks). Guests are names in a
+ * set, one set a node; after every committed write the world checks that no VM runs twice. */
 #ifndef TESTS_CONTROL_LOOP_WORLD_H
 #define TESTS_CONTROL_LOOP_WORLD_H
 

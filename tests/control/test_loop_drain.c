@@ -1,5 +1,6 @@
-/* Drains through the whole controller: a NodeMaintenance empties its node as the VMs' eviction strategies
- * say, names what blocks, survives the controller's death at any write, and gives back what it took. */
+/* Drains through the whole controller: a NodeMaintenance empties its node as the VMs' eviction
+ * strategies say, names what blocks, survives the controller's death at any write, and gives back
+ * what it took. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

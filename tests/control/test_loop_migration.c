@@ -1,5 +1,6 @@
-/* Migrations through the whole controller, with handlers that do what docs/protocol.md says and with
- * handlers that do not: each ends with a true outcome, the VM runs exactly once, and what waits says why. */
+/* Migrations through the whole controller, with handlers that do what docs/protocol.md says and
+ * with handlers that do not: each ends with a true outcome, the VM runs exactly once, and what
+ * waits says why. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,9 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/names.h"
 #include "api/object.h"
+#include "base/fault.h"
+#include "base/fs.h"
 #include "base/strmap.h"
 #include "loop_world.h"
 
@@ -732,7 +736,7 @@ test_five_attempts_are_kept(void **unused)
     assert_null(store_get(w->store, KIND_VMIM, "shop", "m0"));
     assert_null(store_get(w->store, KIND_VMIM, "shop", "m1"));
     assert_non_null(store_get(w->store, KIND_VMIM, "shop", "m2"));
-    world_delete(w, KIND_VM, "shop", "vm"); /* D02: as long as the VM is there */
+    world_delete(w, KIND_VM, "shop", "vm"); /* they are kept as long as the VM is there */
     world_run(w, 310);
     assert_int_equal(world_migrations(w, "vm", NULL), 0);
     world_free(w);
@@ -812,6 +816,42 @@ test_controller_dies_while_cancelling(void **unused)
     }
 }
 
+/* Each of the controller's fault points lies on the way of every migration; one that only fails
+ * there (and does not die) goes on with the next pass. */
+static void
+test_fault_points_are_reached(void **unused)
+{
+    static const char *const names[] = {"coord.scheduling", "coord.handoff", "coord.running",
+                                        "coord.finish"};
+    char path[64];
+
+    (void)unused;
+    snprintf(path, sizeof(path), "/tmp/drover-test-faults-%d", (int)getpid());
+    setenv("DROVER_FAULT_LOG", path, 1);
+    setenv("DROVER_FAULT",
+           "coord.scheduling:error,coord.handoff:error,coord.running:error,coord.finish:error", 1);
+    assert_int_equal(fault_init(NULL), 0);
+    unsetenv("DROVER_FAULT");
+    unsetenv("DROVER_FAULT_LOG");
+
+    struct world *w = cluster(170, 2);
+    AUTO_FREE char *log = NULL;
+    size_t len;
+
+    world_vm(w, "vm", "Always", "1Gi", "");
+    world_run(w, 1);
+    migrate(w, "m", "vm", "");
+    world_run(w, 6);
+    assert_string_equal(phase(w, "m"), "Succeeded");
+    assert_string_equal(world_runs_on(w, "vm"), "n2");
+    assert_int_equal(fs_read_all(path, 4096, &log, &len, NULL), 0);
+    unlink(path);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (!strstr(log, names[i]))
+            fail_msg("%s is not reached", names[i]);
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -834,6 +874,7 @@ main(void)
         cmocka_unit_test(test_orphaned_state),
         cmocka_unit_test(test_controller_dies_at_any_write),
         cmocka_unit_test(test_controller_dies_while_cancelling),
+        cmocka_unit_test(test_fault_points_are_reached), /* last: they stay armed */
     };
 
     return cmocka_run_group_tests_name("loop_migration", tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* docs/states.md says what the tables say. STATES_WRITE=1 in the environment writes it anew (run from the
- * root of the tree). Also: the edges of VMIs and maintenances, and who may not take them. */
+/* docs/states.md says what the tables say; STATES_WRITE=1 in the environment writes it anew (run
+ * from the root of the tree). Also: edges of VMIs and maintenances, legal and not. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

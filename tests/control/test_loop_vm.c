@@ -1,5 +1,5 @@
-/* VirtualMachines from creation to deletion, on a small cluster: run strategies, placement, what people see,
- * nodes that die. Rules: spec/seeds-scheduling.md 5, 6, 9. */
+/* VirtualMachines from creation to deletion, on a small cluster: run strategies, placement, what
+ * people see, nodes that die. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -297,7 +297,7 @@ test_silent_node(void **state)
                         "false");
     assert_string_equal(world_condition(w, KIND_NODE, NULL, "n1", "Ready", "status"), "Unknown");
     assert_int_equal(world_event(w, "n1", "NodeNotReady", "300 s"), 1);
-    world_run(w, 3600); /* F05: it is not moved */
+    world_run(w, 3600); /* it is not moved: its guest may run */
     assert_string_equal(world_vmi_node(w, "vm"), "n1");
     assert_string_equal(world_phase(w, KIND_VMI, "shop", "vm"), "Running");
 

@@ -1,5 +1,5 @@
-/* The coordinator's machine, row by row: every edge of the table, what each phase does about what it
- * sees, and each deadline one microsecond before and at its end. Contract: migrate/coord.h. */
+/* The coordinator's machine, row by row: every edge of the table, what each phase does about what
+ * it sees, and each deadline one microsecond before and at its end. Contract: migrate/coord.h. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

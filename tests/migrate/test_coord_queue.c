@@ -1,5 +1,5 @@
-/* Limits, order, explanations, backoff and retention. Vectors: spec/seeds-migration.md 5 (6 at once:
- * 5 and 1; 3 from one node: 2 and 1; 7th attempt: 5 kept) and spec/kubevirt.md 1.2, 1.3. */
+/* Limits, order, explanations, backoff and retention. From the documents: of six at once five run,
+ * of three from one node two run, after the seventh attempt five are kept. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

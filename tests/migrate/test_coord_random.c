@@ -1,7 +1,8 @@
-/* Random histories on virtual time: migrations come and are cancelled, VMs end, handlers are slow, silent,
- * refuse or die, and the controller loses its memory at any write. Whatever happens: limits hold, a
- * final phase stays, one migration a VM is under way, everything that waits says why, and each phase but Running ends within
- * its deadline. A failing seed is printed; the same seed gives the same history. */
+/* Random histories on virtual time: migrations come and are cancelled, VMs end, handlers are slow,
+ * silent, refuse or die, and the controller loses its memory at any write. Whatever happens: limits
+ * hold, a final phase stays, one migration a VM is under way, everything that waits says why, and
+ * each phase but Running ends within its deadline. A failing seed is printed; the same seed gives
+ * the same history. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
