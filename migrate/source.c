@@ -257,13 +257,9 @@ do_finish(struct mig_source *s)
     struct control_msg m = {
         .type = CONTROL_FINISH,
         .finish = {.round = s->round, .state_bytes = s->state_bytes, .state_sum = s->state_sum}};
-    struct err err = {0};
-    int rc = ctl_send(s->ctl, &m, &err);
 
-    if (rc != 0) {
-        source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+    if (source_say(s, &m) != 0)
         return SWITCH_EV_TROUBLE;
-    }
     if (FAULT(SRC_STATE_SENT))
         return fault(s, "src.state.sent");
     s->finish_said = true;
@@ -301,23 +297,19 @@ static enum switch_event
 do_say_commit(struct mig_source *s)
 {
     struct control_msg m = {.type = CONTROL_COMMIT};
-    struct err err = {0};
-    int rc;
 
     if (FAULT(SRC_COMMIT_RECORDED))
         return fault(s, "src.commit.recorded");
-    rc = ctl_send(s->ctl, &m, &err);
-    if (rc != 0) {
-        source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+    if (source_say(s, &m) != 0)
         return SWITCH_EV_TROUBLE;
-    }
     if (FAULT(SRC_COMMIT_SENT))
         return fault(s, "src.commit.sent");
     s->commit_said = true;
     if (source_wait(s, SOURCE_WAIT_OUTCOME) != 0)
         return SWITCH_EV_TROUBLE;
     if (s->never) {
-        rc = err_set(&err, -ESRCH, "the target lost the guest before it ran there");
+        struct err err = {0};
+        int rc = err_set(&err, -ESRCH, "the target lost the guest before it ran there");
         source_trouble(s, MIG_CAUSE_PEER, rc, &err);
         return SWITCH_EV_NEVER;
     }

@@ -136,6 +136,8 @@ int source_wait(struct mig_source *s, enum source_wait what);
 int source_copy(struct mig_source *s);
 /* The guest is paused: what is still dirty, and the device state. */
 int source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum);
+/* Sends a control message. 0, or trouble: then in the target's own words, if it left any. */
+int source_say(struct mig_source *s, struct control_msg *m);
 void source_sum_stats(struct mig_source *s, struct mig_stats *st); /* mu held */
 
 uint64_t source_thread_cpu_us(void);

@@ -21,7 +21,6 @@ static void tick(struct mig_source *s, uint64_t now);
 static int one_round(struct mig_source *s, uint64_t pages,
                      int (*meanwhile)(struct mig_source *s, void *ctx), void *ctx);
 static int count(struct mig_source *s, uint64_t *ret_bytes);
-static int send_msg(struct mig_source *s, struct control_msg *m);
 static int unexpected(struct mig_source *s, const struct control_msg *m);
 
 int
@@ -107,7 +106,7 @@ send_state(struct mig_source *s, void *ctx)
                       .len = len - at < CONTROL_STATE_CHUNK ? len - at : CONTROL_STATE_CHUNK,
                       .data = (uint8_t *)buf + at}};
 
-        rc = send_msg(s, &m);
+        rc = source_say(s, &m);
         if (rc != 0)
             return rc;
         at += m.state.len;
@@ -145,6 +144,18 @@ source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state
     return rc;
 }
 
+int
+source_say(struct mig_source *s, struct control_msg *m)
+{
+    struct err err = {0};
+    int rc = ctl_send(s->ctl, m, &err);
+
+    if (rc == 0)
+        return 0;
+    receive(s); /* the target's own words, if it left any */
+    return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+}
+
 /* --- one round --- */
 
 static int
@@ -155,7 +166,7 @@ one_round(struct mig_source *s, uint64_t pages, int (*meanwhile)(struct mig_sour
         .type = CONTROL_ROUND_BEGIN,
         .round_begin = {.round = ++s->round, .paused = s->paused, .pages = pages}};
     uint64_t now = clock_mono_us();
-    int rc = send_msg(s, &m);
+    int rc = source_say(s, &m);
 
     if (rc != 0)
         return rc;
@@ -182,7 +193,7 @@ one_round(struct mig_source *s, uint64_t pages, int (*meanwhile)(struct mig_sour
         m.round_end.totals[i].raw_pages = atomic_load(&s->workers[i].raw_pages);
         m.round_end.totals[i].zero_pages = atomic_load(&s->workers[i].zero_pages);
     }
-    rc = send_msg(s, &m);
+    rc = source_say(s, &m);
     if (rc != 0)
         return rc;
     s->round_ended = true;
@@ -442,15 +453,6 @@ unexpected(struct mig_source *s, const struct control_msg *m)
                      control_type_name(m->type), s->round, switch_source_name(s->sw.state));
 
     return source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
-}
-
-static int
-send_msg(struct mig_source *s, struct control_msg *m)
-{
-    struct err err = {0};
-    int rc = ctl_send(s->ctl, m, &err);
-
-    return rc ? source_trouble(s, MIG_CAUSE_PEER, rc, &err) : 0;
 }
 
 /* --- figures --- */

@@ -19,8 +19,10 @@ static void drive(struct mig_target *t, enum switch_event ev);
 static enum switch_event perform(struct mig_target *t);
 static enum switch_event do_receive(struct mig_target *t);
 static enum switch_event do_load(struct mig_target *t);
+static bool source_gave_up(struct mig_target *t);
 static enum switch_event do_record(struct mig_target *t);
 static enum switch_event do_say_prepared(struct mig_target *t);
+static enum switch_event commit_or_gone(struct mig_target *t);
 static enum switch_event do_commit(struct mig_target *t);
 static enum switch_event do_resume(struct mig_target *t);
 static enum switch_event do_deny(struct mig_target *t);
@@ -396,7 +398,27 @@ do_load(struct mig_target *t)
         err_prefix(&err, rc, "device state");
         return trouble(t, CONTROL_ERR_GUEST, rc, &err);
     }
-    return FAULT(DST_STATE) ? fault(t, "dst.state") : SWITCH_EV_DONE;
+    if (FAULT(DST_STATE))
+        return fault(t, "dst.state");
+    return source_gave_up(t) ? SWITCH_EV_TROUBLE : SWITCH_EV_DONE;
+}
+
+/* Loading takes its time. A source that is gone before PREPARED is durable will never commit. */
+static bool
+source_gave_up(struct mig_target *t)
+{
+    struct control_msg m;
+    struct err err = {0};
+    int rc = ctl_recv(t->ctl, &m, &err);
+
+    if (rc < 0)
+        target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+    if (rc == 1) {
+        rc = m.type == CONTROL_ABORT ? on_message(t, &m)
+                                     : protocol_error(t, control_type_name(m.type));
+        control_msg_done(&m);
+    }
+    return rc != 0;
 }
 
 static enum switch_event
@@ -421,10 +443,13 @@ do_say_prepared(struct mig_target *t)
 
     if (FAULT(DST_PREPARED))
         return fault(t, "dst.prepared");
+    /* Where it cannot be sent the source has closed, and its ABORT may wait to be read. */
     rc = ctl_send(t->ctl, &m, &err);
-    if (rc != 0)
-        return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
-    return wait_decision(t);
+    if (rc == 0)
+        return wait_decision(t);
+    if (wait_decision(t) == SWITCH_EV_ABORT)
+        return SWITCH_EV_ABORT;
+    return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
 }
 
 /* PREPARED was said: COMMIT, ABORT, or silence. */
@@ -444,7 +469,7 @@ wait_decision(struct mig_target *t)
     }
     control_msg_done(&m);
     if (type == CONTROL_COMMIT)
-        return SWITCH_EV_COMMIT;
+        return commit_or_gone(t);
     if (type == CONTROL_ABORT)
         return SWITCH_EV_ABORT;
     protocol_error(t, control_type_name(type));
@@ -461,7 +486,7 @@ wait_question(struct mig_target *t)
         if (!t->cfg.guest.ops)
             return SWITCH_EV_GONE;
         if (t->asked_commit)
-            return SWITCH_EV_COMMIT;
+            return commit_or_gone(t);
         ctl_send_text(t->ctl, CONTROL_ANSWER, CONTROL_GUEST_PREPARED, "whole, paused", NULL);
         pthread_mutex_lock(&t->mu);
 
@@ -471,6 +496,15 @@ wait_question(struct mig_target *t)
         pthread_mutex_unlock(&t->mu);
         ctl_free(ctl);
     }
+}
+
+/* COMMIT has come. A guest that died while it waited is found out before anything is recorded. */
+static enum switch_event
+commit_or_gone(struct mig_target *t)
+{
+    return t->cfg.never && t->cfg.guest.ops->pause(t->cfg.guest.impl, NULL) == -ESRCH
+               ? SWITCH_EV_GONE
+               : SWITCH_EV_COMMIT;
 }
 
 static enum switch_event

@@ -186,7 +186,7 @@ resolve(const char *ip, const char *port, struct sockaddr_storage *ret, socklen_
                              .ai_socktype = SOCK_STREAM};
     struct addrinfo *ai;
 
-    if (!*ip || getaddrinfo(ip, port, &hints, &ai) != 0)
+    if (!*ip || !*port || getaddrinfo(ip, port, &hints, &ai) != 0)
         return err_set(err, -EINVAL, "address '%s', port '%s': want an IPv4 or IPv6 address", ip,
                        port);
     memset(ret, 0, sizeof *ret);

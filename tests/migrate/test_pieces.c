@@ -1,0 +1,383 @@
+/* The engine's small parts, each against a plain definition: bitmaps, zero pages, token bucket, convergence, stall
+ * detector, tracker and presence. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/rng.h"
+#include "base/sb.h"
+#include "migrate/bits.h"
+#include "migrate/bucket.h"
+#include "migrate/converge.h"
+#include "migrate/present.h"
+#include "migrate/track.h"
+#include "migrate/zero.h"
+#include "proto/limits.h"
+#include "tests/migrate/pair.h"
+
+static void
+test_bits(void **state)
+{
+    struct rng rng;
+
+    (void)state;
+    rng_seed(&rng, 1);
+    for (int round = 0; round < 3000; round++) {
+        uint64_t w[5] = {0}, src[5];
+        bool plain[320] = {0};
+        uint64_t from = rng_below(&rng, 321), to = from + rng_below(&rng, 321 - from);
+        uint64_t n = 0, first = 320;
+
+        for (int i = 0; i < 5; i++)
+            src[i] = rng_u64(&rng);
+        if (round % 2) {
+            bits_set_range(w, from, to);
+            memset(plain + from, 1, to - from);
+        } else {
+            bits_or_range(w, src, from, to);
+            for (uint64_t i = from; i < to; i++)
+                plain[i] = bits_test(src, i);
+        }
+        for (uint64_t i = 320; i-- > 0;) {
+            assert_int_equal(bits_test(w, i), plain[i]);
+            n += plain[i];
+            if (plain[i])
+                first = i;
+        }
+        assert_int_equal(bits_count(w, 5), n);
+        assert_int_equal(bits_next(w, 0, 320), first);
+        if (first < 320)
+            assert_int_equal(bits_next(w, 0, first), first);
+    }
+}
+
+static void
+test_zero_page(void **state)
+{
+    uint8_t *page = aligned_alloc(4096, 4096);
+
+    (void)state;
+    memset(page, 0, 4096);
+    assert_true(zero_page(page) && zero_page_plain(page));
+    for (unsigned i = 0; i < 4096; i++) {
+        page[i] = (uint8_t)(1u << i % 8);
+        assert_false(zero_page(page));
+        assert_false(zero_page_plain(page));
+        page[i] = 0;
+    }
+    free(page);
+}
+
+/* --- bucket --- */
+
+static void
+test_bucket(void **state)
+{
+    static const struct {
+        const char *name;
+        uint64_t rate, batch;
+    } rows[] = {
+        {"64 KiB/s", 65536, 4096},
+        {"1 MiB/s", 1 << 20, 20000},
+        {"100 MB/s", 100000000, 524288},
+        {"7 GB/s", 7000000000ull, 524288},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bucket b;
+        uint64_t now = 1000000, sent = 0, start = now;
+
+        bucket_init(&b, rows[i].rate);
+        while (now < start + 4000000) {
+            now += bucket_take(&b, rows[i].batch, now);
+            sent += rows[i].batch;
+            now += 1; /* sending takes time, too */
+        }
+
+        uint64_t want = (uint64_t)((unsigned __int128)rows[i].rate * (now - start) / 1000000);
+
+        if (sent > want + want / 33 + 2 * rows[i].batch || sent < want - want / 33)
+            fail_msg("%s: %llu bytes sent, %llu allowed", rows[i].name, (unsigned long long)sent,
+                     (unsigned long long)want);
+        bucket_done(&b);
+    }
+}
+
+static void
+test_bucket_idle_time_is_not_saved_up(void **state)
+{
+    struct bucket b;
+    uint64_t now = 1000000, first;
+
+    (void)state;
+    bucket_init(&b, 1000000);
+    (void)bucket_take(&b, 1, now);
+    now += 3600ull * 1000000; /* an hour */
+    first = bucket_take(&b, 20000, now);
+    assert_int_equal(first, 0); /* the burst */
+    assert_true(bucket_take(&b, 100000, now) >= 99000);
+    bucket_done(&b);
+    bucket_init(&b, 0);
+    assert_int_equal(bucket_take(&b, UINT64_MAX / 4, 5), 0);
+    assert_int_equal(bucket_batch(&b, 524288), 524288);
+    bucket_done(&b);
+    bucket_init(&b, 1);
+    assert_int_equal(bucket_batch(&b, 524288), LAYOUT_PAGE_BYTES);
+    bucket_done(&b);
+    bucket_init(&b, UINT64_MAX / 4); /* no overflow */
+    (void)bucket_take(&b, 524288, 5);
+    (void)bucket_take(&b, 524288, UINT64_MAX / 2);
+    bucket_done(&b);
+}
+
+/* --- converge --- */
+
+static struct converge_input
+input(uint32_t round, uint64_t remaining)
+{
+    return (struct converge_input){
+        .round = round, .remaining_bytes = remaining, .rtt_us = 200, .scan_us = 1000};
+}
+
+static void
+test_converge(void **state)
+{
+    static const struct {
+        const char *name;
+        uint64_t rate, max_downtime_us;
+        uint64_t remaining[12]; /* after each round; 0 ends */
+        int switch_after;       /* 1-based; 0 = never */
+    } rows[] = {
+        {"nothing left after the first", 1000000000, 0, {1, 0}, 1},
+        {"within the budget but still shrinking",
+         1000000000,
+         0,
+         {200000000, 60000000, 18000000, 5000000, 1500000, 400000},
+         5},
+        {"within the budget and not shrinking", 1000000000, 0, {100000000, 90000000}, 2},
+        {"never within the budget",
+         1000000000,
+         0,
+         {900000000, 900000000, 900000000, 900000000, 900000000, 900000000},
+         0},
+        {"a small budget", 1000000000, 20000, {100000000, 30000000, 9000000, 8000000}, 4},
+        {"slow link", 1000000, 0, {4000000, 1000000, 290000, 280000}, 4},
+        {"nothing measured: assumes a slow link", 0, 0, {1000000000, 1000000, 1000}, 3},
+        {"shrinks slowly for ever: an end comes",
+         1000000000,
+         0,
+         {290000000, 200000000, 138000000, 95000000, 66000000, 45000000, 31000000, 21000000,
+          14000000, 9000000},
+         8},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct converge c;
+        int switched = 0;
+
+        converge_init(&c, rows[i].max_downtime_us);
+        for (int k = 0; k < 5 && rows[i].rate; k++)
+            converge_sample(&c, rows[i].rate / 10, 100000);
+        for (int r = 0; rows[i].remaining[r] && !switched; r++) {
+            struct converge_input in =
+                input((uint32_t)r + 1, rows[i].remaining[r] == 1 ? 0 : rows[i].remaining[r]);
+
+            if (converge_next(&c, &in) == CONVERGE_SWITCH)
+                switched = r + 1;
+        }
+        if (switched != rows[i].switch_after)
+            fail_msg("%s: switched after round %d, not %d", rows[i].name, switched,
+                     rows[i].switch_after);
+    }
+}
+
+static void
+test_low_rate(void **state)
+{
+    struct converge c;
+    struct converge_input in = input(1, 1000000);
+
+    (void)state;
+    converge_init(&c, 0);
+    assert_int_equal(converge_low_rate(&c), 0);
+    converge_sample(&c, 1000, 1000); /* pieces too short for a sample of their own still count */
+    assert_int_equal(converge_low_rate(&c), 1000000);
+    for (int i = 1; i <= 10; i++)
+        converge_sample(&c, (uint64_t)i * 1000000, 100000);
+    assert_in_range(converge_low_rate(&c), 20000000, 40000000); /* the lower fifth, not the mean */
+    for (int i = 0; i < CONVERGE_SAMPLES; i++)
+        converge_sample(&c, 500000, 100000); /* old ones are forgotten */
+    assert_int_equal(converge_low_rate(&c), 5000000);
+    assert_in_range(converge_predict_us(&c, &in), 200000, 210000);
+    in.remaining_bytes = UINT64_MAX; /* no overflow */
+    assert_true(converge_predict_us(&c, &in) > 1000000000);
+}
+
+static void
+test_stall(void **state)
+{
+    struct stall s;
+
+    (void)state;
+    /* first round: any progress counts, however small */
+    stall_init(&s, 1000);
+    for (uint64_t t = 1; t <= 100; t++)
+        stall_note(&s, 1, 1000000 - t, t * 1000000);
+    assert_int_equal(stall_for_us(&s, 100000000), 0);
+    assert_int_equal(stall_for_us(&s, 160000000), 60000000);
+    /* later: a sawtooth that always comes back to the same height is none */
+    stall_restart(&s, 1000000, 200000000);
+    for (uint64_t t = 1; t <= 100; t++)
+        stall_note(&s, 2 + (uint32_t)t, 1000000 - t % 7 * 100, 200000000 + t * 1000000);
+    assert_true(stall_for_us(&s, 300000000) >= 99000000);
+    /* and a lower minimum is */
+    stall_note(&s, 120, 900000, 301000000);
+    assert_int_equal(stall_for_us(&s, 301000000), 0);
+    assert_int_equal(stall_for_us(&s, 300000000), 0); /* a clock that was read earlier */
+}
+
+/* --- tracker and presence, on a real process --- */
+
+struct seen {
+    uint64_t written[64]; /* 4096 pages */
+    uint64_t unmapped[64];
+};
+
+static int
+on_range(void *ctx, const struct track_range *r)
+{
+    struct seen *s = ctx;
+
+    if (r->written)
+        bits_set_range(s->written, r->start / 4096, r->end / 4096);
+    if (!r->mapped)
+        bits_set_range(s->unmapped, r->start / 4096, r->end / 4096);
+    return 0;
+}
+
+static struct seen
+scan(struct track *t, bool arm)
+{
+    struct track_buf *b = track_buf_new();
+    struct seen s = {0};
+
+    assert_int_equal(track_scan(t, b, 0, 0, 16u << 20, arm, on_range, &s, NULL), 0);
+    track_buf_free(b);
+    return s;
+}
+
+static void
+test_tracker(void **state)
+{
+    struct fake_config c = {
+        {16u << 20}, .seed = 3, .fill_pages = 600, .set_pages = 1000, .punch_percent = 20};
+    struct fake_guest *g = fake_guest_new(&c, false);
+    struct guest port = fake_guest_port(g);
+    struct track *t;
+    struct present p;
+    struct seen s;
+    struct err err = {0};
+    uint64_t bits[8], steps, expected = 0;
+
+    (void)state;
+    assert_int_equal(port.ops->pause(port.impl, NULL), 0);
+    if (track_new(&port, g->regions, 1, &t, &err) != 0)
+        fail_msg("%s", err_msg(&err));
+    /* nothing armed: all that is mapped counts as written */
+    s = scan(t, true);
+    for (uint64_t i = 0; i < 600; i++)
+        assert_true(bits_test(s.written, i) || bits_test(s.unmapped, i));
+    s = scan(t, false);
+    assert_int_equal(bits_next(s.written, 0, 4096), 4096);
+    /* then exactly what the guest's own steps wrote, and what they punched shows as unmapped */
+    steps = fake_guest_steps(g);
+    assert_int_equal(port.ops->resume(port.impl, NULL), 0);
+    fake_guest_wait_steps(g, steps + 200);
+    assert_int_equal(port.ops->pause(port.impl, NULL), 0);
+    assert_int_equal(present_init(&p, &g->regions[0], NULL), 0);
+    s = scan(t, false);
+    for (uint64_t i = 0; i < 4096; i++)
+        expected += bits_test(s.written, i);
+    assert_in_range(expected, 50, 1000);
+    assert_int_equal(bits_next(s.written, 1000, 4096), 4096);
+    assert_int_equal(present_bits(&p, 0, 2u << 20, bits, NULL), 0);
+    for (uint64_t i = 0; i < 512; i++) {
+        if (bits_test(s.written, i) && !bits_test(s.unmapped, i))
+            assert_true(bits_test(bits, i));
+    }
+    scan(t, true);
+    s = scan(t, false);
+    assert_int_equal(bits_next(s.written, 0, 4096), 4096);
+    present_done(&p);
+    assert_int_equal(track_free(t, NULL), 0);
+    assert_int_equal(fake_guest_uffds_open(g), 0);
+    fake_guest_free(g);
+}
+
+static void
+test_present(void **state)
+{
+    struct fake_config c = {{8u << 20}, .seed = 3, .fill_pages = 700};
+    struct fake_guest *g = fake_guest_new(&c, false);
+    int fd = g->regions[0].memfd;
+    struct present p;
+    uint64_t bits[8], at;
+
+    (void)state;
+    assert_int_equal(present_init(&p, &g->regions[0], NULL), 0);
+    assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 10 * 4096, 3 * 4096),
+                     0);
+    assert_int_equal(pwrite(fd, "x", 1, 1500 * 4096 + 7), 1);
+    assert_int_equal(present_bits(&p, 0, 2u << 20, bits, NULL), 0);
+    for (uint64_t i = 0; i < 512; i++)
+        assert_int_equal(bits_test(bits, i), i < 10 || i >= 13);
+    assert_int_equal(present_bits(&p, 2u << 20, 2u << 20, bits, NULL), 0);
+    for (uint64_t i = 0; i < 512; i++)
+        assert_int_equal(bits_test(bits, i), i < 188);
+    assert_int_equal(present_next(&p, 10 * 4096, &at, NULL), 0);
+    assert_int_equal(at, 13 * 4096);
+    assert_int_equal(present_next(&p, 700 * 4096, &at, NULL), 0);
+    assert_int_equal(at, 1500 * 4096);
+    assert_int_equal(present_next(&p, 1501 * 4096, &at, NULL), 0);
+    assert_int_equal(at, 8u << 20); /* none */
+    assert_int_equal(present_extent(&p, 13 * 4096, 512), 512);
+    assert_int_equal(present_extent(&p, 690 * 4096, 512), 10);
+    /* looking has allocated nothing */
+    assert_int_equal(fake_guest_allocated_pages(g), 700 - 3 + 1);
+    present_done(&p);
+    fake_guest_free(g);
+}
+
+static void
+test_causes_have_words(void **state)
+{
+    (void)state;
+    for (int c = MIG_CAUSE_NONE; c <= MIG_CAUSE_LOCAL; c++)
+        assert_true(strlen(mig_cause_text((enum mig_cause)c)) >= 10);
+    assert_non_null(mig_cause_text((enum mig_cause)99));
+}
+
+int
+main(void)
+{
+    struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tracker),  cmocka_unit_test(test_present),
+        cmocka_unit_test(test_bits),     cmocka_unit_test(test_zero_page),
+        cmocka_unit_test(test_bucket),   cmocka_unit_test(test_bucket_idle_time_is_not_saved_up),
+        cmocka_unit_test(test_converge), cmocka_unit_test(test_low_rate),
+        cmocka_unit_test(test_stall),    cmocka_unit_test(test_causes_have_words),
+    };
+
+    pair_skip_unless_supported(tests, 1);
+    return cmocka_run_group_tests_name("pieces", tests, NULL, NULL);
+}
