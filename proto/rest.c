@@ -22,6 +22,7 @@ struct rest {
 struct answer {
     struct sb body;
     bool too_large;
+    bool head_ended; /* curl takes an answer that ends within its head for one without a body */
     struct rest_reply *reply; /* warnings go here */
 };
 
@@ -131,6 +132,11 @@ rest_call(struct rest *r, const char *method, const char *path, const char *acce
             return err_set(err, -EFBIG, "%s%s: the answer is larger than %u MiB", r->text, path,
                            REST_MAX_BODY_BYTES >> 20);
         return curl_err(r, rc, errbuf, err);
+    }
+    if (!a.head_ended) {
+        sb_done(&a.body);
+        rest_reply_done(&reply);
+        return err_set(err, -ECONNRESET, "%s: the answer ended within its headers", r->text);
     }
     reply.status = (int)status;
     reply.len = a.body.len;
@@ -285,6 +291,7 @@ on_header(char *data, size_t size, size_t n, void *ctx)
     struct answer *a = ctx;
     size_t len = size * n;
 
+    a->head_ended = len == 2 && memcmp(data, "\r\n", 2) == 0;
     if (len < 9 || strncasecmp(data, "Warning:", 8) != 0 ||
         a->reply->warnings_len >= REST_MAX_WARNINGS)
         return len;
