@@ -41,7 +41,7 @@ stream_main(void *arg)
 static int
 run(struct stream *s, unsigned streams, uint8_t *p, uint64_t len, bool sends, struct err *err)
 {
-    uint64_t share = len / streams;
+    uint64_t share = streams ? len / streams : 0;
     int rc = 0;
 
     for (unsigned i = 0; i < streams; i++) {

@@ -73,7 +73,7 @@ is_migrating(const struct fetched *f, const struct vmi *v)
 }
 
 static struct evict_decision
-decide(const struct fetched *f, const struct vmi *v, size_t schedulable, struct arena *a)
+decide(const struct fetched *f, const struct vmi *v, struct arena *a)
 {
     const struct pvc **claims = arena_calloc(a, f->pvcs_len + 1, sizeof(*claims));
     struct migratable m;
@@ -84,7 +84,7 @@ decide(const struct fetched *f, const struct vmi *v, size_t schedulable, struct 
             claims[len++] = f->pvcs[i];
     }
     m = vmi_migratable(v, claims, len, a);
-    return evict_decide(v, &m, f->strategy, schedulable, is_migrating(f, v), a);
+    return evict_decide(v, &m, f->strategy, f->nodes_len, is_migrating(f, v), a);
 }
 
 static int
@@ -101,7 +101,6 @@ drain_plan_make(struct client *c, const char *node, struct drain_plan *ret, stru
 {
     struct drain_plan p = {.arena = arena_new()};
     struct fetched f = {0};
-    size_t schedulable = 0;
     bool known = false;
     int rc;
 
@@ -110,13 +109,8 @@ drain_plan_make(struct client *c, const char *node, struct drain_plan *ret, stru
         drain_plan_done(&p);
         return rc;
     }
-    for (size_t i = 0; i < f.nodes_len; i++) {
-        /* the node itself counts as what it is outside of maintenance */
-        bool self = strcmp(f.nodes[i]->meta.name, node) == 0;
-
-        known |= self;
-        schedulable += self || !f.nodes[i]->unschedulable;
-    }
+    for (size_t i = 0; i < f.nodes_len; i++)
+        known |= strcmp(f.nodes[i]->meta.name, node) == 0;
     if (!known) {
         drain_plan_done(&p);
         return err_set(err, -ENOENT, "nodes \"%s\" not found", node);
@@ -131,7 +125,7 @@ drain_plan_make(struct client *c, const char *node, struct drain_plan *ret, stru
             continue;
         vm->namespace_ = v->meta.namespace_;
         vm->name = v->meta.name;
-        vm->decision = decide(&f, v, schedulable, p.arena);
+        vm->decision = decide(&f, v, p.arena);
         p.blocked += vm->decision.action == EVICT_BLOCK;
         p.len++;
     }

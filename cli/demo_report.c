@@ -16,7 +16,7 @@ demo_count(struct demo *d, struct demo_net *ret)
 
     for (size_t i = 0; i < d->cluster->nodes_len; i++) {
         const char *node = d->cluster->nodes[i].name;
-        struct nl_counters mgmt, mig;
+        struct nl_counters mgmt = {0}, mig = {0};
         int rc = dev_counters(d->cluster, node, DEMO_MGMT_IFNAME, &mgmt, &d->err);
 
         if (rc == 0)

@@ -29,8 +29,10 @@ jsonpath_parse(const char *text, struct jsonpath **ret, struct err *err)
     struct parser ps = {.jp = jp, .err = err};
     int rc;
 
-    if (!strchr(text, '{') && (text[0] == '.' || text[0] == '$'))
-        text = wrapped = xasprintf("{%s}", text);
+    if (!strchr(text, '{') && (text[0] == '.' || text[0] == '$')) {
+        wrapped = xasprintf("{%s}", text);
+        text = wrapped;
+    }
     jp->arena = arena_new();
     jp->literals = tree_list();
     ps.text = ps.p = text;

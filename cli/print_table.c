@@ -175,7 +175,9 @@ table_flush(struct table *t, int indent, struct sb *out)
             put_cell(t, i, t->columns[i].heading, out);
     }
     t->headings_done = true;
-    while (t->columns_len && t->cells_len % t->columns_len)
+    if (t->columns_len == 0)
+        return;
+    while (t->cells_len % t->columns_len)
         table_cell(t, "");
     for (size_t i = 0; i < t->cells_len; i++) {
         if (i % t->columns_len == 0)

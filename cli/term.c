@@ -111,7 +111,7 @@ utf8_len(const char *p)
 {
     int n = 1;
 
-    while (((unsigned char)p[n] & 0xc0) == 0x80 && n < 4)
+    while (n < 4 && ((unsigned char)p[n] & 0xc0) == 0x80)
         n++;
     return n;
 }

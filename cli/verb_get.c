@@ -74,8 +74,10 @@ target_path(const struct get *g, const struct verb_target *t, bool name_as_field
     AUTO_FREE char *by_name = NULL;
 
     client_path(t->ki, namespace_for(g, t->ki), name_as_field ? NULL : t->name, NULL, out);
-    if (t->name && name_as_field)
-        fields = by_name = xasprintf("metadata.name=%s", t->name);
+    if (t->name && name_as_field) {
+        by_name = xasprintf("metadata.name=%s", t->name);
+        fields = by_name;
+    }
     if (!t->name || name_as_field)
         client_query(options_string(g->v->options, "selector"), fields, out);
 }

@@ -194,7 +194,7 @@ add(struct tree **doc, const struct place *p, struct tree *value, size_t *budget
 static int
 take(struct tree **doc, const struct place *p, struct tree **ret, struct err *err)
 {
-    size_t i;
+    size_t i = 0;
 
     if (!look(p, *doc))
         return err_set(err, -EINVAL, "there is nothing");

@@ -52,9 +52,10 @@ api_free(struct api *a)
     if (!a)
         return;
     api_stop(a);
-    while (a->calls) { /* the store will not call back any more */
-        a->calls->pending = 0;
-        api_call_free(a->calls);
+    for (struct api_call *c = a->calls, *next; c; c = next) {
+        next = c->next;
+        c->pending = 0; /* the store will not call back any more */
+        api_call_free(c);
     }
     free(a);
 }

@@ -255,7 +255,7 @@ is_short(const char *reason)
     static const char *const all[] = {"PreparingTarget", "Starting", "Finishing", "CleaningUp"};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        if (strcmp(reason, all[i]) == 0)
+        if (reason && strcmp(reason, all[i]) == 0)
             return true;
     return false;
 }

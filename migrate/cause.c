@@ -9,8 +9,8 @@ mig_cause_text(enum mig_cause c)
     static const char *const texts[] = {
         [MIG_CAUSE_NONE] = "no failure",
         [MIG_CAUSE_CANCELLED] = "the migration was cancelled",
-        [MIG_CAUSE_COMPLETION_TIMEOUT] = "the migration did not complete within its time limit "
-                                         "(completionTimeoutPerGiB)",
+        [MIG_CAUSE_COMPLETION_TIMEOUT] = ("the migration did not complete within its time limit "
+                                          "(completionTimeoutPerGiB)"),
         [MIG_CAUSE_PROGRESS_TIMEOUT] = "the migration made no progress (progressTimeout)",
         [MIG_CAUSE_CONNECT] = "the target could not be reached",
         [MIG_CAUSE_PEER] = "the target or the connection to it was lost",

@@ -64,7 +64,7 @@ present_bits(struct present *p, uint64_t offset, uint32_t bytes,
 
     memset(bits, 0, LAYOUT_STRIPE_PAGES / 8);
     for (uint32_t i = 0; i < pages;) {
-        uint64_t at;
+        uint64_t at = 0;
         int rc = present_next(p, offset + (uint64_t)i * LAYOUT_PAGE_BYTES, &at, err);
 
         if (rc != 0)
