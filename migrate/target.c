@@ -50,6 +50,7 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
     t->cfg = *cfg;
     t->listen_fd = -1;
     pthread_mutex_init(&t->mu, NULL);
+    pthread_cond_init(&t->cv, NULL);
     t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (t->wake_fd < 0)
         rc = err_set(err, -errno, "eventfd: %s", strerror(errno));
@@ -99,7 +100,9 @@ mig_target_run(struct mig_target *t, struct err *err)
     pthread_mutex_unlock(&t->mu);
     ctl_free(ctl);
     if (err)
-        *err = t->sw.state == SWITCH_DST_RUNNING ? (struct err){0} : t->err;
+        *err = t->err;
+    if (err && t->sw.state == SWITCH_DST_RUNNING)
+        *err = (struct err){0};
     return outcomes[t->sw.state];
 }
 
@@ -132,6 +135,7 @@ mig_target_free(struct mig_target *t)
         close(t->listen_fd);
     if (t->wake_fd >= 0)
         close(t->wake_fd);
+    pthread_cond_destroy(&t->cv);
     pthread_mutex_destroy(&t->mu);
     free(t->chans);
     free(t->received);
@@ -293,6 +297,7 @@ on_message(struct mig_target *t, struct control_msg *m)
         t->round = m->round_begin.round;
         t->round_paused = m->round_begin.paused;
         t->round_ended = t->round_done = false;
+        target_round_begun(t, t->round);
         pthread_mutex_lock(&t->mu);
         t->stats.round = t->round;
         if (t->round_paused && !t->stats.paused_us)

@@ -77,7 +77,7 @@ serve(struct door *d)
     struct pollfd p[3 + TARGET_PENDING] = {{.fd = t->listen_fd, .events = POLLIN},
                                            {.fd = t->wake_fd, .events = POLLIN},
                                            {.fd = t->ctl ? ctl_fd(t->ctl) : -1, .events = POLLIN}};
-    uint64_t now = clock_mono_us();
+    uint64_t now;
     struct err err = {0};
     eventfd_t n;
     int rc;

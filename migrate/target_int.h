@@ -38,6 +38,7 @@ struct target_chan {
     struct frame_run runs[FRAME_MAX_RUNS];
     /* guarded by t->mu */
     uint32_t ended_round;
+    bool waiting; /* holds a frame of a round that has not begun */
     struct control_totals totals;
     /* read by others at any time */
     _Atomic uint64_t received_bytes, cpu_us;
@@ -75,7 +76,10 @@ struct mig_target {
     uint64_t *received;
 
     pthread_mutex_t mu;
+    pthread_cond_t cv; /* a round began, or the receivers are to end */
     /* guarded by mu */
+    uint32_t begun_round; /* frames of no later round get into the guest */
+    bool closing;         /* receivers end */
     struct control_bad_run bad[CONTROL_MAX_BAD_RUNS]; /* of this round */
     uint32_t bad_len;
     struct err chan_err; /* first failure of a receiver */
@@ -98,6 +102,8 @@ int target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us);
 /* target_recv.c */
 int target_receivers_start(struct mig_target *t);
 void target_receivers_stop(struct mig_target *t); /* shuts, joins; idempotent */
-bool target_receivers_idle(struct mig_target *t); /* nothing more in any data socket */
+bool
+target_receivers_idle(struct mig_target *t); /* no channel has anything behind the last round */
+void target_round_begun(struct mig_target *t, uint32_t round);
 
 #endif

@@ -23,6 +23,7 @@
 static void *receiver_main(void *arg);
 static int receive_frame(struct target_chan *c, struct err *err, enum control_error_code *ret_code);
 static int check_order(struct target_chan *c, const struct frame_header *h, struct err *err);
+static int wait_for_round(struct target_chan *c, uint32_t round, struct err *err);
 static int on_round_end(struct target_chan *c);
 static int place(struct target_chan *c, const struct frame_header *h, struct err *err);
 static int write_raw(struct mig_target *t, const struct frame_run *r, const uint8_t *data,
@@ -56,6 +57,10 @@ target_receivers_start(struct mig_target *t)
 void
 target_receivers_stop(struct mig_target *t)
 {
+    pthread_mutex_lock(&t->mu);
+    t->closing = true;
+    pthread_cond_broadcast(&t->cv);
+    pthread_mutex_unlock(&t->mu);
     for (uint32_t i = 0; i < t->channels && t->chans; i++)
         xport_shut(t->chans[i].fd);
     for (uint32_t i = 0; i < t->channels && t->chans; i++) {
@@ -74,11 +79,24 @@ target_receivers_idle(struct mig_target *t)
 {
     for (uint32_t i = 0; i < t->channels; i++) {
         uint8_t b;
+        bool waiting;
 
-        if (recv(t->chans[i].fd, &b, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        pthread_mutex_lock(&t->mu);
+        waiting = t->chans[i].waiting;
+        pthread_mutex_unlock(&t->mu);
+        if (waiting || recv(t->chans[i].fd, &b, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
             return false;
     }
     return true;
+}
+
+void
+target_round_begun(struct mig_target *t, uint32_t round)
+{
+    pthread_mutex_lock(&t->mu);
+    t->begun_round = round;
+    pthread_cond_broadcast(&t->cv);
+    pthread_mutex_unlock(&t->mu);
 }
 
 static void *
@@ -123,7 +141,8 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     if (rc != 0)
         return rc;
     *ret_code = CONTROL_ERR_LOCAL;
-    if (h.runs > 0)
+    rc = wait_for_round(c, h.round, err);
+    if (rc == 0 && h.runs > 0)
         rc = xport_recv(c->fd, c->head + FRAME_HEADER_SIZE, (size_t)h.runs * FRAME_RUN_SIZE, err);
     if (rc != 0)
         return rc;
@@ -156,6 +175,24 @@ check_order(struct target_chan *c, const struct frame_header *h, struct err *err
     if (h->round != c->round)
         return err_set(err, -EPROTO, "page stream: round %u where %u was due", h->round, c->round);
     return 0;
+}
+
+/* ROUND_BEGIN travels on the control connection and may be a little later than the first pages. Until it has come they
+ * stay out of the guest: behind the last round it never comes. */
+static int
+wait_for_round(struct target_chan *c, uint32_t round, struct err *err)
+{
+    struct mig_target *t = c->t;
+    bool begun;
+
+    pthread_mutex_lock(&t->mu);
+    c->waiting = t->begun_round < round;
+    while (t->begun_round < round && !t->closing)
+        pthread_cond_wait(&t->cv, &t->mu);
+    begun = t->begun_round >= round;
+    c->waiting = c->waiting && !begun;
+    pthread_mutex_unlock(&t->mu);
+    return begun ? 0 : err_set(err, -ECANCELED, "page stream: round %u never began", round);
 }
 
 static int

@@ -24,8 +24,8 @@ static int wait_connected(int fd, const struct xport_dial *d, struct err *err);
 int
 xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct err *err)
 {
-    struct sockaddr_storage sa;
-    socklen_t len;
+    struct sockaddr_storage sa = {0};
+    socklen_t len = 0;
     uint64_t start;
     int rc = parse(d->addr, &sa, &len, err);
 
@@ -60,8 +60,8 @@ int
 xport_listen(const char *ip, const char *device, int *ret_fd, char ret_addr[MIG_ADDR_SIZE],
              struct err *err)
 {
-    struct sockaddr_storage sa;
-    socklen_t len;
+    struct sockaddr_storage sa = {0};
+    socklen_t len = 0;
     int rc = resolve(ip, "0", &sa, &len, err);
     char host[INET6_ADDRSTRLEN], port[8];
 
@@ -199,8 +199,8 @@ resolve(const char *ip, const char *port, struct sockaddr_storage *ret, socklen_
 static int
 bind_to(int fd, const char *ip, const char *device, struct err *err)
 {
-    struct sockaddr_storage sa;
-    socklen_t len;
+    struct sockaddr_storage sa = {0};
+    socklen_t len = 0;
 
     if (*device &&
         setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
