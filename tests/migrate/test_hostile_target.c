@@ -311,7 +311,7 @@ static const struct lie {
     const char *text;
     bool impatient; /* dead_peer_us 300 ms */
 } lies[] = {
-    {"closes at once", closes_at_once, MIG_FAILED, MIG_CAUSE_CONNECT, "closed by the peer", false},
+    {"closes at once", closes_at_once, MIG_FAILED, MIG_CAUSE_CONNECT, "control connection: ", false},
     {"speaks something else", garbage, MIG_FAILED, MIG_CAUSE_PROTOCOL, "not a drover stream",
      false},
     {"never answers", silent, MIG_FAILED, MIG_CAUSE_CONNECT, "no answer for", true},
@@ -560,7 +560,7 @@ test_resolve(void **state)
         {"nonsense", answers_nonsense, MIG_UNKNOWN, "PREPARED to QUESTION"},
         {"another generation's NEVER", answers_of_another_generation, MIG_UNKNOWN, "generation"},
         {"garbage", garbage, MIG_UNKNOWN, "not a drover stream"},
-        {"closes", closes_at_once, MIG_UNKNOWN, "closed"},
+        {"closes", closes_at_once, MIG_UNKNOWN, "control connection: "},
         {"silence", silent, MIG_UNKNOWN, "no answer"},
     };
 
