@@ -154,6 +154,8 @@ call(struct client *c, const char *method, const char *path, const char *accept,
         tree_to_json(body, 0, &json);
     rc = rest_call(c->rest, method, path, accept, body ? content_type : NULL,
                    body ? sb_str(&json) : NULL, json.len, &rp, err);
+    if (rc == -ECONNREFUSED)
+        return err_set(err, rc, "no controller answers at %s (%s)", c->url, c->how);
     if (rc < 0)
         return err_prefix(err, rc, "the controller at %s (%s)", c->url, c->how);
     show_warnings(c, &rp);

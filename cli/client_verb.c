@@ -65,6 +65,8 @@ verb_error(struct verb *v)
     return verb_errorf(v, "%s", err_msg(&v->err));
 }
 
+static void complain(const struct verb *v, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+
 static void
 complain(const struct verb *v, const char *fmt, va_list ap)
 {

@@ -212,8 +212,13 @@ put_live_numbers(const struct migration *m, struct sb *out)
     AUTO_SB struct sb remaining = SB_INIT, rate = SB_INIT, dirty = SB_INIT, eta = SB_INIT;
 
     human_bytes(&remaining, m->remaining_bytes);
-    human_rate(&rate, m->rate_bytes_per_s);
-    human_rate(&dirty, m->dirty_bytes_per_s);
+    if (m->rate_bytes_per_s) {
+        human_rate(&rate, m->rate_bytes_per_s);
+        human_rate(&dirty, m->dirty_bytes_per_s);
+    } else { /* not measured yet */
+        sb_putc(&rate, '-');
+        sb_putc(&dirty, '-');
+    }
     human_ms(&eta, migration_eta_ms(m));
     sb_printf(out, "%7lld%11s%12s%12s%9s", (long long)m->round, sb_str(&remaining), sb_str(&rate),
               sb_str(&dirty), sb_str(&eta));

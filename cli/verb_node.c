@@ -316,6 +316,8 @@ wait_empty(struct verb *v, const char *node, const char *maintenance, int64_t ti
         put_blockers(&p, &who);
         for (size_t i = 0; i < p.len; i++)
             sb_printf(&below, "%s%s/%s", i ? ", " : "left: ", p.vms[i].namespace_, p.vms[i].name);
+        if (who.len)
+            sb_printf(&below, "; blocked by %s", sb_str(&who));
         migrations_view_show(view, w.moves, w.moves_len, sb_str(&below));
         if (strcmp(phase, "Succeeded") == 0 && !p.len) {
             migrations_view_settle(view);

@@ -760,9 +760,9 @@ static const struct address_row addresses[] = {
     {"--server with a relative socket", "unix:api.sock", NULL, "unix:/PATH"},
     {"$DROVER_SERVER is no URL", NULL, "nonsense", "$DROVER_SERVER \"nonsense\""},
     {"nobody listens there", "unix:/nonexistent/api.sock", NULL,
-     "the controller at unix:/nonexistent/api.sock (--server)"},
+     "no controller answers at unix:/nonexistent/api.sock (--server)"},
     {"nobody listens there by $DROVER_SERVER", NULL, "unix:/nonexistent/api.sock",
-     "the controller at unix:/nonexistent/api.sock ($DROVER_SERVER)"},
+     "no controller answers at unix:/nonexistent/api.sock ($DROVER_SERVER)"},
 };
 
 static void

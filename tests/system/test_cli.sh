@@ -396,4 +396,4 @@ fi
 
 # --- a controller that is gone ---
 ok dev down --dir "$dir"
-wrong "the controller at unix:$dir/api.sock (\$DROVER_SERVER)" get nodes
+wrong "no controller answers at unix:$dir/api.sock (\$DROVER_SERVER)" get nodes

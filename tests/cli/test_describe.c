@@ -1,0 +1,284 @@
+/* What is read out of objects that other processes are writing: migrations and descriptions, whole,
+ * half-written and malformed. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "cli/client_migration.h"
+#include "cli/print_describe.h"
+
+static struct tree *
+json(const char *text)
+{
+    struct tree *t = NULL;
+    struct err err = {0};
+
+    if (tree_from_json(text, strlen(text), &t, &err) < 0)
+        fail_msg("%s: %s", text, err.msg);
+    return t;
+}
+
+#define META(annotations)                                                \
+    "\"metadata\":{\"name\":\"a\",\"namespace\":\"shop\",\"uid\":\"u\"," \
+    "\"creationTimestamp\":\"2026-01-01T00:00:00Z\",\"annotations\":{" annotations "}}"
+#define VMIM(annotations, status)                                                            \
+    "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstanceMigration\"," META( \
+        annotations) ",\"spec\":{\"vmiName\":\"web\"},\"status\":" status "}"
+#define NOW_US 1767225720000000 /* two minutes after the creation */
+
+/* --- migrations --- */
+
+struct migration_row {
+    const char *name, *object;
+    const char *want; /* phase|final|failed|waiting|failure|permille|sent|downtime */
+};
+
+static const struct migration_row migrations[] = {
+    {"new", VMIM("", "{}"), "|0|0|||0|0|-1"},
+    {"no status at all",
+     "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstanceMigration\"," META(
+         "") ",\"spec\":{\"vmiName\":\"web\"}}",
+     "|0|0|||0|0|-1"},
+    {"waiting",
+     VMIM("", "{\"phase\":\"Pending\",\"conditions\":[{\"type\":\"Waiting\",\"status\":\"True\","
+              "\"message\":\"2 of 2 run\"}]}"),
+     "Pending|0|0|2 of 2 run||0|0|-1"},
+    {"no longer waiting",
+     VMIM("", "{\"phase\":\"Scheduled\",\"conditions\":[{\"type\":\"Waiting\",\"status\":\"False\","
+              "\"message\":\"2 of 2 run\"}]}"),
+     "Scheduled|0|0|||0|0|-1"},
+    {"another condition is no reason to wait",
+     VMIM("", "{\"phase\":\"Pending\",\"conditions\":[{\"type\":\"TargetRunning\",\"status\":"
+              "\"True\",\"message\":\"x\"}]}"),
+     "Pending|0|0|||0|0|-1"},
+    {"moving",
+     VMIM("\"drover.io/migration-progress\":\"{\\\"round\\\":2,\\\"totalBytes\\\":1000,"
+          "\\\"remainingBytes\\\":250}\"",
+          "{\"phase\":\"Running\",\"migrationState\":{\"startTimestamp\":\"2026-01-01T00:00:01Z\"}"
+          "}"),
+     "Running|0|0|||750|0|-1"},
+    {"remaining more than there is",
+     VMIM("\"drover.io/migration-progress\":\"{\\\"totalBytes\\\":10,\\\"remainingBytes\\\":250}\"",
+          "{\"phase\":\"Running\"}"),
+     "Running|0|0|||0|0|-1"},
+    {"negative numbers",
+     VMIM("\"drover.io/migration-progress\":\"{\\\"totalBytes\\\":-10,\\\"remainingBytes\\\":-5}\"",
+          "{\"phase\":\"Running\"}"),
+     "Running|0|0|||0|0|-1"},
+    {"progress that is no JSON",
+     VMIM("\"drover.io/migration-progress\":\"{\\\"round\"", "{\"phase\":\"Running\"}"),
+     "Running|0|0|||0|0|-1"},
+    {"progress that is a list",
+     VMIM("\"drover.io/migration-progress\":\"[1,2]\"", "{\"phase\":\"Running\"}"),
+     "Running|0|0|||0|0|-1"},
+    {"progress of the wrong types",
+     VMIM("\"drover.io/migration-progress\":\"{\\\"totalBytes\\\":\\\"many\\\"}\"",
+          "{\"phase\":\"Running\"}"),
+     "Running|0|0|||0|0|-1"},
+    {"succeeded",
+     VMIM("\"drover.io/migration-result\":\"{\\\"sentBytes\\\":77}\","
+          "\"drover.io/guest-result\":\"{\\\"downtimeMs\\\":12}\"",
+          "{\"phase\":\"Succeeded\"}"),
+     "Succeeded|1|0|||1000|77|12"},
+    {"a result without the guest's word",
+     VMIM("\"drover.io/migration-result\":\"{\\\"sentBytes\\\":77}\"", "{\"phase\":\"Succeeded\"}"),
+     "Succeeded|1|0|||1000|77|-1"},
+    {"failed",
+     VMIM("",
+          "{\"phase\":\"Failed\",\"migrationState\":{\"failed\":true,\"failureReason\":\"why\"}}"),
+     "Failed|1|1||why|0|0|-1"},
+    {"status of the wrong type", VMIM("", "\"x\""), "|0|0|||0|0|-1"},
+    {"phase of the wrong type", VMIM("", "{\"phase\":{}}"), "|0|0|||0|0|-1"},
+};
+
+static void
+migration_is(void **state)
+{
+    const struct migration_row *r = *state;
+    AUTO_TREE struct tree *obj = json(r->object);
+    AUTO_SB struct sb got = SB_INIT;
+    struct arena *a = arena_new();
+    struct migration m;
+
+    migration_read(obj, a, &m);
+    assert_string_equal(m.vm, "web");
+    sb_printf(&got, "%s|%d|%d|%s|%s|%d|%lld|%lld", m.phase, m.final, m.failed, m.waiting, m.failure,
+              migration_permille(&m), (long long)m.result_sent_bytes,
+              (long long)m.guest_downtime_ms);
+    arena_free(a);
+    assert_string_equal(sb_str(&got), r->want);
+}
+
+static void
+migrations_are_shown_by_age_then_vm(void **state)
+{
+    struct migration m[] = {
+        {.vm = "b", .created_us = 2}, {.vm = "a", .created_us = 2}, {.vm = "z", .created_us = 1}};
+
+    (void)state;
+    migration_sort(m, 3);
+    assert_string_equal(m[0].vm, "z");
+    assert_string_equal(m[1].vm, "a");
+    assert_string_equal(m[2].vm, "b");
+}
+
+/* --- descriptions --- */
+
+struct describe_row {
+    const char *name, *object;
+    void (*describe)(struct describe *d, const struct tree *obj);
+    const char *want[5]; /* lines, or parts of them */
+    const char *not_want;
+};
+
+static void
+placement(struct describe *d, const struct tree *obj)
+{
+    describe_placement(d, "Placement", obj);
+}
+
+#define SCHEDULED(body) "{" META("\"drover.io/schedule-result\":\"" body "\"") "}"
+
+static const struct describe_row descriptions[] = {
+    {"the head names and dates",
+     VMIM("\"note\":\"x\"", "{}"),
+     describe_head,
+     {"Name:               a\n", "Namespace:          shop\n", "Annotations:        note=x\n",
+      "Created:            2026-01-01T00:00:00Z (2m ago)\n"},
+     NULL},
+    {"bulky annotations have sections of their own",
+     VMIM("\"drover.io/migration-result\":\"{}\"", "{}"),
+     describe_head,
+     {"Annotations:        <none>\n"},
+     "migration-result"},
+    {"a text cannot drive the terminal",
+     VMIM("\"note\":\"a\\u001b[2Jb\\nc\"", "{}"),
+     describe_head,
+     {"note=a [2Jb c\n"},
+     "\033"},
+    {"placement says why and why not",
+     SCHEDULED("{\\\"node\\\":\\\"n1\\\",\\\"nodes\\\":[{\\\"name\\\":\\\"n1\\\",\\\"fits\\\":true,"
+               "\\\"score\\\":61,\\\"scores\\\":{\\\"NodeAffinity\\\":100},\\\"reasons\\\":[]},"
+               "{\\\"name\\\":\\\"n2\\\",\\\"fits\\\":false,\\\"reasons\\\":[\\\"Insufficient "
+               "memory\\\"]}]}"),
+     placement,
+     {"  Chosen: n1\n", "  n1     yes    61      NodeAffinity 100\n",
+      "  n2     no     -       Insufficient memory\n"},
+     NULL},
+    {"placement nowhere",
+     SCHEDULED("{\\\"node\\\":null,\\\"message\\\":\\\"0/1 nodes are available: "
+               "x.\\\",\\\"nodes\\\":[]}"),
+     placement,
+     {"  0/1 nodes are available: x.\n", "  <none>\n"},
+     "Chosen"},
+    {"placement that is not there", VMIM("", "{}"), placement, {""}, "Placement"},
+    {"placement that is no JSON", SCHEDULED("{"), placement, {""}, "Placement"},
+    {"placement of the wrong types",
+     SCHEDULED("{\\\"node\\\":5,\\\"nodes\\\":{\\\"x\\\":[]}}"),
+     placement,
+     {"Placement:\n"},
+     "Chosen"},
+    {"a waiting migration says what for",
+     VMIM("", "{\"phase\":\"Pending\",\"conditions\":[{\"type\":\"Waiting\",\"status\":\"True\","
+              "\"reason\":\"Queue\",\"message\":\"2 of 2 run\"}]}"),
+     describe_vmim,
+     {"VM:                 web\n", "Waits:              2 of 2 run\n"},
+     "Failed"},
+    {"a failed migration says why, and under which rules",
+     VMIM("", "{\"phase\":\"Failed\",\"migrationState\":{\"migrationUid\":\"u\",\"failed\":true,"
+              "\"failureReason\":\"cut\",\"sourceNode\":\"n1\",\"targetNode\":\"n2\","
+              "\"migrationPolicyName\":\"p\"}}"),
+     describe_vmim,
+     {"Failed:             cut\n", "  Route:            n1 to n2\n", "  Policy:           p\n",
+      "  Outcome:          failed\n"},
+     NULL},
+    {"a node with a taint",
+     "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\"},\"spec\":{"
+     "\"unschedulable\":true,\"taints\":[{\"key\":\"k\",\"effect\":\"NoSchedule\"}]},\"status\":{"
+     "\"allocatable\":{\"cpu\":\"8\"},\"capacity\":{\"cpu\":\"9\"}}}",
+     describe_node,
+     {"Heartbeat:          <unknown>\n", "Schedulable:        no (cordoned)\n",
+      "Taint:              k:NoSchedule\n", "  cpu        9          8\n"},
+     NULL},
+    {"a node of nothing",
+     "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\"}}",
+     describe_node,
+     {"Schedulable:        yes\n"},
+     NULL},
+    {"a policy without selectors",
+     "{\"apiVersion\":\"migrations.kubevirt.io/v1alpha1\",\"kind\":\"MigrationPolicy\","
+     "\"metadata\":{\"name\":\"p\"},\"spec\":{\"bandwidthPerMigration\":\"0\"}}",
+     describe_policy,
+     {"Matches:            nothing", "  Bandwidth:        unlimited\n"},
+     NULL},
+    {"a maintenance that is blocked",
+     "{\"apiVersion\":\"nodemaintenance.medik8s.io/v1beta1\",\"kind\":\"NodeMaintenance\","
+     "\"metadata\":{\"name\":\"m\"},\"spec\":{\"nodeName\":\"n1\"},"
+     "\"status\":{\"phase\":\"Running\",\"lastError\":\"shop/db blocks\"}}",
+     describe_maintenance,
+     {"Node:               n1\n", "Phase:              Running\n",
+      "Blocked:            shop/db blocks\n"},
+     NULL},
+};
+
+static void
+describes(void **state)
+{
+    const struct describe_row *r = *state;
+    AUTO_TREE struct tree *obj = json(r->object);
+    CLEANUP(describe_done) struct describe d;
+
+    describe_init(&d, NOW_US);
+    r->describe(&d, obj);
+    for (size_t i = 0; i < ARRAY_LEN(r->want) && r->want[i]; i++) {
+        if (!strstr(sb_str(&d.out), r->want[i]))
+            fail_msg("\"%s\" is not in:\n%s", r->want[i], sb_str(&d.out));
+    }
+    if (r->not_want && strstr(sb_str(&d.out), r->not_want))
+        fail_msg("\"%s\" is in:\n%s", r->not_want, sb_str(&d.out));
+}
+
+struct ms_row {
+    const char *name;
+    int64_t ms;
+    const char *want;
+};
+
+static const struct ms_row durations[] = {
+    {"nothing", 0, "0 ms"},       {"below a second", 999, "999 ms"}, {"a second", 1000, "1.0 s"},
+    {"seconds", 12345, "12.3 s"}, {"minutes", 125000, "2m5s"},       {"unknown", -1, "-"},
+};
+
+static void
+duration_reads(void **state)
+{
+    const struct ms_row *r = *state;
+    AUTO_SB struct sb got = SB_INIT;
+
+    human_ms(&got, r->ms);
+    assert_string_equal(sb_str(&got), r->want);
+}
+
+#define ROW(fn, r) ((struct CMUnitTest){(r)->name, fn, NULL, NULL, (void *)(uintptr_t)(r)})
+
+int
+main(void)
+{
+    struct CMUnitTest
+        tests[1 + ARRAY_LEN(migrations) + ARRAY_LEN(descriptions) + ARRAY_LEN(durations)] = {
+            cmocka_unit_test(migrations_are_shown_by_age_then_vm),
+        };
+    size_t n = 1;
+
+    for (size_t i = 0; i < ARRAY_LEN(migrations); i++)
+        tests[n++] = ROW(migration_is, &migrations[i]);
+    for (size_t i = 0; i < ARRAY_LEN(descriptions); i++)
+        tests[n++] = ROW(describes, &descriptions[i]);
+    for (size_t i = 0; i < ARRAY_LEN(durations); i++)
+        tests[n++] = ROW(duration_reads, &durations[i]);
+    return _cmocka_run_group_tests("describe", tests, n, NULL, NULL);
+}
