@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 [ "$(id -u)" -eq 0 ] || { echo "needs root for network namespaces"; exit 77; }
 unshare --net true 2>/dev/null || { echo "needs the right to make network namespaces"; exit 77; }
 
-tmp=$(mktemp -d /tmp/drover-test-demo-XXXXXX) || exit 1
+tmp=$(mktemp -d /tmp/drover-demo-test-XXXXXX) || exit 1
 dir=$tmp/c
 out=$tmp/out err=$tmp/err
 cleanup() {
