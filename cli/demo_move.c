@@ -135,7 +135,8 @@ look_at_drain(struct demo *d, const char *node, struct migrations_view *view)
 
     if (rc < 0)
         return rc;
-    sb_printf(&below, "%zu VM%s on %s", l.plan.len, l.plan.len == 1 ? "" : "s", node);
+    if (l.plan.len)
+        sb_printf(&below, "%zu VM%s on %s", l.plan.len, l.plan.len == 1 ? "" : "s", node);
     for (size_t i = 0; i < l.plan.len; i++)
         sb_printf(&below, "%s%s", i ? ", " : ": ", l.plan.vms[i].name);
     migrations_view_show(view, l.moves, l.len, sb_str(&below));
