@@ -62,8 +62,8 @@ api_parse_options(struct api_call *c)
 
     if (dry && *dry) {
         if (strcmp(dry, "All") != 0)
-            return api_err(c, 422, "Invalid",
-                           "dryRun: Unsupported value: \"%s\": supported values: \"All\"", dry);
+            return api_err_field(c, c->name, "dryRun", "FieldValueNotSupported",
+                                 "Unsupported value: \"%s\": supported values: \"All\"", dry);
         c->dry_run = true;
     }
     if (validation && *validation) {
@@ -74,10 +74,10 @@ api_parse_options(struct api_call *c)
         else if (strcmp(validation, "Ignore") == 0)
             c->validation = API_IGNORE;
         else
-            return api_err(c, 422, "Invalid",
-                           "fieldValidation: Unsupported value: \"%s\": supported values: "
-                           "\"Ignore\", \"Strict\", \"Warn\"",
-                           validation);
+            return api_err_field(c, c->name, "fieldValidation", "FieldValueNotSupported",
+                                 "Unsupported value: \"%s\": supported values: \"Ignore\", "
+                                 "\"Strict\", \"Warn\"",
+                                 validation);
     }
     return 0;
 }

@@ -149,9 +149,7 @@ apply_patch(struct api_call *c, struct tree **doc)
         break;
     case API_JSON_PATCH:
         if (api_jsonpatch_apply(doc, c->body, &err) != 0)
-            return api_err(c, 422, "Invalid",
-                           "the server rejected our request due to an error in our request: %s",
-                           err_msg(&err));
+            return api_err_field(c, c->name, "patch", "FieldValueInvalid", "%s", err_msg(&err));
         break;
     case API_PUT:
         break;

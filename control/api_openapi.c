@@ -36,36 +36,83 @@ api_openapi(struct api_call *c)
     return api_err_no_resource(c);
 }
 
-/* A protobuf field of bytes shorter than 128. */
+/* --- v2 as protobuf: gnostic's openapi.v2.Document, by its field numbers --- */
 static void
 add_field(struct sb *out, unsigned number, const void *data, size_t len)
 {
+    size_t n = len;
+
     sb_putc(out, (char)(number << 3 | 2));
-    sb_putc(out, (char)len);
+    for (; n >= 128; n >>= 7) /* the length, seven bits at a time */
+        sb_putc(out, (char)(n | 128));
+    sb_putc(out, (char)n);
     sb_add(out, data, len);
+}
+
+static void
+add_text(struct sb *out, unsigned number, const char *text)
+{
+    add_field(out, number, text, strlen(text));
+}
+
+/* Puts a message into a field of another, and empties it. */
+static void
+add_message(struct sb *out, unsigned number, struct sb *message)
+{
+    add_field(out, number, sb_str(message), message->len);
+    sb_done(message);
+}
+
+/* A path with a PATCH that takes dryRun: kubectl up to 1.26 looks there before it dares one. */
+static void
+add_v2_path(const struct kind_info *k, struct sb *paths)
+{
+    struct sb param = SB_INIT, wrap = SB_INIT, any = SB_INIT, extension = SB_INIT;
+    struct sb operation = SB_INIT, item = SB_INIT, named = SB_INIT;
+    AUTO_FREE char *gvk = xasprintf("{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}",
+                                    k->group, k->name, k->version);
+    AUTO_FREE char *path =
+        xasprintf("/%s%s/%s/%s%s/{name}", *k->group ? "apis/" : "api", k->group, k->version,
+                  k->namespaced ? "namespaces/{namespace}/" : "", k->plural);
+
+    add_text(&param, 2, "query");
+    add_text(&param, 4, "dryRun");
+    add_text(&param, 6, "string");
+    add_message(&wrap, 3, &param);     /* NonBodyParameter.query_parameter_sub_schema */
+    add_message(&param, 2, &wrap);     /* Parameter.non_body_parameter */
+    add_message(&wrap, 1, &param);     /* ParametersItem.parameter */
+    add_message(&operation, 8, &wrap); /* Operation.parameters */
+    add_text(&any, 2, gvk);            /* Any.yaml */
+    add_text(&extension, 1, "x-kubernetes-group-version-kind");
+    add_message(&extension, 2, &any);
+    add_message(&operation, 13, &extension);
+    add_message(&item, 8, &operation); /* PathItem.patch */
+    add_text(&named, 1, path);
+    add_message(&named, 2, &item);
+    add_message(paths, 2, &named); /* Paths.path */
 }
 
 static int
 send_v2(struct api_call *c)
 {
     const char *accept = http_header(c->request, "accept");
-    struct sb out = SB_INIT;
+    struct sb out = SB_INIT, info = SB_INIT, paths = SB_INIT;
 
-    if (accept && strstr(accept, V2_ACCEPT)) {
-        AUTO_SB struct sb info = SB_INIT;
-
-        add_field(&info, 1, "drover", 6);
-        add_field(&info, 2, "v1", 2);
-        add_field(&out, 1, "2.0", 3); /* swagger */
-        add_field(&out, 2, info.buf, info.len);
-        add_field(&out, 8, "", 0); /* paths */
-        add_field(&out, 9, "", 0); /* definitions */
-        api_send_typed(c, 200, V2_PROTO_TYPE, &out);
+    if (!accept || !strstr(accept, V2_ACCEPT)) {
+        sb_puts(&out, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"drover\",\"version\":\"v1\"},"
+                      "\"paths\":{},\"definitions\":{}}\n");
+        api_send_json(c, 200, &out);
         return 0;
     }
-    sb_puts(&out, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"drover\",\"version\":\"v1\"},"
-                  "\"paths\":{},\"definitions\":{}}\n");
-    api_send_json(c, 200, &out);
+    add_text(&out, 1, "2.0"); /* swagger */
+    add_text(&info, 1, "drover");
+    add_text(&info, 2, "v1");
+    add_message(&out, 2, &info);
+    for (int k = KIND_NONE + 1; k < KIND_COUNT; k++)
+        add_v2_path(kind_info((enum kind)k), &paths);
+    add_message(&out, 8, &paths);
+    add_text(&out, 9, ""); /* definitions */
+    api_send_typed(c, 200, V2_PROTO_TYPE, &out);
     return 0;
 }
 
