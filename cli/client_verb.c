@@ -127,7 +127,8 @@ verb_timeout_us(struct verb *v, int64_t dflt_us, int64_t *ret_us)
 
 /* --- objects as people name them --- */
 
-const struct kind_info *
+/* One kind by what people type; the error lists the kinds. */
+static const struct kind_info *
 verb_kind(const char *word, struct err *err)
 {
     const struct kind_info *ki = kind_by_word(word);

@@ -86,8 +86,6 @@ struct verb_targets {
 int verb_targets_parse(const char *const *args, size_t len, bool stop_at_pairs,
                        struct verb_targets *ret, struct err *err);
 void verb_targets_done(struct verb_targets *t);
-/* One kind by what people type; the error lists the kinds. */
-const struct kind_info *verb_kind(const char *word, struct err *err);
 /* "NS/NAME" or "NAME" (then in v's namespace); the parts are the caller's. */
 int verb_split_name(const struct verb *v, const char *text, char **ret_ns, char **ret_name,
                     struct err *err);

@@ -20,7 +20,6 @@
 #define DEMO_MIGRATE_S 120
 #define DEMO_DRAIN_S   180
 #define DEMO_VERIFY_S  60
-#define DEMO_RESULT_S  10 /* what the target's guest saw has been reported */
 /* The management network carries the API: heartbeats, watches, progress. More than this share of
  * what the migrations sent would mean that memory went over it. */
 #define DEMO_MANAGEMENT_PERMILLE 50

@@ -126,8 +126,6 @@ begin_table(struct print_rows *r, const struct tree *definitions)
     r->table = table_new();
     if (r->no_headings)
         table_no_headings(r->table);
-    if (r->extra_heading)
-        table_column(r->table, r->extra_heading, false);
     if (r->with_namespace)
         table_column(r->table, "NAMESPACE", false);
     for (size_t i = 0; i < tree_len(definitions) && r->shown_len < ARRAY_LEN(r->shown); i++) {
@@ -146,13 +144,11 @@ begin_table(struct print_rows *r, const struct tree *definitions)
 }
 
 static void
-add_row(struct print_rows *r, const struct tree *row, const char *extra)
+add_row(struct print_rows *r, const struct tree *row)
 {
     const struct tree *cells = tree_get(row, "cells");
     const struct tree *metadata = tree_find(row, "object", "metadata", NULL);
 
-    if (r->extra_heading)
-        table_cell(r->table, extra);
     if (r->with_namespace)
         table_cell(r->table, tree_find_string(metadata, "", "namespace", NULL));
     for (size_t i = 0; i < r->shown_len; i++) {
@@ -175,8 +171,7 @@ add_row(struct print_rows *r, const struct tree *row, const char *extra)
 }
 
 int
-print_rows_add(struct print_rows *r, const struct tree *server_table, const char *extra,
-               struct err *err)
+print_rows_add(struct print_rows *r, const struct tree *server_table, struct err *err)
 {
     const struct tree *rows = tree_get(server_table, "rows");
 
@@ -186,7 +181,7 @@ print_rows_add(struct print_rows *r, const struct tree *server_table, const char
     if (!r->table)
         begin_table(r, tree_get(server_table, "columnDefinitions"));
     for (size_t i = 0; i < tree_len(rows); i++)
-        add_row(r, tree_at(rows, i), extra);
+        add_row(r, tree_at(rows, i));
     return 0;
 }
 

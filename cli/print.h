@@ -35,13 +35,11 @@ struct print_rows {
     size_t shown_len;
     bool wide, no_headings, with_namespace, show_labels;
     const struct kind_info *kind_prefix; /* NULL: plain names */
-    const char *extra_heading;           /* an own first column (EVENT), or NULL */
 };
 
-/* Adds a Table's rows; extra is the text for extra_heading's column. Rows of later calls need no
- * columnDefinitions. -EPROTO when it is no Table. */
-int print_rows_add(struct print_rows *r, const struct tree *server_table, const char *extra,
-                   struct err *err);
+/* Adds a Table's rows. Those of later calls need no columnDefinitions. -EPROTO when it is no
+ * Table. */
+int print_rows_add(struct print_rows *r, const struct tree *server_table, struct err *err);
 void print_rows_done(struct print_rows *r);
 
 #endif

@@ -218,17 +218,6 @@ term_live_draw(struct term_live *l, const char *text)
 }
 
 void
-term_live_clear(struct term_live *l)
-{
-    AUTO_SB struct sb out = SB_INIT;
-
-    go_to_start(l, &out);
-    sb_puts(&out, CLEAR_BELOW CURSOR_SHOW);
-    l->drawn = 0;
-    put_out(l, &out);
-}
-
-void
 term_live_end(struct term_live *l)
 {
     l->drawn = 0;

@@ -54,8 +54,6 @@ struct term_live {
 /* Replaces the region by text (lines end with \n; each is cut at the terminal's width; lines beyond
  * the terminal's height are left out). One write, so that nothing flickers. */
 void term_live_draw(struct term_live *l, const char *text);
-/* Takes the region away, cursor where it began. */
-void term_live_clear(struct term_live *l);
 /* Leaves the region as it stands, cursor below it. Shows the cursor again. */
 void term_live_end(struct term_live *l);
 

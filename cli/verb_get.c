@@ -117,7 +117,7 @@ print_kind_table(struct get *g, const struct verb_target *t, size_t len, bool bl
         target_path(g, &t[i], false, &path);
         rc = client_get_path(g->v->client, sb_str(&path), true, &table, &g->v->err);
         if (rc == 0)
-            rc = print_rows_add(&rows, table, NULL, &g->v->err);
+            rc = print_rows_add(&rows, table, &g->v->err);
         if (rc < 0 && !is_absent(g, rc))
             exit_code = verb_error(g->v);
     }
@@ -222,7 +222,7 @@ on_table_event(void *ctx, const char *type, const struct tree *table)
     int rc;
 
     (void)type;
-    rc = print_rows_add(&g->rows, table, NULL, &g->v->err);
+    rc = print_rows_add(&g->rows, table, &g->v->err);
     if (rc < 0)
         return rc;
     table_flush(g->rows.table, 0, &out);
