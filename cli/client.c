@@ -73,6 +73,12 @@ client_url(const struct client *c)
     return c->url;
 }
 
+void
+client_set_timeout(struct client *c, unsigned ms)
+{
+    rest_set_timeout(c->rest, ms);
+}
+
 static void
 put_encoded(struct sb *out, const char *s)
 {

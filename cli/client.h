@@ -26,6 +26,8 @@ void client_free(struct client *c); /* NULL is fine */
 void client_auto(struct client **c);
 #define AUTO_CLIENT CLEANUP(client_auto)
 const char *client_url(const struct client *c);
+/* How long each call may take; 10 s otherwise. For tests that kill the controller. */
+void client_set_timeout(struct client *c, unsigned ms);
 
 /* Appends the path of a collection (name NULL) or an object, percent-encoded. ns NULL or "": no
  * namespace in the path (cluster scope, or all namespaces). sub: a subresource or NULL. */
