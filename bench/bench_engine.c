@@ -20,14 +20,25 @@ static const struct kind {
     const char *name, *text;
     struct bench_order order;
 } kinds[] = {
-    {"raw1", "1 raw TCP stream, into touched memory", {.job = BENCH_JOB_RAW, .streams = 1}},
-    {"raw2", "2 raw TCP streams, into touched memory", {.job = BENCH_JOB_RAW, .streams = 2}},
-    {"raw4", "4 raw TCP streams, into touched memory", {.job = BENCH_JOB_RAW, .streams = 4}},
+    {"raw1",
+     "1 raw TCP stream, into touched memory",
+     {.job = BENCH_JOB_RAW, .streams = 1, .allocated = true}},
+    {"raw2",
+     "2 raw TCP streams, into touched memory",
+     {.job = BENCH_JOB_RAW, .streams = 2, .allocated = true}},
+    {"raw4",
+     "4 raw TCP streams, into touched memory",
+     {.job = BENCH_JOB_RAW, .streams = 4, .allocated = true}},
+    {"raw1Fresh",
+     "1 raw TCP stream, into memory never touched",
+     {.job = BENCH_JOB_RAW, .streams = 1}},
     {"engine", "engine, into memory never touched", {.job = BENCH_JOB_ENGINE}},
     {"engineTouched", "engine, into touched memory", {.job = BENCH_JOB_ENGINE, .allocated = true}},
 };
 
-#define KINDS ARRAY_LEN(kinds)
+#define KINDS       ARRAY_LEN(kinds)
+#define KIND_RAW1   0
+#define KIND_ENGINE 4
 
 struct sample {
     uint64_t us, source_cpu_us, target_cpu_us, downtime_us;
@@ -81,7 +92,7 @@ bench_engine(const struct bench_engine_options *o, struct err *err)
     if (rc != 0)
         return rc;
 
-    double ratio = gb_per_s(b, 3) / gb_per_s(b, 0);
+    double ratio = gb_per_s(b, KIND_ENGINE) / gb_per_s(b, KIND_RAW1);
     bool holds = ratio >= MUST_HOLD;
 
     if (o->json)
@@ -199,13 +210,13 @@ print_table(const struct bench *b, double ratio, bool holds)
     printf("%.2f GiB of random memory, no writer, two network namespaces, %u runs of each, "
            "alternated, medians\n\n",
            (double)b->o->bytes / (1u << 30), b->o->repeat);
-    printf("%-40s %8s %8s %8s %9s %9s %12s\n", "", "ms", "GB/s", "ratio", "src s/GB", "dst s/GB",
+    printf("%-44s %8s %8s %8s %9s %9s %12s\n", "", "ms", "GB/s", "ratio", "src s/GB", "dst s/GB",
            "downtime ms");
     for (size_t k = 0; k < KINDS; k++) {
         struct sample s = median(b, k);
 
-        printf("%-40s %8.1f %8.2f %8.2f", kinds[k].text, (double)s.us / 1e3, gb_per_s(b, k),
-               gb_per_s(b, k) / gb_per_s(b, 0));
+        printf("%-44s %8.1f %8.2f %8.2f", kinds[k].text, (double)s.us / 1e3, gb_per_s(b, k),
+               gb_per_s(b, k) / gb_per_s(b, KIND_RAW1));
         if (kinds[k].order.job == BENCH_JOB_ENGINE)
             printf(" %9.2f %9.2f %12.1f", cpu_s_per_gb(b, k, false), cpu_s_per_gb(b, k, true),
                    (double)s.downtime_us / 1e3);
@@ -227,7 +238,7 @@ print_json(const struct bench *b, double ratio, bool holds)
 
         printf("%s\"%s\":{\"medianUs\":%llu,\"gbPerSecond\":%.3f,\"ratio\":%.3f,", k ? "," : "",
                kinds[k].name, (unsigned long long)s.us, gb_per_s(b, k),
-               gb_per_s(b, k) / gb_per_s(b, 0));
+               gb_per_s(b, k) / gb_per_s(b, KIND_RAW1));
         if (kinds[k].order.job == BENCH_JOB_ENGINE)
             printf("\"sourceCpuSecondsPerGb\":%.3f,\"targetCpuSecondsPerGb\":%.3f,\"downtimeMs\":%."
                    "2f,",

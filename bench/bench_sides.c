@@ -146,7 +146,7 @@ do_order(int sock, const struct bench_order *o)
     AUTO_FD int fd = -1;
 
     r.rc = bench_guest_init(&g, o->bytes, &err);
-    if (r.rc == 0 && (o->job == BENCH_JOB_RAW || o->allocated))
+    if (r.rc == 0 && o->allocated)
         bench_guest_allocate(&g);
     if (o->job == BENCH_JOB_RAW) {
         if (r.rc == 0)

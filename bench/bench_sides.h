@@ -16,7 +16,7 @@ struct bench_order {
     enum bench_job job;
     uint64_t bytes;
     unsigned streams; /* RAW */
-    bool allocated;   /* ENGINE: the incoming guest's memory is allocated before */
+    bool allocated;   /* the far side's memory is touched before */
 };
 
 struct bench_result { /* of the far side */

@@ -87,7 +87,10 @@ worker_main(void *arg)
     struct source_worker *w = arg;
     struct mig_source *s = w->s;
     uint64_t seen = 0;
+    char name[16];
 
+    snprintf(name, sizeof name, "mig-send-%u", w->index);
+    pthread_setname_np(pthread_self(), name);
     pthread_mutex_lock(&s->mu);
     for (;;) {
         while (!atomic_load(&s->stop) && s->phase_seq == seen)

@@ -50,6 +50,7 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
     t->cfg = *cfg;
     t->listen_fd = -1;
     pthread_mutex_init(&t->mu, NULL);
+    pthread_mutex_init(&t->write_mu, NULL);
     pthread_cond_init(&t->cv, NULL);
     t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (t->wake_fd < 0)
@@ -136,6 +137,7 @@ mig_target_free(struct mig_target *t)
     if (t->wake_fd >= 0)
         close(t->wake_fd);
     pthread_cond_destroy(&t->cv);
+    pthread_mutex_destroy(&t->write_mu);
     pthread_mutex_destroy(&t->mu);
     free(t->chans);
     free(t->received);

@@ -72,6 +72,9 @@ struct mig_target {
     struct control_finish finish;
     uint64_t run_cpu_base_us;
 
+    /* Held around writes to the memory files: the kernel lets one writer at a time into a file and lets the others spin
+     * for it, which costs a quarter of a receiver's time; here they sleep. */
+    pthread_mutex_t write_mu;
     /* one bit a page: it has content that came from the source. Owned by the receivers, each its stripes */
     uint64_t *received;
 

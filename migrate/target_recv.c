@@ -106,8 +106,11 @@ receiver_main(void *arg)
     struct mig_target *t = c->t;
     struct err err = {0};
     enum control_error_code code = CONTROL_ERR_LOCAL;
+    char name[16];
     int rc;
 
+    snprintf(name, sizeof name, "mig-recv-%u", c->index);
+    pthread_setname_np(pthread_self(), name);
     do {
         rc = receive_frame(c, &err, &code);
         if (c->seq % 64 == 0)
@@ -226,6 +229,7 @@ place(struct target_chan *c, const struct frame_header *h, struct err *err)
     p = c->buf;
     if (sum != h->data_sum)
         rc = note_bad(c, h, err);
+    pthread_mutex_lock(&c->t->write_mu);
     for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
         const struct frame_run *r = &c->runs[i];
 
@@ -236,6 +240,7 @@ place(struct target_chan *c, const struct frame_header *h, struct err *err)
             p += (size_t)r->pages * LAYOUT_PAGE_BYTES;
         }
     }
+    pthread_mutex_unlock(&c->t->write_mu);
     return rc;
 }
 
@@ -253,7 +258,7 @@ write_raw(struct mig_target *t, const struct frame_run *r, const uint8_t *data, 
             continue;
         if (n <= 0)
             return err_set(err, n < 0 ? -errno : -EIO, "guest memory: write at %#llx: %s",
-                           (unsigned long long)(r->offset + at), n < 0 ? strerror(errno) : "short");
+                           (unsigned long long)r->offset + at, n < 0 ? strerror(errno) : "short");
         at += (size_t)n;
     }
     bits_set_range(t->received, page, page + r->pages);
@@ -271,12 +276,12 @@ write_zero(struct mig_target *t, const struct frame_run *r, struct err *err)
     for (uint64_t a = bits_next(t->received, base, end); a < end;
          a = bits_next(t->received, a, end)) {
         uint64_t b = a;
-        off_t offset = (off_t)(r->offset + (a - base) * LAYOUT_PAGE_BYTES);
+        off_t offset = (off_t)r->offset + (off_t)(a - base) * LAYOUT_PAGE_BYTES;
 
         while (b < end && bits_test(t->received, b))
             bits_clear(t->received, b++);
 
-        off_t len = (off_t)((b - a) * LAYOUT_PAGE_BYTES);
+        off_t len = (off_t)(b - a) * LAYOUT_PAGE_BYTES;
         bool done = b - a >= PUNCH_PAGES ? fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                                      offset, len) == 0
                                          : pwrite(fd, zeros, (size_t)len, offset) == len;

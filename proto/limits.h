@@ -25,7 +25,7 @@
 #define LAYOUT_STRIPE_PAGES     (LAYOUT_STRIPE_BYTES / LAYOUT_PAGE_BYTES)
 
 /* page stream (frame.h) */
-#define FRAME_MAX_RAW_PAGES 128u /* payload of one batch: 512 KiB, half of a usual L2 cache */
+#define FRAME_MAX_RAW_PAGES 256u /* payload of one batch: 1 MiB, a usual L2 cache */
 #define FRAME_MAX_RUNS      512u /* run records of one batch */
 
 #endif

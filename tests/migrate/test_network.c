@@ -20,7 +20,7 @@
 static const struct fake_config small = {
     {16 * MIB}, .seed = 61, .fill_pages = 4096, .set_pages = 400, .pages_per_s = 1500};
 
-/* Bytes of a data channel to the target: the preamble, then a header with one record, then 512 KiB of payload. */
+/* Bytes of a data channel to the target: the preamble, then a header with one record, then 1 MiB of payload. */
 #define HEADER  (FRAME_PREAMBLE_SIZE + 10)
 #define RECORD  (FRAME_PREAMBLE_SIZE + FRAME_HEADER_SIZE + 3)
 #define PAYLOAD (FRAME_PREAMBLE_SIZE + FRAME_HEADER_SIZE + FRAME_RUN_SIZE + 300000)

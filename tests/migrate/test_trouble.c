@@ -678,7 +678,7 @@ static const struct fault_row faults[] = {
     {"src.commit.sent:error", MIG_UNKNOWN, MIG_TARGET_RUNNING},
     {"src.running.heard:error", MIG_UNKNOWN, MIG_TARGET_RUNNING},
     {"dst.stream:error", MIG_FAILED, MIG_TARGET_FAILED},
-    {"dst.stream@20:error", MIG_FAILED, MIG_TARGET_FAILED},
+    {"dst.stream@6:error", MIG_FAILED, MIG_TARGET_FAILED},
     {"dst.state:error", MIG_FAILED, MIG_TARGET_FAILED},
     {"dst.prepared:error", MIG_FAILED, MIG_TARGET_IN_DOUBT},
     {"dst.commit.received:error", MIG_UNKNOWN, MIG_TARGET_IN_DOUBT},
