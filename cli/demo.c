@@ -41,6 +41,8 @@ demo_run(const struct demo_config *cfg, struct err *err)
     why = d.err;
     if (rc < 0 && rc != -EINTR && d.cluster)
         show_logs(&d);
+    if (rc == -EINTR && d.term.tty)
+        fputc('\n', stdout); /* behind the terminal's ^C */
     end = take_away(&d);
     demo_keeper_dismiss(&keeper);
     if (rc < 0 && err)
