@@ -2,7 +2,7 @@
  * before a byte of it gets into the guest: it is received into a buffer that fits the processor's cache, summed there,
  * and then written into the memory file. For memory that was never touched that is cheaper than receiving into a
  * mapping of it (no page fault, no clearing of a page that is overwritten at once), for other memory it costs a
- * copy from cache (docs/decisions/engine-receive.md). See target_int.h, proto/frame.h. */
+ * copy from cache (docs/decisions/0003-receive-then-write.md). See target_int.h, proto/frame.h. */
 #include "migrate/target_int.h"
 
 #include <errno.h>
