@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "migrate/guest.h"
 
-#define MIG_UID_SIZE 64
+#define MIG_UID_SIZE  64
 #define MIG_ADDR_SIZE 72 /* "[v6%scope]:port" */
 
 struct mig_ident { /* must be equal on both sides, or the connection is refused */
@@ -36,30 +36,37 @@ struct mig_limits { /* all 0 = none */
     uint64_t max_downtime_us;       /* budget for the switchover; 0 = 300 ms */
 };
 
-struct mig_stats { /* one consistent copy by mig_source_stats / mig_target_stats, at any time */
-    uint32_t round;              /* 1 = first pass; 0 = not started */
-    uint64_t total_bytes;        /* guest memory size */
-    uint64_t remaining_bytes;    /* of this round and what is known dirty */
-    uint64_t sent_bytes;         /* on the wire, all channels, headers included */
+struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stats, at any time */
+    uint32_t round; /* 1 = first pass; 0 = not started */
+    uint64_t total_bytes;     /* guest memory size */
+    uint64_t remaining_bytes; /* of this round and what is known dirty */
+    uint64_t sent_bytes;      /* on the wire, all channels, headers included */
     uint64_t raw_pages, zero_pages, absent_pages;
     uint64_t transfer_bytes_per_s, dirty_bytes_per_s; /* smoothed, of the last round */
     uint64_t started_us, paused_us, finished_us;      /* monotonic; 0 = not yet */
-    uint64_t downtime_us;        /* source: pause to RUNNING heard; target: 0 */
+    uint64_t downtime_us; /* source: pause to RUNNING heard; target: 0 */
     uint64_t predicted_downtime_us;
-    uint64_t cpu_us;             /* user + system of the engine's threads on this side */
+    uint64_t cpu_us; /* user + system of the engine's threads on this side */
     uint32_t channels;
 };
 
 enum mig_outcome {
-    MIG_MOVED,     /* target runs; source copy is paused and may be ended */
-    MIG_FAILED,    /* nothing moved; the guest runs at the source as before (err says why) */
-    MIG_UNKNOWN,   /* committed, but not known whether the target runs; source copy is paused */
+    MIG_MOVED,   /* target runs; source copy is paused and may be ended */
+    MIG_FAILED,  /* nothing moved; the guest runs at the source as before (err says why) */
+    MIG_UNKNOWN, /* committed, but not known whether the target runs; source copy is paused */
 };
 
 /* Why it FAILED, for the status: distinct causes that users tell apart. */
 enum mig_cause {
-    MIG_CAUSE_NONE, MIG_CAUSE_CANCELLED, MIG_CAUSE_COMPLETION_TIMEOUT, MIG_CAUSE_PROGRESS_TIMEOUT,
-    MIG_CAUSE_CONNECT, MIG_CAUSE_PEER, MIG_CAUSE_PROTOCOL, MIG_CAUSE_GUEST, MIG_CAUSE_LOCAL
+    MIG_CAUSE_NONE,
+    MIG_CAUSE_CANCELLED,
+    MIG_CAUSE_COMPLETION_TIMEOUT,
+    MIG_CAUSE_PROGRESS_TIMEOUT,
+    MIG_CAUSE_CONNECT,
+    MIG_CAUSE_PEER,
+    MIG_CAUSE_PROTOCOL,
+    MIG_CAUSE_GUEST,
+    MIG_CAUSE_LOCAL
 };
 const char *mig_cause_text(enum mig_cause c); /* one sentence for the status' failureReason */
 
@@ -78,7 +85,7 @@ struct mig_source_config {
     char bind_device[16];            /* SO_BINDTODEVICE, or "" */
     unsigned channels;               /* 0 = automatic, at least 2 */
     struct mig_limits limits;
-    uint64_t dead_peer_us;           /* a target that is silent for so long is dead; 0 = 2 s */
+    uint64_t dead_peer_us; /* a target that is silent for so long is dead; 0 = 2 s */
     /* Called on the engine's thread. commit: make "committed" durable; 0 or -errno (then it is FAILED). */
     int (*commit)(void *ctx, struct err *err);
     /* After each round and at least every 500 ms; may be NULL. */
@@ -104,12 +111,12 @@ struct mig_target;
 
 struct mig_target_config {
     struct mig_ident ident;
-    struct guest guest;            /* an incoming guest: paused, memory never touched */
+    struct guest guest;               /* an incoming guest: paused, memory never touched */
     char listen_ip[INET6_ADDRSTRLEN]; /* listens only here */
     char bind_device[16];
-    uint64_t idle_timeout_us;      /* nothing came for so long: failed (not once PREPARED); 0 = 30 s */
-    uint64_t dead_peer_us;         /* a source that is silent for so long is dead; 0 = 2 s */
-    bool recovering;               /* the guest was PREPARED (or COMMITTED) by an earlier handler: only answer
+    uint64_t idle_timeout_us; /* nothing came for so long: failed (not once PREPARED); 0 = 30 s */
+    uint64_t dead_peer_us;    /* a source that is silent for so long is dead; 0 = 2 s */
+    bool recovering; /* the guest was PREPARED (or COMMITTED) by an earlier handler: only answer
                                       the source's question */
     bool recovering_committed;
     int (*prepared)(void *ctx, struct err *err);  /* make durable; blocking */
@@ -121,9 +128,9 @@ struct mig_target_config {
 };
 
 enum mig_target_outcome {
-    MIG_TARGET_RUNNING,  /* committed and resumed; RUNNING was sent or will be told on being asked */
-    MIG_TARGET_FAILED,   /* before PREPARED: the incoming guest is to be thrown away */
-    MIG_TARGET_ABORTED,  /* PREPARED, and then the source said ABORT */
+    MIG_TARGET_RUNNING, /* committed and resumed; RUNNING was sent or will be told on being asked */
+    MIG_TARGET_FAILED,  /* before PREPARED: the incoming guest is to be thrown away */
+    MIG_TARGET_ABORTED, /* PREPARED, and then the source said ABORT */
     MIG_TARGET_IN_DOUBT, /* PREPARED, and the connection is gone: keep the guest, run again with `recovering` */
 };
 

@@ -109,9 +109,6 @@ struct mig_source {
     atomic_bool stop; /* workers end soon */
 };
 
-/* First trouble wins: it becomes outcome and text. Returns rc. */
-int source_trouble(struct mig_source *s, enum mig_cause cause, int rc, const struct err *why);
-
 /* source_setup.c: everything before the first page. */
 int source_setup(struct mig_source *s);
 void source_teardown(struct mig_source *s);
@@ -123,22 +120,28 @@ void source_phase_begin(struct mig_source *s, enum source_phase phase);
 int source_count(struct source_worker *w); /* the phases, in source_scan.c and source_send.c */
 int source_send(struct source_worker *w);
 
-/* source_round.c */
+/* source_wait.c */
 enum source_wait {
     SOURCE_WAIT_WORKERS,
     SOURCE_WAIT_ROUND_DONE,
     SOURCE_WAIT_PREPARED,
     SOURCE_WAIT_OUTCOME
 };
+/* First trouble wins: it becomes outcome and text. Returns rc. */
+int source_trouble(struct mig_source *s, enum mig_cause cause, int rc, const struct err *why);
 /* Serves the control connection and the clocks until it has come. 0, or trouble. */
 int source_wait(struct mig_source *s, enum source_wait what);
+/* Sends a control message. 0, or trouble: then in the target's own words, if it left any. */
+int source_say(struct mig_source *s, struct control_msg *m);
+/* Brings the figures up to date, and calls progress() when it is time. */
+void source_tick(struct mig_source *s, uint64_t now);
+void source_sum_stats(struct mig_source *s, struct mig_stats *st); /* mu held */
+
+/* source_round.c */
 /* Rounds while the guest runs, until it is time to switch over. */
 int source_copy(struct mig_source *s);
 /* The guest is paused: what is still dirty, and the device state. */
 int source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum);
-/* Sends a control message. 0, or trouble: then in the target's own words, if it left any. */
-int source_say(struct mig_source *s, struct control_msg *m);
-void source_sum_stats(struct mig_source *s, struct mig_stats *st); /* mu held */
 
 uint64_t source_thread_cpu_us(void);
 

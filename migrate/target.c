@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -12,12 +11,10 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "migrate/xport.h"
-#include "proto/sum.h"
 
 static void start_life(struct mig_target *t);
 static void drive(struct mig_target *t, enum switch_event ev);
 static enum switch_event perform(struct mig_target *t);
-static enum switch_event do_receive(struct mig_target *t);
 static enum switch_event do_load(struct mig_target *t);
 static bool source_gave_up(struct mig_target *t);
 static enum switch_event do_record(struct mig_target *t);
@@ -27,14 +24,8 @@ static enum switch_event do_commit(struct mig_target *t);
 static enum switch_event do_resume(struct mig_target *t);
 static enum switch_event do_deny(struct mig_target *t);
 static void do_final(struct mig_target *t);
-static int next_message(struct mig_target *t, struct control_msg *ret);
-static int on_message(struct mig_target *t, struct control_msg *m);
-static int on_state(struct mig_target *t, const struct control_state *s);
-static int on_finish(struct mig_target *t, const struct control_finish *f);
-static int confirm_round(struct mig_target *t);
 static enum switch_event wait_decision(struct mig_target *t);
 static enum switch_event wait_question(struct mig_target *t);
-static int protocol_error(struct mig_target *t, const char *what);
 static enum switch_event trouble(struct mig_target *t, enum control_error_code code, int rc,
                                  const struct err *why);
 static enum switch_event fault(struct mig_target *t, const char *name);
@@ -170,7 +161,7 @@ start_life(struct mig_target *t)
         drive(t, wait_question(t));
     } else {
         t->sw = (struct switch_target){.state = SWITCH_DST_RECEIVING, .since_us = now};
-        drive(t, do_receive(t));
+        drive(t, target_receive(t) == 0 ? SWITCH_EV_FINISH : SWITCH_EV_TROUBLE);
     }
 }
 
@@ -208,191 +199,6 @@ perform(struct mig_target *t)
     }
 }
 
-/* --- receiving --- */
-
-static enum switch_event
-do_receive(struct mig_target *t)
-{
-    uint64_t idle = t->cfg.idle_timeout_us ? t->cfg.idle_timeout_us : TARGET_IDLE_US;
-    struct control_msg m;
-    int rc = target_accept(t, true, clock_mono_us() + idle);
-
-    if (rc == 0)
-        rc = target_receivers_start(t);
-    pthread_mutex_lock(&t->mu);
-    t->stats.started_us = clock_mono_us();
-    pthread_mutex_unlock(&t->mu);
-    while (rc == 0) {
-        rc = next_message(t, &m);
-        if (rc != 0)
-            break;
-
-        bool finish = m.type == CONTROL_FINISH;
-
-        rc = on_message(t, &m);
-        control_msg_done(&m);
-        if (rc == 0 && finish)
-            return SWITCH_EV_FINISH;
-    }
-    return SWITCH_EV_TROUBLE;
-}
-
-/* The next message of the source; meanwhile rounds are confirmed. 0, or trouble. */
-static int
-next_message(struct mig_target *t, struct control_msg *ret)
-{
-    for (;;) {
-        struct pollfd p[2] = {{.fd = t->wake_fd, .events = POLLIN},
-                              {.fd = ctl_fd(t->ctl), .events = POLLIN}};
-        struct err err = {0}, chan_err;
-        enum control_error_code chan_code;
-        eventfd_t n;
-        int rc = ctl_recv(t->ctl, ret, &err);
-
-        if (rc == 1)
-            return 0;
-        if (rc < 0)
-            return target_trouble(t, rc == -EPROTO ? CONTROL_ERR_PROTOCOL : CONTROL_ERR_LOCAL, rc,
-                                  &err);
-        if (atomic_load(&t->stop)) {
-            rc = err_set(&err, -ECANCELED, "stopped");
-            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
-        }
-        if (ctl_dead(t->ctl, clock_mono_us())) {
-            rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the source for %llu ms",
-                         (unsigned long long)ctl_dead_peer_us(t->ctl) / 1000);
-            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
-        }
-        pthread_mutex_lock(&t->mu);
-        chan_err = t->chan_err;
-        chan_code = t->chan_code;
-        pthread_mutex_unlock(&t->mu);
-        if (chan_err.code && !t->finish.round) {
-            /* A lost channel: the source's ABORT may be under way and says more. */
-            if (chan_code == CONTROL_ERR_LOCAL && !t->chan_lost_us)
-                t->chan_lost_us = clock_mono_us();
-            if (chan_code != CONTROL_ERR_LOCAL ||
-                clock_mono_us() - t->chan_lost_us > TARGET_REASON_US)
-                return target_trouble(t, chan_code, chan_err.code, &chan_err);
-        } else {
-            rc = confirm_round(t);
-            if (rc != 0)
-                return rc;
-        }
-        poll(p, 2, TARGET_TICK_US / 1000);
-        if (p[0].revents)
-            eventfd_read(t->wake_fd, &n);
-    }
-}
-
-static int
-on_message(struct mig_target *t, struct control_msg *m)
-{
-    struct err err = {0};
-    int rc;
-
-    switch (m->type) {
-    case CONTROL_ROUND_BEGIN:
-        if (m->round_begin.round != t->round + 1 || (t->round > 0 && !t->round_done) ||
-            (t->round_paused && !m->round_begin.paused))
-            return protocol_error(t, "ROUND_BEGIN out of turn");
-        t->round = m->round_begin.round;
-        t->round_paused = m->round_begin.paused;
-        t->round_ended = t->round_done = false;
-        target_round_begun(t, t->round);
-        pthread_mutex_lock(&t->mu);
-        t->stats.round = t->round;
-        if (t->round_paused && !t->stats.paused_us)
-            t->stats.paused_us = clock_mono_us();
-        pthread_mutex_unlock(&t->mu);
-        return 0;
-    case CONTROL_ROUND_END:
-        if (m->round_end.round != t->round || t->round_ended ||
-            m->round_end.channels != t->channels)
-            return protocol_error(t, "ROUND_END out of turn");
-        t->round_end = m->round_end;
-        t->round_ended = true;
-        return confirm_round(t);
-    case CONTROL_STATE:
-        return on_state(t, &m->state);
-    case CONTROL_FINISH:
-        return on_finish(t, &m->finish);
-    case CONTROL_ABORT:
-        rc = err_set(&err, -ECANCELED, "the source gave up: %s", m->text.text);
-        return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
-    default:
-        return protocol_error(t, control_type_name(m->type));
-    }
-}
-
-static int
-on_state(struct mig_target *t, const struct control_state *s)
-{
-    if (!t->round_paused || s->offset != t->state_have)
-        return protocol_error(t, "STATE out of turn");
-    if (t->state_have + s->len > t->state_room) { /* CONTROL_MAX_STATE bounds it */
-        t->state_room = (t->state_have + s->len) * 2;
-        t->state = xrealloc(t->state, t->state_room);
-    }
-    memcpy(t->state + t->state_have, s->data, s->len);
-    t->state_have += s->len;
-    return 0;
-}
-
-static int
-on_finish(struct mig_target *t, const struct control_finish *f)
-{
-    if (!t->round_paused || !t->round_done || f->round != t->round)
-        return protocol_error(t, "FINISH out of turn");
-    if (t->bad_left)
-        return protocol_error(t, "FINISH although pages were asked for again");
-    if (f->state_bytes != t->state_have || f->state_sum != sum_bytes(t->state, t->state_have, 0))
-        return protocol_error(t, "FINISH with other device state than was sent");
-    if (!target_receivers_idle(t))
-        return protocol_error(t, "pages behind FINISH");
-    t->finish = *f;
-    target_receivers_stop(t); /* from here on nothing can write to the guest's memory */
-    return 0;
-}
-
-/* Both have been heard: every channel's end of the round, and what the source says that it sent. */
-static int
-confirm_round(struct mig_target *t)
-{
-    AUTO_FREE struct control_bad_run *bad = NULL;
-    struct control_msg m = {.type = CONTROL_ROUND_DONE, .round_done.round = t->round};
-    struct err err = {0};
-    bool all = true, same = true;
-    int rc;
-
-    if (!t->round_ended || t->round_done)
-        return 0;
-    pthread_mutex_lock(&t->mu);
-    for (uint32_t i = 0; i < t->channels; i++) {
-        const struct control_totals *a = &t->chans[i].totals, *b = &t->round_end.totals[i];
-
-        all = all && t->chans[i].ended_round == t->round;
-        same = same && a->batches == b->batches && a->raw_pages == b->raw_pages &&
-               a->zero_pages == b->zero_pages;
-    }
-    if (all && same) {
-        bad = xcalloc(t->bad_len + 1, sizeof *bad);
-        memcpy(bad, t->bad, t->bad_len * sizeof *bad);
-        m.round_done.bad = bad;
-        m.round_done.bad_len = t->bad_len;
-        t->bad_len = 0;
-    }
-    pthread_mutex_unlock(&t->mu);
-    if (!all)
-        return 0;
-    if (!same)
-        return protocol_error(t, "ROUND_END counts other pages than came");
-    t->round_done = true;
-    t->bad_left = m.round_done.bad_len > 0;
-    rc = ctl_send(t->ctl, &m, &err);
-    return rc ? target_trouble(t, CONTROL_ERR_LOCAL, rc, &err) : 0;
-}
-
 /* --- switchover --- */
 
 static enum switch_event
@@ -421,8 +227,7 @@ source_gave_up(struct mig_target *t)
     if (rc < 0)
         target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     if (rc == 1) {
-        rc = m.type == CONTROL_ABORT ? on_message(t, &m)
-                                     : protocol_error(t, control_type_name(m.type));
+        rc = target_other_word(t, &m);
         control_msg_done(&m);
     }
     return rc != 0;
@@ -467,7 +272,7 @@ wait_decision(struct mig_target *t)
     struct err err = {0};
     enum control_type type;
 
-    if (next_message(t, &m) != 0)
+    if (target_next(t, &m) != 0)
         return SWITCH_EV_TROUBLE;
     type = m.type;
     if (type == CONTROL_ABORT) {
@@ -479,7 +284,7 @@ wait_decision(struct mig_target *t)
         return commit_or_gone(t);
     if (type == CONTROL_ABORT)
         return SWITCH_EV_ABORT;
-    protocol_error(t, control_type_name(type));
+    target_protocol_error(t, control_type_name(type));
     return SWITCH_EV_TROUBLE;
 }
 
@@ -594,16 +399,6 @@ do_final(struct mig_target *t)
 }
 
 /* --- small things --- */
-
-static int
-protocol_error(struct mig_target *t, const char *what)
-{
-    struct err err = {0};
-    int rc = err_set(&err, -EPROTO, "the source broke the protocol: %s (round %u, %s)", what,
-                     t->round, switch_target_name(t->sw.state));
-
-    return target_trouble(t, CONTROL_ERR_PROTOCOL, rc, &err);
-}
 
 static enum switch_event
 trouble(struct mig_target *t, enum control_error_code code, int rc, const struct err *why)

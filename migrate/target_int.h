@@ -97,6 +97,15 @@ struct mig_target {
 int target_trouble(struct mig_target *t, enum control_error_code code, int rc,
                    const struct err *why);
 
+/* target_rounds.c */
+/* Everything from the first connection to a valid FINISH: 0, or trouble. */
+int target_receive(struct mig_target *t);
+/* The next message of the source; meanwhile rounds are confirmed. 0, or trouble. */
+int target_next(struct mig_target *t, struct control_msg *ret);
+/* A message that is not due is ABORT, or the source broke the protocol. Returns -errno. */
+int target_other_word(struct mig_target *t, const struct control_msg *m);
+int target_protocol_error(struct mig_target *t, const char *what);
+
 /* target_accept.c: serves the listening socket until there is a control connection (want_data: and all data channels
  * of it), the deadline passes (0 = none), or stop. Connections that are not the source's are refused; listening goes
  * on. Sets t->ctl (and with want_data t->chans, t->layout). With want_data false only QUESTION is taken. */

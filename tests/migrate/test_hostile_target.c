@@ -311,7 +311,8 @@ static const struct lie {
     const char *text;
     bool impatient; /* dead_peer_us 300 ms */
 } lies[] = {
-    {"closes at once", closes_at_once, MIG_FAILED, MIG_CAUSE_CONNECT, "control connection: ", false},
+    {"closes at once", closes_at_once, MIG_FAILED, MIG_CAUSE_CONNECT,
+     "control connection: ", false},
     {"speaks something else", garbage, MIG_FAILED, MIG_CAUSE_PROTOCOL, "not a drover stream",
      false},
     {"never answers", silent, MIG_FAILED, MIG_CAUSE_CONNECT, "no answer for", true},
