@@ -37,7 +37,6 @@ struct api_error {
     const char *name, *group, *kind, *uid; /* details; NULL: absent */
     struct api_cause *causes;
     size_t causes_len;
-    unsigned retry_after_s;
 };
 
 struct api_call {

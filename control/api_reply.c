@@ -17,12 +17,7 @@ void
 api_send_error(struct api_call *c)
 {
     struct sb body = SB_INIT;
-    char seconds[16];
 
-    if (c->x && c->error.retry_after_s) {
-        snprintf(seconds, sizeof(seconds), "%u", c->error.retry_after_s);
-        http_add_header(c->x, "Retry-After", seconds);
-    }
     api_status_json(&c->error, &body);
     send(c, c->error.code, JSON_TYPE, &body);
 }

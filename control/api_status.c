@@ -236,8 +236,6 @@ details(const struct api_error *e)
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (fields[i].value && *fields[i].value)
             tree_set(d, fields[i].key, tree_string(fields[i].value));
-    if (e->retry_after_s)
-        tree_set(d, "retryAfterSeconds", tree_int(e->retry_after_s));
     if (e->causes_len == 0)
         return d;
     causes = tree_list();

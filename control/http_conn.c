@@ -294,12 +294,6 @@ http_exchange_request(const struct http_exchange *x)
     return &x->request;
 }
 
-struct arena *
-http_exchange_arena(struct http_exchange *x)
-{
-    return x->arena;
-}
-
 void
 http_on_gone(struct http_exchange *x, void (*fn)(void *ctx), void *ctx)
 {

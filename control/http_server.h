@@ -36,8 +36,6 @@ size_t http_server_conns(const struct http_server *s);
 
 /* --- in and after the handler: x is valid until a reply or the stream is ended, or on_gone was called --- */
 const struct http_request *http_exchange_request(const struct http_exchange *x);
-/* Memory that lives as long as the request. */
-struct arena *http_exchange_arena(struct http_exchange *x);
 /* fn is called when the client goes before the reply is complete; x is dead after it. */
 void http_on_gone(struct http_exchange *x, void (*fn)(void *ctx), void *ctx);
 /* An extra header of the reply; value must have no control characters (they are replaced). */

@@ -151,12 +151,6 @@ store_object_kind(const struct store_object *o)
     return o->kind;
 }
 
-uint64_t
-store_object_version(const struct store_object *o)
-{
-    return o->rv;
-}
-
 const char *
 store_object_key(const struct store_object *o)
 {

@@ -15,8 +15,7 @@ const struct tree *store_object_tree(const struct store_object *o);
 /* Compact JSON, as stored; borrowed. */
 const char *store_object_json(const struct store_object *o, size_t *ret_len);
 enum kind store_object_kind(const struct store_object *o);
-uint64_t store_object_version(const struct store_object *o); /* resourceVersion */
-const char *store_object_key(const struct store_object *o);  /* "namespace/name" or "name" */
+const char *store_object_key(const struct store_object *o); /* "namespace/name" or "name" */
 
 /* As store_get and store_list. */
 const struct store_object *store_find(struct store *st, enum kind kind, const char *ns,
