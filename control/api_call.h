@@ -160,7 +160,8 @@ void api_prepare(struct api_call *c, struct tree *obj, bool create);
 void api_prepare_namespace(struct tree *obj, bool create);
 
 /* --- api_admission.c --- */
-/* Rules that need other objects. As store_opts.check: ctx is the call, 0 or -EPERM with its error set. */
+/* Rules that need other objects. As store_opts.check: ctx is the call; 0, or -EPERM with the call's
+ * error set. */
 int api_admit(void *ctx, struct tree *obj);
 /* Whether the kind has such rules. */
 bool api_admission_looks_at(enum kind kind);

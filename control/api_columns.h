@@ -10,7 +10,7 @@ struct api_column {
     const char *type; /* "string", "date", "integer" */
     int priority;     /* 0: always; 1: with -o wide */
     /* Exactly one of: a path of map keys and list indexes ("status.interfaces.0.ipAddress"; of a
-     * date: a timestamp, shown as an age), a condition's type, whose status is shown, or a function. */
+     * date: a timestamp, shown as an age), a condition's type (its status is shown), a function. */
     const char *path, *condition;
     void (*cell)(const struct tree *obj,
                  struct sb *out); /* adds the text; nothing: an empty cell */

@@ -1,6 +1,6 @@
 /* What the API server does by itself: makes the namespaces that exist from the start, empties
- * namespaces that are being deleted and lets them go, and deletes events that are old. Level-triggered:
- * it looks at what is there, so it carries on after a restart. See api_call.h. */
+ * namespaces that are being deleted and lets them go, and deletes events that are old.
+ * Level-triggered: it looks at what is there, so it carries on after a restart. See api_call.h. */
 #include <errno.h>
 #include <string.h>
 

@@ -6,7 +6,7 @@
 
 #include "api/limits.h"
 
-/* Where a pointer leads: the parent that has it, and its last token. parent NULL: the whole document. */
+/* Where a pointer leads: its parent and its last token. parent NULL: the whole document. */
 struct place {
     struct tree *parent;
     char *token;

@@ -1,6 +1,7 @@
 /* OpenAPI documents, as small as kubectl accepts: enough to know the resources and that they check
  * fields (fieldValidation), nothing about their inside; the server itself refuses what is unknown.
- * v2 as protobuf is what kubectl up to 1.26 insists on before it applies anything. See api_call.h. */
+ * v2 as protobuf is what kubectl up to 1.26 insists on before it applies anything. See
+ * api_call.h. */
 #include <string.h>
 
 #include "control/api_call.h"
@@ -132,7 +133,7 @@ send_v3_index(struct api_call *c)
             AUTO_FREE char *path = *group ? xasprintf("apis/%s/%s", group, api_version_at(group, v))
                                           : xasprintf("api/%s", api_version_at(group, v));
 
-            /* The hash tells clients when to ask again; the documents change with the program only. */
+            /* The hash tells when to ask again; the documents change with the program only. */
             sb_printf(&out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=1\"}",
                       first ? "" : ",", path, path);
             first = false;

@@ -1,7 +1,8 @@
-/* /apis/subresources.kubevirt.io/v1/namespaces/NS/virtualmachines/NAME/{start,stop,restart,migrate} and
- * virtualmachineinstances/NAME/{pause,unpause}, by PUT, as virtctl sends them. What start and stop
- * do under which run strategy follows the documents' table (seeds-scheduling S06) and upstream's
- * subresource.go; what only a controller can do is left to it in status.stateChangeRequests. */
+/* /apis/subresources.kubevirt.io/v1/namespaces/NS/virtualmachines/NAME/{start,stop,restart,migrate}
+ * and virtualmachineinstances/NAME/{pause,unpause}, by PUT, as virtctl sends them. What start and
+ * stop do under which run strategy follows the documents' table (seeds-scheduling S06) and
+ * upstream's subresource.go; what only a controller can do is left to it in
+ * status.stateChangeRequests. */
 #include "control/api_subresource.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* Limits of the controller's store and HTTP server; those on objects themselves are api/limits.h's. */
+/* Limits of the controller's store and HTTP server; those on objects are api/limits.h's. */
 #ifndef CONTROL_LIMITS_H
 #define CONTROL_LIMITS_H
 

@@ -14,8 +14,8 @@ struct http_server;
 struct http_exchange; /* one request and its reply */
 
 struct http_config {
-    /* Called for each complete request. Must lead to exactly one http_reply* or to http_stream_begin and, later,
-     * http_stream_end, at once or later, unless on_gone is called before. */
+    /* Called for each complete request. Must lead to exactly one http_reply, or to
+     * http_stream_begin and http_stream_end, at once or later, unless on_gone is called before. */
     void (*handler)(void *ctx, struct http_exchange *x);
     void *ctx;
     /* The body (JSON) of a refusal that the server makes by itself. */
@@ -26,7 +26,7 @@ struct http_config {
 };
 
 struct http_server *http_server_new(struct loop *loop, const struct http_config *config);
-/* Cuts all connections (on_gone is called) and removes UNIX sockets that were made. NULL is fine. */
+/* Cuts all connections (on_gone is called) and removes the UNIX sockets it made. NULL is fine. */
 void http_server_free(struct http_server *s);
 /* "unix:PATH" (mode 0600; a stale socket is replaced) or "tcp:ADDRESS:PORT" ("tcp:[::1]:8001"; port
  * 0: any free one). Repeatable. ret_url (may be NULL): "unix:PATH" or "http://ADDRESS:PORT". */
@@ -34,7 +34,8 @@ int http_server_listen(struct http_server *s, const char *where, char *ret_url, 
                        struct err *err);
 size_t http_server_conns(const struct http_server *s);
 
-/* --- in and after the handler: x is valid until a reply or the stream is ended, or on_gone was called --- */
+/* --- in and after the handler: x is valid until the reply or the stream has ended, or on_gone was
+ * called --- */
 const struct http_request *http_exchange_request(const struct http_exchange *x);
 /* fn is called when the client goes before the reply is complete; x is dead after it. */
 void http_on_gone(struct http_exchange *x, void (*fn)(void *ctx), void *ctx);

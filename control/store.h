@@ -32,8 +32,8 @@ int store_open_sqlite(struct loop *loop, const char *path, struct store **ret, s
 /* Nothing on disk; the same rules and the same order of callbacks, completed by loop_defer, so that
  * it works on the simulated loop. For tests. Never fails. */
 struct store *store_open_mem(struct loop *loop);
-/* Waits for the commit under way (blocks), drops what is still queued (nobody was told of it), calls
- * no callbacks any more, closes. Not from inside a callback of the store. NULL is fine. */
+/* Waits for the commit under way (blocks), drops what is still queued (nobody was told of it),
+ * calls no callbacks any more, closes. Not from inside a callback of the store. NULL is fine. */
 void store_free(struct store *st);
 
 /* --- reading ---

@@ -1,7 +1,7 @@
 /* What the store's parts share: the core (store.c), the evaluation of writes (store_eval.c), the
- * index (store_index.c), watches and history (store_events.c) and the back ends. Included by control/store_*.c
- * only. Everything is owned by the loop's thread; the SQLite back end hands whole batches to its
- * writer thread and takes them back. */
+ * index (store_index.c), watches and history (store_events.c) and the back ends. Included by
+ * control/store_*.c only. Everything is owned by the loop's thread; the SQLite back end hands whole
+ * batches to its writer thread and takes them back. */
 #ifndef CONTROL_STORE_IMPL_H
 #define CONTROL_STORE_IMPL_H
 

@@ -26,8 +26,8 @@ void store_each(struct store *st, enum kind kind, const char *ns,
 struct store_opts {
     bool dry_run; /* evaluate, call done with what would be, write nothing */
     /* Create only; NULL: none. Looks at the object, which it may change, and at the store, which
-     * has then no queued writes before this one: what it sees is what the write meets. Returns 0, or a negative errno that
-     * refuses the write. Gets the ctx of done. */
+     * has then no queued writes before this one: what it sees is what the write meets. Returns 0,
+     * or a negative errno that refuses the write. Gets the ctx of done. */
     int (*check)(void *ctx, struct tree *obj);
     const char *uid; /* mutate and delete: precondition, copied; NULL: none */
     uint64_t rv;     /* the same; 0: none */

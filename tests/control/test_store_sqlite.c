@@ -40,7 +40,8 @@ teardown(void **state)
     return 0;
 }
 
-/* For tests that fork: a directory only, since a child of a process with threads may not allocate. */
+/* For tests that fork: a directory only, since a child of a process with threads must not
+ * allocate. */
 static int
 setup_dir(void **state)
 {
