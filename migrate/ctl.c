@@ -14,9 +14,10 @@
 #include "base/fs.h"
 #include "migrate/xport.h"
 
-#define HEARTBEATS    8      /* in each dead_peer_us, at least */
-#define HEARTBEAT_US  250000 /* and so often at least: the peer may be less patient */
-#define WAIT_SLICE_US 50000  /* between two looks at the peer's heartbeat */
+#define HEARTBEATS         8      /* in each dead_peer_us, at least */
+#define HEARTBEAT_US       250000 /* and so often at least: the peer may be less patient */
+#define HEARTBEATS_AT_ONCE 32
+#define WAIT_SLICE_US      50000 /* between two looks at the peer's heartbeat */
 
 struct ctl {
     /* constant */
@@ -150,7 +151,7 @@ ctl_send_text(struct ctl *c, enum control_type type, int code, const char *text,
 int
 ctl_recv(struct ctl *c, struct control_msg *ret, struct err *err)
 {
-    for (;;) {
+    for (int beats = 0; beats < HEARTBEATS_AT_ONCE; beats++) {
         struct control_header h;
         int rc = fill(c, CONTROL_HEADER_SIZE, err);
 
@@ -174,6 +175,7 @@ ctl_recv(struct ctl *c, struct control_msg *ret, struct err *err)
         if (ret->type != CONTROL_HEARTBEAT)
             return 1;
     }
+    return 0; /* a flood of them must not keep the caller from its clocks */
 }
 
 int

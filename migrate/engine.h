@@ -42,6 +42,7 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     uint64_t remaining_bytes; /* of this round and what is known dirty */
     uint64_t sent_bytes;      /* on the wire, all channels, headers included */
     uint64_t raw_pages, zero_pages, absent_pages;
+    uint64_t again_pages;        /* asked for again: written while being sent, or damaged on the way */
     uint64_t transfer_bytes_per_s, dirty_bytes_per_s; /* smoothed, of the last round */
     uint64_t started_us, paused_us, finished_us;      /* monotonic; 0 = not yet */
     uint64_t downtime_us; /* source: pause to RUNNING heard; target: 0 */

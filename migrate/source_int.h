@@ -35,7 +35,8 @@ enum source_phase { SOURCE_COUNT, SOURCE_SEND };
 struct source_batch {
     struct frame_run runs[FRAME_MAX_RUNS];
     uint32_t runs_len, raw_pages, max_raw_pages;
-    uint8_t head[FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE];
+    uint64_t sums[FRAME_MAX_RAW_PAGES];
+    uint8_t head[FRAME_MAX_HEAD];
     struct iovec iov[1 + FRAME_MAX_RUNS];
 };
 
@@ -93,6 +94,7 @@ struct mig_source {
     uint64_t round_pages, round_began_us, scan_us, dirty_rate;
     uint64_t progress_us, tick_us, tick_bytes; /* of the last callback and the last sample */
     bool sampling;
+    uint64_t again_pages;     /* that the target asked for again, in all */
     uint64_t run_cpu_base_us; /* CPU time of the caller's thread before this run */
 
     /* guarded by mu */

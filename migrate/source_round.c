@@ -46,6 +46,7 @@ source_copy(struct mig_source *s)
         s->stats.dirty_bytes_per_s = s->dirty_rate;
         s->stats.predicted_downtime_us = s->converge.predicted_us;
         s->stats.remaining_bytes = remaining;
+        s->stats.again_pages = s->again_pages;
         pthread_mutex_unlock(&s->mu);
         s->progress_us = 0; /* say it now */
         source_tick(s, now);

@@ -11,7 +11,6 @@
 #include "migrate/bits.h"
 #include "migrate/xport.h"
 #include "migrate/zero.h"
-#include "proto/sum.h"
 
 #define WORDS (LAYOUT_STRIPE_PAGES / 64)
 
@@ -32,7 +31,7 @@ static int on_range(void *ctx, const struct track_range *r);
 static int send_pages(struct stripe *t);
 static int add(struct stripe *t, uint32_t page, enum frame_kind kind);
 static int flush(struct source_worker *w);
-static int put_frame(struct source_worker *w, enum frame_type type, uint64_t data_sum, int iov_len);
+static int put_frame(struct source_worker *w, enum frame_type type, int iov_len);
 static int hold_back(struct source_worker *w, uint64_t bytes);
 
 int
@@ -62,7 +61,7 @@ source_send(struct source_worker *w)
             return rc;
     }
     rc = flush(w);
-    return rc ? rc : put_frame(w, FRAME_ROUND_END, 0, 1);
+    return rc ? rc : put_frame(w, FRAME_ROUND_END, 1);
 }
 
 /* Everything that has data. Stripes without any are not even armed: what appears there later has no write
@@ -226,24 +225,30 @@ static int
 flush(struct source_worker *w)
 {
     struct source_batch *b = &w->batch;
-    uint64_t sum = 0, zero_pages = 0;
+    uint32_t sums = 0, zero_pages = 0;
     int iov_len = 1, rc;
 
     if (b->runs_len == 0)
         return 0;
+    /* Waiting comes first: what is summed is then sent at once, before the guest can change much of it. */
+    rc = hold_back(w, FRAME_HEADER_SIZE + (uint64_t)b->runs_len * FRAME_RUN_SIZE +
+                          (uint64_t)b->raw_pages * (FRAME_SUM_SIZE + LAYOUT_PAGE_BYTES));
+    if (rc != 0)
+        return rc;
     for (uint32_t i = 0; i < b->runs_len; i++) {
         const struct frame_run *r = &b->runs[i];
+        uint8_t *p = w->s->regions[r->region].map + r->offset;
 
         if (r->kind == FRAME_ZERO) {
             zero_pages += r->pages;
             continue;
         }
-        b->iov[iov_len].iov_base = w->s->regions[r->region].map + r->offset;
-        b->iov[iov_len].iov_len = (size_t)r->pages * LAYOUT_PAGE_BYTES;
-        sum = sum_bytes(b->iov[iov_len].iov_base, b->iov[iov_len].iov_len, sum);
-        iov_len++;
+        for (uint32_t k = 0; k < r->pages; k++)
+            b->sums[sums++] = frame_page_sum(p + (size_t)k * LAYOUT_PAGE_BYTES);
+        b->iov[iov_len++] =
+            (struct iovec){.iov_base = p, .iov_len = (size_t)r->pages * LAYOUT_PAGE_BYTES};
     }
-    rc = put_frame(w, FRAME_BATCH, sum, iov_len);
+    rc = put_frame(w, FRAME_BATCH, iov_len);
     if (rc != 0)
         return rc;
     atomic_fetch_add_explicit(&w->batches, 1, memory_order_relaxed);
@@ -258,31 +263,26 @@ flush(struct source_worker *w)
     return 0;
 }
 
+/* Header, records and sums of the batch (or none) in front of the payload that iov holds already. */
 static int
-put_frame(struct source_worker *w, enum frame_type type, uint64_t data_sum, int iov_len)
+put_frame(struct source_worker *w, enum frame_type type, int iov_len)
 {
     struct source_batch *b = &w->batch;
     struct frame_header h = {.type = type,
                              .round = w->s->round,
                              .runs = type == FRAME_BATCH ? b->runs_len : 0,
                              .bytes = (uint64_t)b->raw_pages * LAYOUT_PAGE_BYTES,
-                             .seq = w->seq++,
-                             .data_sum = data_sum};
+                             .seq = w->seq++};
     int rc;
 
     b->iov[0].iov_base = b->head;
-    b->iov[0].iov_len = frame_encode(b->head, &h, b->runs);
-
-    uint64_t bytes = b->iov[0].iov_len + h.bytes;
-
-    rc = hold_back(w, bytes);
-    if (rc == 0)
-        rc = xport_send(w->fd, b->iov, iov_len, &w->err);
+    b->iov[0].iov_len = frame_encode(b->head, &h, b->runs, b->sums);
+    rc = xport_send(w->fd, b->iov, iov_len, &w->err);
     if (rc != 0) {
         w->cause = MIG_CAUSE_PEER;
         return err_prefix(&w->err, rc, "data channel %u", w->index);
     }
-    atomic_fetch_add_explicit(&w->sent_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->sent_bytes, frame_head_size(&h) + h.bytes, memory_order_relaxed);
     return 0;
 }
 

@@ -58,6 +58,7 @@ source_teardown(struct mig_source *s)
     s->track = NULL;
     pthread_mutex_lock(&s->mu);
     source_sum_stats(s, &s->stats);
+    s->stats.again_pages = s->again_pages;
     s->stats.remaining_bytes = s->sw.state == SWITCH_SRC_MOVED ? 0 : s->stats.remaining_bytes;
 
     struct ctl *ctl = s->ctl;

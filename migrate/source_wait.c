@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "migrate/bits.h"
 
+#define MESSAGES_AT_ONCE 64 /* then a look at the clocks, whatever the target sends */
+
 static int check(struct mig_source *s, enum source_wait what, bool *ret_done);
 static int check_clocks(struct mig_source *s, uint64_t now);
 static int worker_failed(struct mig_source *s, struct source_worker *w);
@@ -179,7 +181,7 @@ worker_failed(struct mig_source *s, struct source_worker *w)
 static int
 receive(struct mig_source *s)
 {
-    for (;;) {
+    for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
         struct control_msg m;
         struct err err = {0};
         int rc = ctl_recv(s->ctl, &m, &err);
@@ -193,6 +195,7 @@ receive(struct mig_source *s)
         if (rc != 0)
             return rc;
     }
+    return 0;
 }
 
 static int
@@ -251,8 +254,9 @@ on_round_done(struct mig_source *s, const struct control_round_done *d)
         uint64_t page = layout_page(&s->layout, b->region, b->offset);
 
         bits_set_range(s->again, page, page + b->pages);
+        s->again_pages += b->pages;
     }
-    s->round_done = true;
+    s->round_done = !d->more;
     return 0;
 }
 

@@ -132,6 +132,7 @@ mig_target_free(struct mig_target *t)
     pthread_mutex_destroy(&t->mu);
     free(t->chans);
     free(t->received);
+    free(t->bad);
     free(t->state);
     free(t);
 }

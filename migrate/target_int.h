@@ -34,8 +34,9 @@ struct target_chan {
     uint64_t seq;
     uint32_t round; /* that its next frame must bear */
     uint8_t *buf;   /* payload of one batch */
-    uint8_t head[FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE];
+    uint8_t head[FRAME_MAX_HEAD];
     struct frame_run runs[FRAME_MAX_RUNS];
+    bool good[FRAME_MAX_RAW_PAGES];
     /* guarded by t->mu */
     uint32_t ended_round;
     bool waiting; /* holds a frame of a round that has not begun */
@@ -77,15 +78,16 @@ struct mig_target {
     pthread_mutex_t write_mu;
     /* one bit a page: it has content that came from the source. Owned by the receivers, each its stripes */
     uint64_t *received;
+    /* likewise: it came with a bad checksum in this round */
+    uint64_t *bad;
 
     pthread_mutex_t mu;
     pthread_cond_t cv; /* a round began, or the receivers are to end */
     /* guarded by mu */
     uint32_t begun_round; /* frames of no later round get into the guest */
     bool closing;         /* receivers end */
-    struct control_bad_run bad[CONTROL_MAX_BAD_RUNS]; /* of this round */
-    uint32_t bad_len;
-    struct err chan_err; /* first failure of a receiver */
+    uint64_t bad_pages;   /* of this round */
+    struct err chan_err;  /* first failure of a receiver */
     enum control_error_code chan_code;
     struct mig_stats stats;
     uint64_t run_cpu_us, ctl_bytes;

@@ -15,7 +15,6 @@
 #include "base/fault.h"
 #include "migrate/bits.h"
 #include "migrate/xport.h"
-#include "proto/sum.h"
 
 #define PUNCH_PAGES \
     16 /* a shorter zero run is overwritten, a longer one given back to the kernel */
@@ -26,10 +25,11 @@ static int check_order(struct target_chan *c, const struct frame_header *h, stru
 static int wait_for_round(struct target_chan *c, uint32_t round, struct err *err);
 static int on_round_end(struct target_chan *c);
 static int place(struct target_chan *c, const struct frame_header *h, struct err *err);
-static int write_raw(struct mig_target *t, const struct frame_run *r, const uint8_t *data,
-                     struct err *err);
+static int write_raw(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32_t pages,
+                     const uint8_t *data, struct err *err);
 static int write_zero(struct mig_target *t, const struct frame_run *r, struct err *err);
-static int note_bad(struct target_chan *c, const struct frame_header *h, struct err *err);
+static void note_bad(struct mig_target *t, const struct frame_run *r, uint32_t from,
+                     uint32_t pages);
 static void count(struct target_chan *c, const struct frame_header *h);
 static uint64_t cpu_us(void);
 
@@ -37,6 +37,7 @@ int
 target_receivers_start(struct mig_target *t)
 {
     t->received = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
+    t->bad = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
     for (uint32_t i = 0; i < t->channels; i++) {
         struct target_chan *c = &t->chans[i];
         int rc;
@@ -146,7 +147,8 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     *ret_code = CONTROL_ERR_LOCAL;
     rc = wait_for_round(c, h.round, err);
     if (rc == 0 && h.runs > 0)
-        rc = xport_recv(c->fd, c->head + FRAME_HEADER_SIZE, (size_t)h.runs * FRAME_RUN_SIZE, err);
+        rc = xport_recv(c->fd, c->head + FRAME_HEADER_SIZE, frame_head_size(&h) - FRAME_HEADER_SIZE,
+                        err);
     if (rc != 0)
         return rc;
     *ret_code = CONTROL_ERR_PROTOCOL;
@@ -210,58 +212,60 @@ on_round_end(struct target_chan *c)
     return 0;
 }
 
-/* All of a batch, or, with a bad checksum, its zero runs only (the header's own sum was right). */
+/* All of a batch but the pages whose checksum is bad. */
 static int
 place(struct target_chan *c, const struct frame_header *h, struct err *err)
 {
-    const uint8_t *p = c->buf;
-    uint64_t sum = 0;
+    uint32_t pages = (uint32_t)(h->bytes / LAYOUT_PAGE_BYTES), at = 0;
     int rc = 0;
 
-    for (uint32_t i = 0; i < h->runs; i++) {
-        size_t len = (size_t)c->runs[i].pages * LAYOUT_PAGE_BYTES;
-
-        if (c->runs[i].kind == FRAME_RAW) {
-            sum = sum_bytes(p, len, sum);
-            p += len;
-        }
-    }
-    p = c->buf;
-    if (sum != h->data_sum)
-        rc = note_bad(c, h, err);
+    for (uint32_t i = 0; i < pages; i++)
+        c->good[i] =
+            frame_page_sum(c->buf + (size_t)i * LAYOUT_PAGE_BYTES) == frame_sum(c->head, h, i);
     pthread_mutex_lock(&c->t->write_mu);
     for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
         const struct frame_run *r = &c->runs[i];
 
         if (r->kind == FRAME_ZERO) {
             rc = write_zero(c->t, r, err);
-        } else if (sum == h->data_sum) {
-            rc = write_raw(c->t, r, p, err);
-            p += (size_t)r->pages * LAYOUT_PAGE_BYTES;
+            continue;
         }
+        for (uint32_t from = 0, to; from < r->pages && rc == 0; from = to) {
+            bool good = c->good[at + from];
+
+            for (to = from + 1; to < r->pages && c->good[at + to] == good; to++)
+                ;
+            if (good)
+                rc = write_raw(c->t, r, from, to - from,
+                               c->buf + (size_t)(at + from) * LAYOUT_PAGE_BYTES, err);
+            else
+                note_bad(c->t, r, from, to - from);
+        }
+        at += r->pages;
     }
     pthread_mutex_unlock(&c->t->write_mu);
     return rc;
 }
 
 static int
-write_raw(struct mig_target *t, const struct frame_run *r, const uint8_t *data, struct err *err)
+write_raw(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32_t pages,
+          const uint8_t *data, struct err *err)
 {
-    size_t len = (size_t)r->pages * LAYOUT_PAGE_BYTES, at = 0;
-    uint64_t page = layout_page(&t->layout, r->region, r->offset);
+    uint64_t offset = r->offset + (uint64_t)from * LAYOUT_PAGE_BYTES;
+    uint64_t page = layout_page(&t->layout, r->region, offset);
+    size_t len = (size_t)pages * LAYOUT_PAGE_BYTES, at = 0;
 
     while (at < len) {
-        ssize_t n =
-            pwrite(t->regions[r->region].memfd, data + at, len - at, (off_t)(r->offset + at));
+        ssize_t n = pwrite(t->regions[r->region].memfd, data + at, len - at, (off_t)(offset + at));
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return err_set(err, n < 0 ? -errno : -EIO, "guest memory: write at %#llx: %s",
-                           (unsigned long long)r->offset + at, n < 0 ? strerror(errno) : "short");
+                           (unsigned long long)(offset + at), n < 0 ? strerror(errno) : "short");
         at += (size_t)n;
     }
-    bits_set_range(t->received, page, page + r->pages);
+    bits_set_range(t->received, page, page + pages);
     return 0;
 }
 
@@ -293,29 +297,17 @@ write_zero(struct mig_target *t, const struct frame_run *r, struct err *err)
     return 0;
 }
 
-/* A batch that arrived with a bad checksum: its pages are asked for again when the round ends. */
-static int
-note_bad(struct target_chan *c, const struct frame_header *h, struct err *err)
+/* Pages that arrived with a bad checksum: asked for again when the round ends. */
+static void
+note_bad(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32_t pages)
 {
-    struct mig_target *t = c->t;
-    int rc = 0;
+    uint64_t page =
+        layout_page(&t->layout, r->region, r->offset + (uint64_t)from * LAYOUT_PAGE_BYTES);
 
+    bits_set_range(t->bad, page, page + pages);
     pthread_mutex_lock(&t->mu);
-    for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
-        const struct frame_run *r = &c->runs[i];
-
-        if (r->kind != FRAME_RAW)
-            continue;
-        if (t->bad_len == CONTROL_MAX_BAD_RUNS)
-            rc = err_set(err, -EPROTO,
-                         "page stream: more than %d runs of a round with bad checksums",
-                         CONTROL_MAX_BAD_RUNS);
-        else
-            t->bad[t->bad_len++] = (struct control_bad_run){
-                .region = r->region, .offset = r->offset, .pages = r->pages};
-    }
+    t->bad_pages += pages;
     pthread_mutex_unlock(&t->mu);
-    return rc;
 }
 
 static void
@@ -330,8 +322,7 @@ count(struct target_chan *c, const struct frame_header *h)
     c->totals.raw_pages += h->bytes / LAYOUT_PAGE_BYTES;
     c->totals.zero_pages += zero;
     pthread_mutex_unlock(&c->t->mu);
-    atomic_fetch_add_explicit(&c->received_bytes,
-                              FRAME_HEADER_SIZE + (uint64_t)h->runs * FRAME_RUN_SIZE + h->bytes,
+    atomic_fetch_add_explicit(&c->received_bytes, frame_head_size(h) + h->bytes,
                               memory_order_relaxed);
 }
 

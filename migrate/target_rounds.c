@@ -8,12 +8,14 @@
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
+#include "migrate/bits.h"
 #include "proto/sum.h"
 
 static int on_message(struct mig_target *t, struct control_msg *m);
 static int on_state(struct mig_target *t, const struct control_state *s);
 static int on_finish(struct mig_target *t, const struct control_finish *f);
 static int confirm_round(struct mig_target *t);
+static int say_round_done(struct mig_target *t);
 
 int
 target_receive(struct mig_target *t)
@@ -52,17 +54,18 @@ target_next(struct mig_target *t, struct control_msg *ret)
         struct err err = {0}, chan_err;
         enum control_error_code chan_code;
         eventfd_t n;
-        int rc = ctl_recv(t->ctl, ret, &err);
+        int rc;
 
+        if (atomic_load(&t->stop)) {
+            rc = err_set(&err, -ECANCELED, "stopped");
+            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+        }
+        rc = ctl_recv(t->ctl, ret, &err);
         if (rc == 1)
             return 0;
         if (rc < 0)
             return target_trouble(t, rc == -EPROTO ? CONTROL_ERR_PROTOCOL : CONTROL_ERR_LOCAL, rc,
                                   &err);
-        if (atomic_load(&t->stop)) {
-            rc = err_set(&err, -ECANCELED, "stopped");
-            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
-        }
         if (ctl_dead(t->ctl, clock_mono_us())) {
             rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the source for %llu ms",
                          (unsigned long long)ctl_dead_peer_us(t->ctl) / 1000);
@@ -180,11 +183,7 @@ on_finish(struct mig_target *t, const struct control_finish *f)
 static int
 confirm_round(struct mig_target *t)
 {
-    AUTO_FREE struct control_bad_run *bad = NULL;
-    struct control_msg m = {.type = CONTROL_ROUND_DONE, .round_done.round = t->round};
-    struct err err = {0};
     bool all = true, same = true;
-    int rc;
 
     if (!t->round_ended || t->round_done)
         return 0;
@@ -197,11 +196,8 @@ confirm_round(struct mig_target *t)
                a->zero_pages == b->zero_pages;
     }
     if (all && same) {
-        bad = xcalloc(t->bad_len + 1, sizeof *bad);
-        memcpy(bad, t->bad, t->bad_len * sizeof *bad);
-        m.round_done.bad = bad;
-        m.round_done.bad_len = t->bad_len;
-        t->bad_len = 0;
+        t->bad_left = t->bad_pages > 0;
+        t->bad_pages = 0;
     }
     pthread_mutex_unlock(&t->mu);
     if (!all)
@@ -209,7 +205,40 @@ confirm_round(struct mig_target *t)
     if (!same)
         return target_protocol_error(t, "ROUND_END counts other pages than came");
     t->round_done = true;
-    t->bad_left = m.round_done.bad_len > 0;
-    rc = ctl_send(t->ctl, &m, &err);
+    return say_round_done(t);
+}
+
+/* With the pages that came with a bad checksum, in as many messages as it takes. */
+static int
+say_round_done(struct mig_target *t)
+{
+    AUTO_FREE struct control_bad_run *bad =
+        xcalloc(t->bad_left ? CONTROL_MAX_BAD_RUNS : 1, sizeof *bad);
+    struct control_msg m = {.type = CONTROL_ROUND_DONE,
+                            .round_done = {.round = t->round, .bad = bad}};
+    uint64_t end = t->bad_left ? t->layout.stripes * LAYOUT_STRIPE_PAGES : 0;
+    uint64_t page = bits_next(t->bad, 0, end);
+    struct err err = {0};
+    int rc;
+
+    do {
+        m.round_done.bad_len = 0;
+        while (page < end && m.round_done.bad_len < CONTROL_MAX_BAD_RUNS) {
+            struct control_bad_run *r = &bad[m.round_done.bad_len++];
+            uint64_t stripe = page / LAYOUT_STRIPE_PAGES, offset;
+            uint32_t bytes;
+
+            layout_stripe(&t->layout, stripe, &r->region, &offset, &bytes);
+            r->offset = offset + page % LAYOUT_STRIPE_PAGES * LAYOUT_PAGE_BYTES;
+            r->pages = 0;
+            for (; page < (stripe + 1) * LAYOUT_STRIPE_PAGES && bits_test(t->bad, page); page++) {
+                bits_clear(t->bad, page);
+                r->pages++;
+            }
+            page = bits_next(t->bad, page, end);
+        }
+        m.round_done.more = page < end;
+        rc = ctl_send(t->ctl, &m, &err);
+    } while (rc == 0 && m.round_done.more);
     return rc ? target_trouble(t, CONTROL_ERR_LOCAL, rc, &err) : 0;
 }

@@ -87,7 +87,8 @@ struct control_bad_run {
 
 struct control_round_done {
     uint32_t round;
-    uint32_t bad_len;            /* at most CONTROL_MAX_BAD_RUNS */
+    uint32_t bad_len; /* at most CONTROL_MAX_BAD_RUNS */
+    bool more;
     struct control_bad_run *bad; /* encode: borrowed; decode: freed by control_msg_done */
 };
 

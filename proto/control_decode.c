@@ -204,6 +204,7 @@ get_round_done(const void *pb, struct control_msg *m, struct err *err)
     if (p->round == 0)
         return err_set(err, -EPROTO, "round 0");
     r->round = p->round;
+    r->more = p->more;
     r->bad_len = (uint32_t)p->n_bad;
     r->bad = p->n_bad ? xcalloc(p->n_bad, sizeof *r->bad) : NULL;
     for (size_t i = 0; i < p->n_bad; i++) {

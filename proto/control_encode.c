@@ -223,6 +223,7 @@ put_round_done(struct sb *out, const struct control_round_done *r)
         list[i] = &runs[i];
     }
     pb.round = r->round;
+    pb.more = r->more;
     pb.n_bad = r->bad_len;
     pb.bad = list;
     put(out, &pb.base);

@@ -10,16 +10,24 @@
 #define MAGIC_FRAME    0x50565244u /* "DRVP" */
 #define MAGIC_PREAMBLE 0x44565244u /* "DRVD" */
 #define MAGIC_ANSWER   0x41565244u /* "DRVA" */
-#define SUMMED_SIZE    40          /* bytes of the header that head_sum covers */
+#define SUMMED_SIZE    32          /* bytes of the header that head_sum covers */
 
-static uint64_t head_sum(const uint8_t *buf, uint32_t runs);
+static uint64_t head_sum(const uint8_t *buf, const struct frame_header *h);
 static int check_run(const struct frame_run *run, uint32_t i, const struct layout *l,
                      uint32_t channel, struct err *err);
 static int check_magic(uint32_t got, uint32_t want, uint32_t version, const char *what,
                        struct err *err);
 
 size_t
-frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run *runs)
+frame_head_size(const struct frame_header *h)
+{
+    return FRAME_HEADER_SIZE + (size_t)h->runs * FRAME_RUN_SIZE +
+           (size_t)(h->bytes / LAYOUT_PAGE_BYTES) * FRAME_SUM_SIZE;
+}
+
+size_t
+frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run *runs,
+             const uint64_t *sums)
 {
     uint8_t *p = buf + FRAME_HEADER_SIZE;
 
@@ -31,15 +39,16 @@ frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run 
     wire_put32(buf + 12, h->runs);
     wire_put64(buf + 16, h->bytes);
     wire_put64(buf + 24, h->seq);
-    wire_put64(buf + 32, h->data_sum);
     for (uint32_t i = 0; i < h->runs; i++, p += FRAME_RUN_SIZE) {
         wire_put64(p, runs[i].offset);
         wire_put32(p + 8, runs[i].pages);
         wire_put16(p + 12, runs[i].region);
         wire_put16(p + 14, runs[i].kind);
     }
-    wire_put64(buf + SUMMED_SIZE, head_sum(buf, h->runs));
-    return (size_t)(p - buf);
+    for (uint64_t i = 0; i < h->bytes / LAYOUT_PAGE_BYTES; i++, p += FRAME_SUM_SIZE)
+        wire_put64(p, sums[i]);
+    wire_put64(buf + SUMMED_SIZE, head_sum(buf, h));
+    return frame_head_size(h);
 }
 
 int
@@ -50,7 +59,6 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
                              .runs = wire_get32(buf + 12),
                              .bytes = wire_get64(buf + 16),
                              .seq = wire_get64(buf + 24),
-                             .data_sum = wire_get64(buf + 32),
                              .head_sum = wire_get64(buf + SUMMED_SIZE)};
     int rc = check_magic(wire_get32(buf), MAGIC_FRAME, buf[4], "page stream", err);
 
@@ -61,8 +69,9 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
     if (h.runs > FRAME_MAX_RUNS)
         return err_set(err, -EPROTO, "page stream: %u runs in a batch: at most %u", h.runs,
                        FRAME_MAX_RUNS);
-    if (h.bytes > (uint64_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES)
-        return err_set(err, -EPROTO, "page stream: %llu bytes in a batch: at most %u",
+    if (h.bytes > (uint64_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES ||
+        h.bytes % LAYOUT_PAGE_BYTES != 0)
+        return err_set(err, -EPROTO, "page stream: %llu bytes in a batch: want pages, at most %u",
                        (unsigned long long)h.bytes, FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES);
     if ((h.type == FRAME_BATCH) != (h.runs > 0) || (h.type == FRAME_ROUND_END && h.bytes > 0))
         return err_set(err, -EPROTO, "page stream: frame of type %d with %u runs", h.type, h.runs);
@@ -79,7 +88,7 @@ frame_decode_runs(const uint8_t *buf, const struct frame_header *h, const struct
     const uint8_t *p = buf + FRAME_HEADER_SIZE;
     uint64_t raw_pages = 0;
 
-    if (head_sum(buf, h->runs) != h->head_sum)
+    if (head_sum(buf, h) != h->head_sum)
         return err_set(err, -EPROTO, "page stream: bad checksum of a frame header");
     for (uint32_t i = 0; i < h->runs; i++, p += FRAME_RUN_SIZE) {
         struct frame_run run = {.offset = wire_get64(p),
@@ -98,6 +107,19 @@ frame_decode_runs(const uint8_t *buf, const struct frame_header *h, const struct
         return err_set(err, -EPROTO, "page stream: %llu bytes for %llu raw pages",
                        (unsigned long long)h->bytes, (unsigned long long)raw_pages);
     return 0;
+}
+
+uint64_t
+frame_sum(const uint8_t *buf, const struct frame_header *h, uint32_t i)
+{
+    return wire_get64(buf + FRAME_HEADER_SIZE + (size_t)h->runs * FRAME_RUN_SIZE +
+                      (size_t)i * FRAME_SUM_SIZE);
+}
+
+uint64_t
+frame_page_sum(const void *page)
+{
+    return sum_bytes(page, LAYOUT_PAGE_BYTES, 0);
 }
 
 uint64_t
@@ -165,9 +187,9 @@ frame_is_preamble(const uint8_t magic[4])
 }
 
 static uint64_t
-head_sum(const uint8_t *buf, uint32_t runs)
+head_sum(const uint8_t *buf, const struct frame_header *h)
 {
-    return sum_bytes(buf + FRAME_HEADER_SIZE, (size_t)runs * FRAME_RUN_SIZE,
+    return sum_bytes(buf + FRAME_HEADER_SIZE, frame_head_size(h) - FRAME_HEADER_SIZE,
                      sum_bytes(buf, SUMMED_SIZE, 0));
 }
 

@@ -1,17 +1,21 @@
-/* The page stream: what travels on a data channel, source to target only. Fixed little-endian headers, no
- * protobuf. After the preamble and its answer, a channel carries frames:
+/* The page stream: what travels on a data channel, source to target only. Fixed little-endian
+ * headers, no protobuf. After the preamble and its answer, a channel carries frames:
  *
- *   header  48 bytes   magic "DRVP", version, type, round, runs, bytes, seq, data_sum, head_sum
+ *   header  40 bytes   magic "DRVP", version, type, round, runs, bytes, seq, head_sum
  *   records 16 bytes   one for each run: offset, pages, region, kind
+ *   sums     8 bytes   one for each page of the payload: XXH3-64 of it
  *   payload            the pages of the raw runs, one after the other; zero runs have none
  *
- * head_sum covers the first 40 bytes of the header and all records and is checked before anything else is
- * believed; a bad one ends the migration, because nothing behind it can be trusted. data_sum covers the
- * payload; a bad one makes the target drop the batch and ask for its pages again in the next round
- * (ROUND_DONE): it also happens when the guest writes to a page between summing and sending.
- * A run lies inside one stripe of the channel's own (layout.h).
+ * head_sum covers the first 32 bytes of the header, all records and all sums, and is checked before
+ * anything else is believed; a bad one ends the migration, because nothing behind it can be
+ * trusted. A page whose own sum is bad is dropped, and the target asks for it again when the round
+ * is confirmed (ROUND_DONE). That also happens to a page that the guest writes between summing and
+ * sending, and it is one sum a page because of that: of a batch that waits for a slow link some
+ * page is nearly always written meanwhile. A run lies inside one stripe of the channel's own
+ * (layout.h).
  *
- * Decoders check everything against limits.h and the layout and give plain structs. Pure; any thread. */
+ * Decoders check everything against limits.h and the layout and give plain structs. Pure; any
+ * thread. */
 #ifndef PROTO_FRAME_H
 #define PROTO_FRAME_H
 
@@ -22,8 +26,11 @@
 #include "proto/layout.h"
 #include "proto/limits.h"
 
-#define FRAME_HEADER_SIZE   48
-#define FRAME_RUN_SIZE      16
+#define FRAME_HEADER_SIZE 40
+#define FRAME_RUN_SIZE    16
+#define FRAME_SUM_SIZE    8
+#define FRAME_MAX_HEAD \
+    (FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE + FRAME_MAX_RAW_PAGES * FRAME_SUM_SIZE)
 #define FRAME_PREAMBLE_SIZE 48
 #define FRAME_ANSWER_SIZE   16
 
@@ -50,19 +57,26 @@ struct frame_header {
     uint32_t runs;
     uint64_t bytes; /* payload behind the records: raw pages * page size */
     uint64_t seq;   /* 0, 1, 2 ... of this channel */
-    uint64_t data_sum, head_sum;
+    uint64_t head_sum;
 };
 
-/* Writes header and records to buf (FRAME_HEADER_SIZE + runs * FRAME_RUN_SIZE bytes) and computes
- * head_sum. Returns the bytes written. */
-size_t frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run *runs);
+/* Bytes of header, records and sums together. */
+size_t frame_head_size(const struct frame_header *h);
+/* Writes them to buf (frame_head_size bytes) and computes head_sum. sums: one for each page of
+ * h->bytes. Returns the bytes written. */
+size_t frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run *runs,
+                    const uint64_t *sums);
 /* Checks one header alone: magic, version, type, counts. -EPROTO with a text. */
 int frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *ret,
                         struct err *err);
-/* buf: header and records as received. Checks head_sum, each run (region, range, stripe, that `channel` owns
- * it), and that the raw pages add up to h->bytes. -EPROTO with a text. */
+/* buf: header, records and sums as received. Checks head_sum, each run (region, range, stripe, that
+ * `channel` owns it), and that the raw pages add up to h->bytes. -EPROTO with a text. */
 int frame_decode_runs(const uint8_t *buf, const struct frame_header *h, const struct layout *l,
                       uint32_t channel, struct frame_run *ret_runs, struct err *err);
+/* Sum of the payload's page number i, from the same buffer. */
+uint64_t frame_sum(const uint8_t *buf, const struct frame_header *h, uint32_t i);
+/* What the sum of a page is. */
+uint64_t frame_page_sum(const void *page);
 
 /* First bytes of a data connection, source to target: binds it to one migration. */
 struct frame_preamble {

@@ -41,13 +41,13 @@ try_frame(uint8_t *buf, size_t size, const struct layout *l, uint32_t channel)
     struct err err = {0};
 
     if (size < FRAME_HEADER_SIZE || frame_decode_header(buf, &h, &err) != 0 ||
-        size < FRAME_HEADER_SIZE + (size_t)h.runs * FRAME_RUN_SIZE)
+        size < frame_head_size(&h))
         return;
     if (frame_decode_runs(buf, &h, l, channel, runs, &err) == 0)
         check(l, &h, runs, channel);
     /* and with the checksum that the fuzzer cannot guess */
-    wire_put64(buf + 40, sum_bytes(buf + FRAME_HEADER_SIZE, (size_t)h.runs * FRAME_RUN_SIZE,
-                                   sum_bytes(buf, 40, 0)));
+    wire_put64(buf + 32, sum_bytes(buf + FRAME_HEADER_SIZE, frame_head_size(&h) - FRAME_HEADER_SIZE,
+                                   sum_bytes(buf, 32, 0)));
     if (frame_decode_header(buf, &h, &err) == 0 &&
         frame_decode_runs(buf, &h, l, channel, runs, &err) == 0)
         check(l, &h, runs, channel);

@@ -202,7 +202,7 @@ until_finish(struct wire_peer *w)
             do {
                 if (!wire_recv(w->data[i], buf, FRAME_HEADER_SIZE) ||
                     frame_decode_header(buf, &h, NULL) != 0 ||
-                    !wire_recv(w->data[i], buf, (size_t)h.runs * FRAME_RUN_SIZE) ||
+                    !wire_recv(w->data[i], buf, frame_head_size(&h) - FRAME_HEADER_SIZE) ||
                     !wire_recv(w->data[i], buf, h.bytes))
                     return false;
             } while (h.type != FRAME_ROUND_END);

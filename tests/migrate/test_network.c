@@ -20,9 +20,11 @@
 static const struct fake_config small = {
     {16 * MIB}, .seed = 61, .fill_pages = 4096, .set_pages = 400, .pages_per_s = 1500};
 
-/* Bytes of a data channel to the target: the preamble, then a header with one record, then 1 MiB of payload. */
+/* Bytes of a data channel to the target: the preamble, then a header with one record and 256 sums, then 1 MiB
+ * of payload. */
 #define HEADER  (FRAME_PREAMBLE_SIZE + 10)
 #define RECORD  (FRAME_PREAMBLE_SIZE + FRAME_HEADER_SIZE + 3)
+#define SUM     (FRAME_PREAMBLE_SIZE + FRAME_HEADER_SIZE + FRAME_RUN_SIZE + 100)
 #define PAYLOAD (FRAME_PREAMBLE_SIZE + FRAME_HEADER_SIZE + FRAME_RUN_SIZE + 300000)
 
 static const struct row {
@@ -40,6 +42,7 @@ static const struct row {
      ""},
     {"a flipped bit in a frame's header", RELAY_FLIP, 1, false, HEADER, MIG_FAILED, "page stream"},
     {"a flipped bit in a record", RELAY_FLIP, 2, false, RECORD, MIG_FAILED, "bad checksum"},
+    {"a flipped bit in a page's sum", RELAY_FLIP, 1, false, SUM, MIG_FAILED, "bad checksum"},
     {"a flipped bit in the preamble's token", RELAY_FLIP, 1, false, 30, MIG_FAILED,
      "data channel 0"},
     {"a flipped bit in HELLO", RELAY_FLIP, 0, false, CONTROL_HEADER_SIZE + 5, MIG_FAILED,
@@ -118,6 +121,8 @@ test_row(void **state)
     if (p.src_outcome != row->source || !strstr(p.src_err.msg, row->text))
         fail_msg("outcome %d: %s; target: %s", p.src_outcome, p.src_err.msg, p.dst_err.msg);
     assert_int_equal(r.done, row->trick != RELAY_NOTHING);
+    if (row->trick == RELAY_FLIP && row->source == MIG_MOVED)
+        assert_true(p.src_stats.again_pages >= 1);
     check(&p, a, b);
     relay_stop(&r);
     pair_done(&p);

@@ -241,6 +241,27 @@ test_bandwidth(void **state)
     end(&t);
 }
 
+/* Memory that is written while it waits for its turn is not sent for nothing. */
+static void
+test_bandwidth_with_a_writer(void **state)
+{
+    const struct fake_config c = {
+        {8 * MIB}, .seed = 34, .fill_pages = 2048, .set_pages = 2048, .pages_per_s = 1500};
+    struct both t;
+
+    (void)state;
+    begin(&t, &c);
+    t.p.src.limits.bandwidth_bytes_per_s = 16 * MIB;
+    pair_run(&t.p);
+    assert_int_equal(t.p.src_outcome, MIG_MOVED);
+    print_message("# %llu of %llu pages were asked for again\n",
+                  (unsigned long long)t.p.src_stats.again_pages,
+                  (unsigned long long)t.p.src_stats.raw_pages);
+    assert_true(t.p.src_stats.again_pages * 20 <= t.p.src_stats.raw_pages);
+    assert_int_equal(fake_guest_wrong_pages(t.b), 0);
+    end(&t);
+}
+
 static void
 test_completion_timeout(void **state)
 {
@@ -761,6 +782,7 @@ main(void)
         cmocka_unit_test(test_cancel_while_paused),
         cmocka_unit_test(test_cancel_at_commit_is_too_late),
         cmocka_unit_test(test_bandwidth),
+        cmocka_unit_test(test_bandwidth_with_a_writer),
         cmocka_unit_test(test_completion_timeout),
         cmocka_unit_test(test_progress_timeout),
         cmocka_unit_test(test_nobody_listens),

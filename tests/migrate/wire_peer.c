@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "migrate/xport.h"
-#include "proto/sum.h"
 
 #define WAIT_MS 10000
 
@@ -222,30 +221,18 @@ wire_source_up(struct wire_peer *w, const char *addr)
 
 bool
 wire_frame(struct wire_peer *w, uint32_t channel, struct frame_header h,
-           const struct frame_run *runs, const uint8_t *payload)
+           const struct frame_run *runs, const uint8_t *payload, uint64_t wrong)
 {
-    uint8_t head[FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE];
+    uint8_t head[FRAME_MAX_HEAD];
+    uint64_t sums[FRAME_MAX_RAW_PAGES] = {0};
     AUTO_FREE uint8_t *zeros = xcalloc(1, h.bytes + 1);
     const uint8_t *p = payload ? payload : zeros;
-    size_t at = 0;
+    size_t n;
 
     h.seq = w->seq[channel]++;
-    for (uint32_t i = 0; i < h.runs && h.data_sum == 0; i++) {
-        static uint64_t sum;
-        size_t len = (size_t)runs[i].pages * FAKE_PAGE;
-
-        if (i == 0)
-            sum = 0;
-        if (runs[i].kind == FRAME_RAW && at + len <= h.bytes) {
-            sum = sum_bytes(p + at, len, sum);
-            at += len;
-        }
-        if (i + 1 == h.runs)
-            h.data_sum = sum;
-    }
-
-    size_t n = frame_encode(head, &h, runs);
-
+    for (uint64_t i = 0; i < h.bytes / FAKE_PAGE; i++)
+        sums[i] = frame_page_sum(p + i * FAKE_PAGE) + (wrong >> i % 64 & 1);
+    n = frame_encode(head, &h, runs, sums);
     return wire_send(w->data[channel], head, n) && wire_send(w->data[channel], p, h.bytes);
 }
 
@@ -260,7 +247,7 @@ wire_page(struct wire_peer *w, uint32_t channel, uint32_t round, uint8_t fill)
     return wire_frame(
         w, channel,
         (struct frame_header){.type = FRAME_BATCH, .round = round, .runs = 1, .bytes = FAKE_PAGE},
-        &run, page);
+        &run, page, 0);
 }
 
 bool
@@ -275,7 +262,7 @@ wire_round(struct wire_peer *w, uint32_t round, bool paused)
     for (uint32_t i = 0; i < w->hello.channels && ok; i++) {
         ok = wire_page(w, i, round, (uint8_t)(round + i)) &&
              wire_frame(w, i, (struct frame_header){.type = FRAME_ROUND_END, .round = round}, NULL,
-                        NULL);
+                        NULL, 0);
         m.round_end.totals[i] = (struct control_totals){.batches = round, .raw_pages = round};
     }
     return ok && wire_say(w, m) && wire_hear_type(w, CONTROL_ROUND_DONE);
@@ -354,7 +341,7 @@ wire_target_drain_round(struct wire_peer *w)
         do {
             if (!wire_recv(w->data[i], buf, FRAME_HEADER_SIZE) ||
                 frame_decode_header(buf, &h, NULL) != 0 ||
-                !wire_recv(w->data[i], buf, (size_t)h.runs * FRAME_RUN_SIZE) ||
+                !wire_recv(w->data[i], buf, frame_head_size(&h) - FRAME_HEADER_SIZE) ||
                 !wire_recv(w->data[i], buf, h.bytes))
                 return false;
         } while (h.type != FRAME_ROUND_END);

@@ -34,9 +34,9 @@ bool wire_hear_type(struct wire_peer *w, enum control_type t);
 bool wire_source_hello(struct wire_peer *w, const char *addr);
 bool wire_source_data(struct wire_peer *w, const char *addr, uint32_t channel);
 bool wire_source_up(struct wire_peer *w, const char *addr);
-/* A frame on a channel. payload may be NULL (sums are made of zeros then, and zeros sent). */
+/* A frame on a channel. payload may be NULL: zeros. Bit i of wrong: page i's sum is wrong. */
 bool wire_frame(struct wire_peer *w, uint32_t channel, struct frame_header h,
-                const struct frame_run *runs, const uint8_t *payload);
+                const struct frame_run *runs, const uint8_t *payload, uint64_t wrong);
 /* One page that belongs to the channel, filled with a byte; and the end of a round with ROUND_DONE. */
 bool wire_page(struct wire_peer *w, uint32_t channel, uint32_t round, uint8_t fill);
 bool wire_round(struct wire_peer *w, uint32_t round, bool paused);

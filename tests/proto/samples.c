@@ -9,6 +9,7 @@
 
 static struct control_bad_run bad[] = {{.offset = 4096, .region = 0, .pages = 3},
                                        {.offset = 0, .region = 1, .pages = 512}};
+const uint64_t samples_sums[3] = {1, 0x0807060504030201ull, 3};
 static uint8_t chunk[] = "device state";
 
 void
@@ -90,7 +91,7 @@ samples_batch(struct frame_header *ret, const struct frame_run **ret_runs)
         {.offset = LAYOUT_STRIPE_BYTES - 4096, .pages = 1, .region = 1, .kind = FRAME_RAW}};
 
     *ret = (struct frame_header){
-        .type = FRAME_BATCH, .round = 4, .runs = 3, .bytes = 3 * 4096, .seq = 11, .data_sum = 42};
+        .type = FRAME_BATCH, .round = 4, .runs = 3, .bytes = 3 * 4096, .seq = 11};
     *ret_runs = runs;
 }
 
@@ -119,7 +120,7 @@ samples_write(const char *dir)
         rc = put_file(sub, control_type_name(m.type), out.buf, out.len);
     }
 
-    uint8_t buf[FRAME_HEADER_SIZE + 3 * FRAME_RUN_SIZE], small[FRAME_PREAMBLE_SIZE];
+    uint8_t buf[FRAME_MAX_HEAD], small[FRAME_PREAMBLE_SIZE];
     struct frame_header h, end = {.type = FRAME_ROUND_END, .round = 1};
     const struct frame_run *runs;
     const struct frame_preamble p = {.channel = 1, .uid_sum = 5, .token = {9}};
@@ -127,9 +128,9 @@ samples_write(const char *dir)
 
     snprintf(sub, sizeof sub, "%s/frame", dir);
     samples_batch(&h, &runs);
-    len = frame_encode(buf, &h, runs);
+    len = frame_encode(buf, &h, runs, samples_sums);
     rc = rc ? rc : put_file(sub, "batch", buf, len);
-    len = frame_encode(buf, &end, NULL);
+    len = frame_encode(buf, &end, NULL, NULL);
     rc = rc ? rc : put_file(sub, "round_end", buf, len);
     frame_encode_preamble(small, &p);
     rc = rc ? rc : put_file(sub, "preamble", small, FRAME_PREAMBLE_SIZE);

@@ -13,6 +13,7 @@ void samples_control(unsigned i, struct control_msg *ret);
 /* Memory of two regions and three channels. */
 void samples_layout(struct layout *ret);
 /* A batch of raw and zero runs that belong to channel 1; the runs are static. */
+extern const uint64_t samples_sums[3]; /* of its three pages */
 void samples_batch(struct frame_header *ret, const struct frame_run **ret_runs);
 /* Writes every sample into DIR/control and DIR/frame, where fuzz_control and fuzz_frame expect them. */
 int samples_write(const char *dir);

@@ -14,7 +14,7 @@
 #include "proto/wire.h"
 #include "tests/proto/samples.h"
 
-#define MAX_FRAME (FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE)
+#define MAX_FRAME FRAME_MAX_HEAD
 
 static int
 decode(const uint8_t *buf, uint32_t channel, struct frame_header *h, struct frame_run *runs,
@@ -37,12 +37,14 @@ test_there_and_back(void **state)
 
     (void)state;
     samples_batch(&h, &runs);
-    assert_int_equal(frame_encode(buf, &h, runs), FRAME_HEADER_SIZE + 3 * FRAME_RUN_SIZE);
+    assert_int_equal(frame_encode(buf, &h, runs, samples_sums),
+                     FRAME_HEADER_SIZE + 3 * FRAME_RUN_SIZE + 3 * FRAME_SUM_SIZE);
     assert_int_equal(decode(buf, 1, &got, back, NULL), 0);
     assert_int_equal(got.round, 4);
     assert_int_equal(got.seq, 11);
     assert_int_equal(got.bytes, 3 * 4096);
-    assert_int_equal(got.data_sum, 42);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(frame_sum(buf, &got, i), samples_sums[i]);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(back[i].offset, runs[i].offset);
         assert_int_equal(back[i].pages, runs[i].pages);
@@ -55,12 +57,11 @@ test_there_and_back(void **state)
 static void
 test_bytes(void **state)
 {
-    static const uint8_t want[40] = {
+    static const uint8_t want[32] = {
         'D', 'R', 'V', 'P', 1, 1, 0, 0, /* magic, version, type, reserved */
         4,   0,   0,   0,   3, 0, 0, 0, /* round, runs */
         0,   48,  0,   0,   0, 0, 0, 0, /* bytes */
         11,  0,   0,   0,   0, 0, 0, 0, /* seq */
-        42,  0,   0,   0,   0, 0, 0, 0, /* data_sum */
     };
     static const uint8_t run[16] = {0, 0, 32, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0};
     uint8_t buf[MAX_FRAME];
@@ -69,10 +70,11 @@ test_bytes(void **state)
 
     (void)state;
     samples_batch(&h, &runs);
-    frame_encode(buf, &h, runs);
+    frame_encode(buf, &h, runs, samples_sums);
     assert_memory_equal(buf, want, sizeof want);
     assert_memory_equal(buf + FRAME_HEADER_SIZE, run, sizeof run);
-    assert_int_equal(wire_get64(buf + 40), 0xe3ad5aced66f29eaull);
+    assert_memory_equal(buf + FRAME_HEADER_SIZE + 3 * FRAME_RUN_SIZE + 8, "\1\2\3\4\5\6\7\10", 8);
+    assert_int_equal(wire_get64(buf + 32), 0xb1913a921ecc4457ull);
 }
 
 struct refused {
@@ -135,13 +137,14 @@ static const struct refused refused[] = {
 static void
 test_refused(void **state)
 {
+    static const uint64_t sums[FRAME_MAX_RAW_PAGES];
     const struct refused *r = *state;
     uint8_t buf[MAX_FRAME];
     struct frame_run back[FRAME_MAX_RUNS];
     struct frame_header got;
     struct err err = {0};
 
-    frame_encode(buf, &r->h, r->runs);
+    frame_encode(buf, &r->h, r->runs, sums);
     assert_int_equal(decode(buf, r->channel, &got, back, &err), -EPROTO);
     if (!strstr(err_msg(&err), r->text))
         fail_msg("'%s' does not say '%s'", err_msg(&err), r->text);
@@ -162,11 +165,13 @@ test_refused_bytes(void **state)
         {4, 0x00010101, "type 1"},
         {12, FRAME_MAX_RUNS + 1, "513 runs"},
         {12, UINT32_MAX, "4294967295 runs"},
-        {16, 257 * 4096, "at most 1048576"},
-        {20, 1, "at most 1048576"},
+        {16, 257 * 4096, "want pages, at most 1048576"},
+        {20, 1, "want pages, at most 1048576"},
         {8, 5, "bad checksum"},
-        {40, 7, "bad checksum"},
+        {32, 7, "bad checksum"},
         {FRAME_HEADER_SIZE + 1, 7, "bad checksum"},
+        {FRAME_HEADER_SIZE + 3 * FRAME_RUN_SIZE, 7, "bad checksum"},
+        {16, 100, "want pages"},
     };
 
     (void)state;
@@ -178,7 +183,7 @@ test_refused_bytes(void **state)
         struct err err = {0};
 
         samples_batch(&h, &runs);
-        frame_encode(buf, &h, runs);
+        frame_encode(buf, &h, runs, samples_sums);
         wire_put32(buf + rows[i].at, rows[i].value);
         assert_int_equal(decode(buf, 1, &h, back, &err), -EPROTO);
         if (!strstr(err_msg(&err), rows[i].text))
@@ -198,7 +203,7 @@ test_any_flipped_bit(void **state)
 
     (void)state;
     samples_batch(&h, &runs);
-    len = frame_encode(buf, &h, runs);
+    len = frame_encode(buf, &h, runs, samples_sums);
     for (size_t i = 0; i < len * 8; i++) {
         buf[i / 8] ^= (uint8_t)(1u << i % 8);
         assert_int_equal(decode(buf, 1, &got, back, NULL), -EPROTO);
