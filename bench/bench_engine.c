@@ -1,5 +1,6 @@
-/* Measures raw TCP streams and migrations of a guest full of random memory without a writer, alternated, so that what
- * else the machine does falls on both alike. See bench_engine.h; docs/engine.md explains the figures. */
+/* Measures raw TCP streams and migrations of a guest full of random memory without a writer,
+ * alternated, so that what else the machine does falls on both alike. See bench_engine.h;
+ * docs/engine.md explains the figures. */
 #include "bench/bench_engine.h"
 
 #include <errno.h>
@@ -156,8 +157,8 @@ run_engine(struct bench *b, const char *addr, struct sample *ret, struct err *er
     return outcome == MIG_MOVED ? 0 : -EIO;
 }
 
-/* A page that a virtual machine has never used, or has given back to its host, costs ten times as much as
- * another: without this, that is all that would be measured. */
+/* A page that a virtual machine has never used, or has given back to its host, costs ten times as
+ * much as another: without this, that is all that would be measured. */
 static void
 touch_free_memory(uint64_t bytes)
 {

@@ -14,8 +14,8 @@ struct bench_engine_options {
     bool json;
 };
 
-/* Prints a table or JSON. 0; -ERANGE when what must hold did not; -EPERM or -ENOTSUP when this machine cannot; other
- * -errno. */
+/* Prints a table or JSON. 0; -ERANGE when what must hold did not; -EPERM or -ENOTSUP when this
+ * machine cannot; other -errno. */
 int bench_engine(const struct bench_engine_options *o, struct err *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* A guest of the simplest kind, for measuring the engine alone: memory in this process, no virtual CPU, no writer. */
+/* A guest of the simplest kind, for measuring the engine alone: memory in this process, no virtual
+ * CPU, no writer. */
 #ifndef BENCH_BENCH_GUEST_H
 #define BENCH_BENCH_GUEST_H
 

@@ -8,12 +8,12 @@
 
 #define BENCH_RAW_MAX_STREAMS 8
 
-/* Sends len bytes of mapped memory to addr over so many streams, each its contiguous share. Blocks until the
- * kernel has taken all. */
+/* Sends len bytes of mapped memory to addr over so many streams, each its contiguous share. Blocks
+ * until the kernel has taken all. */
 int bench_raw_send(const char *addr, const uint8_t *p, uint64_t len, unsigned streams,
                    struct err *err);
-/* The other end: takes streams connections from a listening socket and receives into p. Blocks until all has
- * come. */
+/* The other end: takes streams connections from a listening socket and receives into p. Blocks
+ * until all has come. */
 int bench_raw_receive(int listen_fd, uint8_t *p, uint64_t len, unsigned streams, struct err *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* Two processes, each in a network namespace of its own, joined by a veth pair: this one, and a far one that does what it
- * is told. Nothing of it has a name; all of it is gone with the processes. */
+/* Two processes, each in a network namespace of its own, joined by a veth pair: this one, and a far
+ * one that does what it is told. Nothing of it has a name; all of it is gone with the processes. */
 #ifndef BENCH_BENCH_SIDES_H
 #define BENCH_BENCH_SIDES_H
 

@@ -1,4 +1,5 @@
-/* drover-bench: measures, side by side in one run. This file knows the names of the measurements and their options. */
+/* drover-bench: measures, side by side in one run. This file knows the names of the measurements
+ * and their options. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
-/* Token bucket: holds the senders of one migration together under its bandwidth. Tokens are bytes; they
- * grow with the rate and with at most BUCKET_BURST_US of it in store, so that over any second the limit holds
- * to about 2 %. A sender may take more than is there; it then waits for its debt. */
+/* Token bucket: holds the senders of one migration together under its bandwidth. Tokens are bytes;
+ * they grow with the rate and with at most BUCKET_BURST_US of it in store, so that over any second
+ * the limit holds to about 2 %. A sender may take more than is there; it then waits for its
+ * debt. */
 #ifndef MIGRATE_BUCKET_H
 #define MIGRATE_BUCKET_H
 
@@ -21,7 +22,8 @@ void bucket_done(struct bucket *b);
 /* Takes bytes and returns for how many microseconds the caller must wait before it sends them. Any
  * thread. */
 uint64_t bucket_take(struct bucket *b, uint64_t bytes, uint64_t now_us);
-/* Largest batch that keeps the flow smooth (BUCKET_BURST_US of the rate, at least one page), at most max. */
+/* Largest batch that keeps the flow smooth (BUCKET_BURST_US of the rate, at least one page), at
+ * most max. */
 uint64_t bucket_batch(struct bucket *b, uint64_t max);
 
 #endif

@@ -6,7 +6,7 @@
 
 #define SAMPLE_MIN_US 20000 /* shorter pieces measure latency, not bandwidth */
 #define WITHIN_ROUNDS 8     /* within the budget for so long: the minimum will not get better */
-#define GAIN_PERCENT  70 /* a round that leaves more of the last remainder than this gained little */
+#define GAIN_PERCENT  70 /* a round that leaves more than this of the last one gained little */
 #define STALL_MARGIN  64 /* a new minimum is one that is lower by at least 1/64 */
 
 static uint64_t

@@ -1,6 +1,6 @@
-/* When to switch over, and whether a migration still gets anywhere. Pure arithmetic on what the rounds measured, with
- * the time passed in; the source asks it after every round. The reasoning is in docs/engine.md; the model of
- * predicted downtime follows engines.md 5.2 (15). */
+/* When to switch over, and whether a migration still gets anywhere. Pure arithmetic on what the
+ * rounds measured, with the time passed in; the source asks it after every round. The reasoning is
+ * in docs/engine.md. */
 #ifndef MIGRATE_CONVERGE_H
 #define MIGRATE_CONVERGE_H
 
@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define CONVERGE_DOWNTIME_US 300000 /* default budget */
-#define CONVERGE_STATE_US    5000 /* guess: save, send and load the device state, pause and resume */
+#define CONVERGE_STATE_US    5000 /* guess: pause, save, send, load, resume */
 #define CONVERGE_SAMPLES     32
 
 enum converge_decision {
@@ -43,9 +43,9 @@ uint64_t converge_low_rate(const struct converge *c);
 uint64_t converge_predict_us(const struct converge *c, const struct converge_input *in);
 enum converge_decision converge_next(struct converge *c, const struct converge_input *in);
 
-/* Stall detector: has the work that remains reached a new minimum lately? In the first round every byte sent is one.
- * Later, what remains is what is left of the round plus what is expected to have been dirtied since it began, so the
- * sawtooth of rounds does not count as progress. */
+/* Stall detector: has the work that remains reached a new minimum lately? In the first round every
+ * byte sent is one. Later, what remains is what is left of the round plus what is expected to have
+ * been dirtied since it began, so the sawtooth of rounds does not count as progress. */
 struct stall {
     uint64_t best_bytes, since_us;
 };

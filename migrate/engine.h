@@ -1,15 +1,18 @@
-/* Moves one guest from here to there: the two ends of a live migration. Blocking calls that run their own
- * threads; drover-handler runs each in a thread of its own. Nothing here knows about objects, names or the
- * controller; durable decisions go through hooks, because only the handler has a journal.
+/* Moves one guest from here to there: the two ends of a live migration. Blocking calls that run
+ * their own threads; drover-handler runs each in a thread of its own. Nothing here knows about
+ * objects, names or the controller; durable decisions go through hooks, because only the handler
+ * has a journal.
  *
- * Switchover is a two-phase commit (DESIGN.md rules 1-3; docs/protocol.md has the whole table):
+ * Switchover is a two-phase commit (never two running copies, never a lost one; docs/protocol.md
+ * has the whole table):
  *   source: pause, last round, state  -> FINISH
  *   target: all received, state loaded, hooks.prepared() made durable -> PREPARED
  *   source: hooks.commit() made durable; from now on the source never resumes by itself -> COMMIT
  *   target: hooks.committed() made durable; resume -> RUNNING
  *   source: outcome MOVED; the handler ends its copy and reports.
- * Before hooks.commit() returned 0 any trouble ends as FAILED with the guest running at the source. After it,
- * trouble ends as UNKNOWN with the guest paused; mig_source_resolve is then called until it is known. */
+ * Before hooks.commit() returned 0 any trouble ends as FAILED with the guest running at the source.
+ * After it, trouble ends as UNKNOWN with the guest paused; mig_source_resolve is then called until
+ * it is known. */
 #ifndef MIGRATE_ENGINE_H
 #define MIGRATE_ENGINE_H
 
@@ -42,7 +45,7 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     uint64_t remaining_bytes; /* of this round and what is known dirty */
     uint64_t sent_bytes;      /* on the wire, all channels, headers included */
     uint64_t raw_pages, zero_pages, absent_pages;
-    uint64_t again_pages;        /* asked for again: written while being sent, or damaged on the way */
+    uint64_t again_pages; /* asked for again: written while being sent, or damaged on the way */
     uint64_t transfer_bytes_per_s, dirty_bytes_per_s; /* smoothed, of the last round */
     uint64_t started_us, paused_us, finished_us;      /* monotonic; 0 = not yet */
     uint64_t downtime_us; /* source: pause to RUNNING heard; target: 0 */
@@ -71,8 +74,9 @@ enum mig_cause {
 };
 const char *mig_cause_text(enum mig_cause c); /* one sentence for the status' failureReason */
 
-/* Whether this kernel can track a guest's memory from outside (needed at the source): tried once a process. 0, or
- * -ENOTSUP with a text that names what is missing. Say it at start, rather than at the first migration. */
+/* Whether this kernel can track a guest's memory from outside (needed at the source): tried once a
+ * process. 0, or -ENOTSUP with a text that names what is missing. Say it at start, rather than at
+ * the first migration. */
 int mig_probe(struct err *err);
 
 /* --- source --- */
@@ -87,7 +91,8 @@ struct mig_source_config {
     unsigned channels;               /* 0 = automatic, at least 2 */
     struct mig_limits limits;
     uint64_t dead_peer_us; /* a target that is silent for so long is dead; 0 = 2 s */
-    /* Called on the engine's thread. commit: make "committed" durable; 0 or -errno (then it is FAILED). */
+    /* Called on the engine's thread. commit: make "committed" durable; 0 or -errno (then it is
+     * FAILED). */
     int (*commit)(void *ctx, struct err *err);
     /* After each round and at least every 500 ms; may be NULL. */
     void (*progress)(void *ctx, const struct mig_stats *st);
@@ -102,9 +107,9 @@ bool mig_source_cancel(struct mig_source *s);
 void mig_source_stats(struct mig_source *s, struct mig_stats *ret);
 void mig_source_free(struct mig_source *s);
 
-/* Asks the target what became of a committed migration, offering COMMIT again (cfg.guest is not used). MOVED:
- * it runs there. FAILED: it does not and, by its durable word, never will: resume here. UNKNOWN: no
- * answer (err). */
+/* Asks the target what became of a committed migration, offering COMMIT again (cfg.guest is not
+ * used). MOVED: it runs there. FAILED: it does not and, by its durable word, never will: resume
+ * here. UNKNOWN: no answer (err). */
 enum mig_outcome mig_source_resolve(const struct mig_source_config *cfg, struct err *err);
 
 /* --- target --- */
@@ -129,10 +134,13 @@ struct mig_target_config {
 };
 
 enum mig_target_outcome {
-    MIG_TARGET_RUNNING, /* committed and resumed; RUNNING was sent or will be told on being asked */
-    MIG_TARGET_FAILED,  /* before PREPARED: the incoming guest is to be thrown away */
+    MIG_TARGET_RUNNING, /* committed and resumed; the source was told unless it is gone */
+    /* before PREPARED, or the guest was lost before it ran and hooks.never() is durable: what is
+     * left of it is to be thrown away */
+    MIG_TARGET_FAILED,
     MIG_TARGET_ABORTED, /* PREPARED, and then the source said ABORT */
-    MIG_TARGET_IN_DOUBT, /* PREPARED, and the connection is gone: keep the guest, run again with `recovering` */
+    /* PREPARED, and the connection is gone: keep the guest, run again with `recovering` */
+    MIG_TARGET_IN_DOUBT,
 };
 
 /* Opens the listening socket at once, so that the address can be announced. */

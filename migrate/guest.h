@@ -1,6 +1,6 @@
-/* The port behind which a guest's memory is reached: the engine works on any guest that can do this.
- * Implemented by handler/native_* (drover-guest) and later by handler/libvirt_*. All calls may block for
- * a bounded time and may come from any thread of the engine, one at a time. */
+/* The port behind which a guest's memory is reached: the engine works on any guest that can do
+ * this. Implemented by handler/native_* (drover-guest) and later by handler/libvirt_*. All calls
+ * may block for a bounded time and may come from any thread of the engine, one at a time. */
 #ifndef MIGRATE_GUEST_H
 #define MIGRATE_GUEST_H
 
@@ -21,18 +21,23 @@ struct guest_region {
 };
 
 struct guest_ops {
-    /* Fills in up to GUEST_MAX_REGIONS regions; the number, or -errno. Stable while the guest lives. */
+    /* Fills in up to GUEST_MAX_REGIONS regions; the number, or -errno. Stable while the guest
+     * lives. */
     int (*regions)(void *guest, struct guest_region *out, struct err *err);
     pid_t (*pid)(void *guest);
-    /* A userfaultfd that was opened in the guest's process (O_NONBLOCK), given to the caller; UFFDIO_API
-     * was not yet called. The guest keeps its own copy open so that its end is not ours. */
+    /* A userfaultfd that was opened in the guest's process (O_NONBLOCK), given to the caller;
+     * UFFDIO_API was not yet called. The guest keeps its own copy open so that its end is not
+     * ours. */
     int (*userfaultfd)(void *guest, int *ret_fd, struct err *err);
     /* Tells the guest's process to close its copies: tracking is over. */
     int (*userfaultfd_close)(void *guest, struct err *err);
-    /* Stops and continues the virtual CPUs. pause returns when none of them writes any more. */
+    /* Stops and continues the virtual CPUs. pause returns when none of them writes any more. Both
+     * do nothing when it is so already, and return -ESRCH when the guest's process is gone: the
+     * target of a migration may then say that the guest never ran there. */
     int (*pause)(void *guest, struct err *err);
     int (*resume)(void *guest, struct err *err);
-    /* Device state: what is not in the regions. save is called while paused; the buffer is the caller's. */
+    /* Device state: what is not in the regions. save is called while paused; the buffer is the
+     * caller's. */
     int (*save_state)(void *guest, void **ret_buf, size_t *ret_len, struct err *err);
     int (*load_state)(void *guest, const void *buf, size_t len, struct err *err);
 };

@@ -1,5 +1,6 @@
-/* The source end of a migration: its life from new to free, and the driver of the switchover's state machine.
- * See engine.h for the contract, switch.h for the machine, source_int.h for the threads. */
+/* The source end of a migration: its life from new to free, and the driver of the switchover's
+ * state machine. See engine.h for the contract, switch.h for the machine, source_int.h for the
+ * threads. */
 #include "migrate/source_int.h"
 
 #include <errno.h>

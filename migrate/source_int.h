@@ -1,9 +1,9 @@
 /* The source's inside, shared by source*.c only.
  *
- * Threads: the caller of mig_source_run (the run thread) owns the control connection, the rounds and the switchover; one worker
- * a channel owns its data socket and its stripes. The run thread starts a phase (count or send) in all workers at
- * once and waits for all of them, while it serves the control connection and watches the clocks; between phases no
- * worker touches the bitmaps. */
+ * Threads: the caller of mig_source_run (the run thread) owns the control connection, the rounds
+ * and the switchover; one worker a channel owns its data socket and its stripes. The run thread
+ * starts a phase (count or send) in all workers at once and waits for all of them, while it serves
+ * the control connection and watches the clocks; between phases no worker touches the bitmaps. */
 #ifndef MIGRATE_SOURCE_INT_H
 #define MIGRATE_SOURCE_INT_H
 
@@ -74,7 +74,8 @@ struct mig_source {
     int wake_fd; /* eventfd: a phase ended, or cancel */
     uint64_t rtt_us;
 
-    /* bitmaps of all pages: owned by the workers during a phase (each its stripes), else by the run thread */
+    /* bitmaps of all pages: owned by the workers during a phase (each its stripes), else by the run
+     * thread */
     size_t words;
     uint64_t *dirty; /* found by the last count */
     uint64_t *sent;  /* the target has content other than zero */

@@ -1,4 +1,5 @@
-/* The source's rounds: what they consist of, and what comes after each. See source_int.h and converge.h. */
+/* The source's rounds: what they consist of, and what comes after each. See source_int.h and
+ * converge.h. */
 #include "migrate/source_int.h"
 
 #include <errno.h>

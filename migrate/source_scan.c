@@ -1,6 +1,6 @@
-/* The count phase: a read-only scan of a contiguous share of guest memory by each worker. It says how much is
- * dirty, for the decision, and which stripes are worth re-arming, for the next round; at the last round,
- * with the guest paused, it is the exact list of what is still to be sent. */
+/* The count phase: a read-only scan of a contiguous share of guest memory by each worker. It says
+ * how much is dirty, for the decision, and which stripes are worth re-arming, for the next round;
+ * at the last round, with the guest paused, it is the exact list of what is still to be sent. */
 #include "migrate/source_int.h"
 
 #include <string.h>
@@ -59,8 +59,8 @@ on_range(void *ctx, const struct track_range *r)
                        base + r->end / LAYOUT_PAGE_BYTES);
         return 0;
     }
-    /* Not in the guest's page tables: a hole where data was sent is dirty, and so is data that was written (and, say,
-     * swapped out). */
+    /* Not in the guest's page tables: a hole where data was sent is dirty, and so is data that was
+     * written (and, say, swapped out). */
     for (uint64_t at = r->start; at < r->end;) {
         uint64_t data;
         int rc = present_next(p, at, &data, &c->w->err);

@@ -1,5 +1,6 @@
-/* The send phase: each worker walks its own stripes; for each it re-arms what is dirty, looks which pages have data, which of
- * those are zero, and sends the rest straight from the guest's memory. See source_int.h, proto/frame.h. */
+/* The send phase: each worker walks its own stripes; for each it re-arms what is dirty, looks which
+ * pages have data, which of those are zero, and sends the rest straight from the guest's memory.
+ * See source_int.h, proto/frame.h. */
 #include "migrate/source_int.h"
 
 #include <errno.h>
@@ -64,8 +65,8 @@ source_send(struct source_worker *w)
     return rc ? rc : put_frame(w, FRAME_ROUND_END, 1);
 }
 
-/* Everything that has data. Stripes without any are not even armed: what appears there later has no write
- * protection and is reported as written. */
+/* Everything that has data. Stripes without any are not even armed: what appears there later has no
+ * write protection and is reported as written. */
 static int
 first_pass(struct stripe *t, bool *ret_skip)
 {
@@ -201,7 +202,8 @@ send_pages(struct stripe *t)
     return 0;
 }
 
-/* Puts a page into the batch, behind the last run where it can, and sends the batch when it is full. */
+/* Puts a page into the batch, behind the last run where it can, and sends the batch when it is
+ * full. */
 static int
 add(struct stripe *t, uint32_t page, enum frame_kind kind)
 {
@@ -230,7 +232,8 @@ flush(struct source_worker *w)
 
     if (b->runs_len == 0)
         return 0;
-    /* Waiting comes first: what is summed is then sent at once, before the guest can change much of it. */
+    /* Waiting comes first: what is summed is then sent at once, before the guest can change much of
+     * it. */
     rc = hold_back(w, FRAME_HEADER_SIZE + (uint64_t)b->runs_len * FRAME_RUN_SIZE +
                           (uint64_t)b->raw_pages * (FRAME_SUM_SIZE + LAYOUT_PAGE_BYTES));
     if (rc != 0)
@@ -263,7 +266,8 @@ flush(struct source_worker *w)
     return 0;
 }
 
-/* Header, records and sums of the batch (or none) in front of the payload that iov holds already. */
+/* Header, records and sums of the batch (or none) in front of the payload that iov holds
+ * already. */
 static int
 put_frame(struct source_worker *w, enum frame_type type, int iov_len)
 {

@@ -1,5 +1,5 @@
-/* Everything before the first page: the guest's memory, the connections, the handshake, the tracker; and the reverse. See
- * source_int.h. */
+/* Everything before the first page: the guest's memory, the connections, the handshake, the
+ * tracker; and the reverse. See source_int.h. */
 #include "migrate/source_int.h"
 
 #include <errno.h>

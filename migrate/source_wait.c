@@ -1,5 +1,5 @@
-/* The source's run thread while it waits: it serves the control connection, watches the clocks and the workers, and keeps
- * the figures. See source_int.h. */
+/* The source's run thread while it waits: it serves the control connection, watches the clocks and
+ * the workers, and keeps the figures. See source_int.h. */
 #include "migrate/source_int.h"
 
 #include <errno.h>

@@ -1,18 +1,21 @@
-/* The switchover as two pure state machines, one for each end: step(machine, event, now) -> actions. The
- * source and the target drive them and perform the actions; the tests drive both against each other with every
- * crash there can be. The tables below are the protocol (docs/protocol.md tells it in prose): states with their
- * deadline and a sentence, and every legal edge. An event without an edge is refused and changes nothing.
+/* The switchover as two pure state machines, one for each end: step(machine, event, now) ->
+ * actions. The source and the target drive them and perform the actions; the tests drive both
+ * against each other with every crash there can be. The tables below are the protocol
+ * (docs/protocol.md tells it in prose): states with their deadline and a sentence, and every legal
+ * edge. An event without an edge is refused and changes nothing.
  *
- * Never two running copies: the source resumes only on edges that lead through ROLLBACK, all of them
- * before COMMITTED or on the target's durable NEVER; the target resumes only in RESUMING, which is entered only after
- * COMMIT, which is sent only in COMMITTED. Never none: see test_switch.c. */
+ * Never two running copies: the source resumes only on edges that lead through ROLLBACK, all of
+ * them before COMMITTED or on the target's durable NEVER; the target resumes only in RESUMING,
+ * which is entered only after COMMIT, which is sent only in COMMITTED. Never none: see
+ * test_switch.c. */
 #ifndef MIGRATE_SWITCH_H
 #define MIGRATE_SWITCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* X(id, deadline in ms (0 = none), sentence). A state whose deadline passes gets TROUBLE from its driver. */
+/* X(id, deadline in ms (0 = none), sentence). A state whose deadline passes gets TROUBLE from its
+ * driver. */
 #define SWITCH_SOURCE_STATES(X)                                                                    \
     X(COPYING, 0, "the guest runs here and its memory is sent in rounds")                          \
     X(PAUSING, 30000, "the guest is being paused")                                                 \
@@ -137,8 +140,8 @@ struct switch_target {
     uint64_t since_us;
 };
 
-/* 0 and the actions to perform (a set of enum switch_action), or -EPROTO when the event is not legal in this
- * state: nothing changes. */
+/* 0 and the actions to perform (a set of enum switch_action), or -EPROTO when the event is not
+ * legal in this state: nothing changes. */
 int switch_source_step(struct switch_source *m, enum switch_event ev, uint64_t now_us,
                        unsigned *ret_actions);
 int switch_target_step(struct switch_target *m, enum switch_event ev, uint64_t now_us,

@@ -1,5 +1,6 @@
-/* The target end of a migration: receives, confirms rounds, and drives the switchover's state machine. See engine.h
- * for the contract, switch.h for the machine, target_int.h for the threads. */
+/* The target end of a migration: receives, confirms rounds, and drives the switchover's state
+ * machine. See engine.h for the contract, switch.h for the machine, target_int.h for the
+ * threads. */
 #include "migrate/target_int.h"
 
 #include <errno.h>

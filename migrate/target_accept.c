@@ -1,6 +1,6 @@
-/* The target's front door: connections come from anywhere that can reach the address, and only those that show the
- * right identity (and, for data, the secret of this session) get in. Each has its own deadline, so a silent stranger
- * holds up nobody. See target_int.h. */
+/* The target's front door: connections come from anywhere that can reach the address, and only
+ * those that show the right identity (and, for data, the secret of this session) get in. Each has
+ * its own deadline, so a silent stranger holds up nobody. See target_int.h. */
 #include "migrate/target_int.h"
 
 #include <errno.h>

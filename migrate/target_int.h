@@ -1,7 +1,8 @@
 /* The target's inside, shared by target*.c only.
  *
- * Threads: the caller of mig_target_run (the run thread) listens, owns the control connection and the switchover; one
- * receiver a data channel takes frames, checks them and writes their pages into the guest's memory file. */
+ * Threads: the caller of mig_target_run (the run thread) listens, owns the control connection and
+ * the switchover; one receiver a data channel takes frames, checks them and writes their pages into
+ * the guest's memory file. */
 #ifndef MIGRATE_TARGET_INT_H
 #define MIGRATE_TARGET_INT_H
 
@@ -73,10 +74,11 @@ struct mig_target {
     struct control_finish finish;
     uint64_t run_cpu_base_us;
 
-    /* Held around writes to the memory files: the kernel lets one writer at a time into a file and lets the others spin
-     * for it, which costs a quarter of a receiver's time; here they sleep. */
+    /* Held around writes to the memory files: the kernel lets one writer at a time into a file and
+     * lets the others spin for it, which costs a quarter of a receiver's time; here they sleep. */
     pthread_mutex_t write_mu;
-    /* one bit a page: it has content that came from the source. Owned by the receivers, each its stripes */
+    /* one bit a page: it has content that came from the source. Owned by the receivers, each its
+     * stripes */
     uint64_t *received;
     /* likewise: it came with a bad checksum in this round */
     uint64_t *bad;
@@ -108,9 +110,10 @@ int target_next(struct mig_target *t, struct control_msg *ret);
 int target_other_word(struct mig_target *t, const struct control_msg *m);
 int target_protocol_error(struct mig_target *t, const char *what);
 
-/* target_accept.c: serves the listening socket until there is a control connection (want_data: and all data channels
- * of it), the deadline passes (0 = none), or stop. Connections that are not the source's are refused; listening goes
- * on. Sets t->ctl (and with want_data t->chans, t->layout). With want_data false only QUESTION is taken. */
+/* target_accept.c: serves the listening socket until there is a control connection (want_data: and
+ * all data channels of it), the deadline passes (0 = none), or stop. Connections that are not the
+ * source's are refused; listening goes on. Sets t->ctl (and with want_data t->chans, t->layout).
+ * With want_data false only QUESTION is taken. */
 int target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us);
 
 /* target_recv.c */

@@ -1,8 +1,9 @@
-/* The target's receivers: one thread a data channel. A frame is checked before a byte of its payload is read, and the payload
- * before a byte of it gets into the guest: it is received into a buffer that fits the processor's cache, summed there,
- * and then written into the memory file. For memory that was never touched that is cheaper than receiving into a
- * mapping of it (no page fault, no clearing of a page that is overwritten at once), for other memory it costs a
- * copy from cache (docs/decisions/0003-receive-then-write.md). See target_int.h, proto/frame.h. */
+/* The target's receivers: one thread a data channel. A frame is checked before a byte of its
+ * payload is read, and the payload before a byte of it gets into the guest: it is received into a
+ * buffer that fits the processor's cache, summed there, and then written into the memory file. For
+ * memory that was never touched that is cheaper than receiving into a mapping of it (no page fault,
+ * no clearing of a page that is overwritten at once), for other memory it costs a copy from cache
+ * (docs/decisions/0003-receive-then-write.md). See target_int.h, proto/frame.h. */
 #include "migrate/target_int.h"
 
 #include <errno.h>
@@ -182,8 +183,8 @@ check_order(struct target_chan *c, const struct frame_header *h, struct err *err
     return 0;
 }
 
-/* ROUND_BEGIN travels on the control connection and may be a little later than the first pages. Until it has come they
- * stay out of the guest: behind the last round it never comes. */
+/* ROUND_BEGIN travels on the control connection and may be a little later than the first pages.
+ * Until it has come they stay out of the guest: behind the last round it never comes. */
 static int
 wait_for_round(struct target_chan *c, uint32_t round, struct err *err)
 {
@@ -269,7 +270,8 @@ write_raw(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32
     return 0;
 }
 
-/* The incoming guest's memory was never touched: only pages that came before need to become zero. */
+/* The incoming guest's memory was never touched: only pages that came before need to become
+ * zero. */
 static int
 write_zero(struct mig_target *t, const struct frame_run *r, struct err *err)
 {

@@ -1,5 +1,5 @@
-/* The target until FINISH: takes the source's control messages, confirms rounds, collects the device state. See
- * target_int.h. */
+/* The target until FINISH: takes the source's control messages, confirms rounds, collects the
+ * device state. See target_int.h. */
 #include "migrate/target_int.h"
 
 #include <errno.h>

@@ -140,8 +140,8 @@ track_scan(struct track *t, struct track_buf *b, unsigned region, uint64_t start
            bool arm, int (*fn)(void *ctx, const struct track_range *r), void *ctx, struct err *err)
 {
     uint64_t hva = t->regions[region].hva;
-    /* What is WRITTEN, and what is not PRESENT: an entry that is neither PRESENT nor a marker (SWAPPED) says
-     * nothing; kernels differ in whether they call it WRITTEN. It is, for us. */
+    /* What is WRITTEN, and what is not PRESENT: an entry that is neither PRESENT nor a marker
+     * (SWAPPED) says nothing; kernels differ in whether they call it WRITTEN. It is, for us. */
     struct abi_pm_scan_arg a = {
         .size = sizeof a,
         .flags = ABI_PM_SCAN_CHECK_WPASYNC | (arm ? ABI_PM_SCAN_WP_MATCHING : 0),

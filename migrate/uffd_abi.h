@@ -1,6 +1,6 @@
-/* Kernel interfaces that Debian 12's headers (6.1) do not have yet, under names of our own so that newer
- * headers do not clash: userfaultfd features, and PAGEMAP_SCAN of Linux 6.7 (Documentation/admin-guide/mm/
- * pagemap.rst and userfaultfd.rst). */
+/* Kernel interfaces that Debian 12's headers (6.1) do not have yet, under names of our own so that
+ * newer headers do not clash: userfaultfd features, and PAGEMAP_SCAN of Linux 6.7
+ * (Documentation/admin-guide/mm/ pagemap.rst and userfaultfd.rst). */
 #ifndef MIGRATE_UFFD_ABI_H
 #define MIGRATE_UFFD_ABI_H
 

@@ -1,6 +1,6 @@
-/* TCP under the engine: dial and listen on one address or device only, and whole sends and receives. Sockets
- * are blocking; what ends a blocked call early is xport_shut from another thread, or the peer's silence (TCP_USER_TIMEOUT).
- * Encryption will sit behind these same calls. */
+/* TCP under the engine: dial and listen on one address or device only, and whole sends and
+ * receives. Sockets are blocking; what ends a blocked call early is xport_shut from another thread,
+ * or the peer's silence (TCP_USER_TIMEOUT). Encryption will sit behind these same calls. */
 #ifndef MIGRATE_XPORT_H
 #define MIGRATE_XPORT_H
 
@@ -13,9 +13,10 @@
 #include "migrate/engine.h"
 #include "proto/limits.h"
 
-/* Connects to "ip:port" or "[ip6]:port" from local_ip ("" = any) through device ("" = any). Gives up after timeout_us
- * (-ETIMEDOUT) or when cancel_fd becomes readable (-ECANCELED; -1 = never). *ret_fd is the caller's: blocking,
- * TCP_NODELAY, data that stays unacknowledged for user_timeout_us breaks it. *ret_rtt_us: how long connecting took. */
+/* Connects to "ip:port" or "[ip6]:port" from local_ip ("" = any) through device ("" = any). Gives
+ * up after timeout_us (-ETIMEDOUT) or when cancel_fd becomes readable (-ECANCELED; -1 = never).
+ * *ret_fd is the caller's: blocking, TCP_NODELAY, data that stays unacknowledged for
+ * user_timeout_us breaks it. *ret_rtt_us: how long connecting took. */
 struct xport_dial {
     const char *addr, *local_ip, *device;
     uint64_t timeout_us, user_timeout_us;
@@ -23,8 +24,8 @@ struct xport_dial {
 };
 int xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct err *err);
 
-/* Listens on a free port of ip alone, through device ("" = any). *ret_fd is the caller's, non-blocking; ret_addr is
- * what the peer dials. */
+/* Listens on a free port of ip alone, through device ("" = any). *ret_fd is the caller's,
+ * non-blocking; ret_addr is what the peer dials. */
 int xport_listen(const char *ip, const char *device, int *ret_fd, char ret_addr[MIG_ADDR_SIZE],
                  struct err *err);
 

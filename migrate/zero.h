@@ -1,6 +1,6 @@
-/* Is a page all zeros? Most pages that are not show it in their first bytes; those that are, are read at memory
- * speed (AVX2 where the processor has it). The page may be written by the guest meanwhile: then
- * either answer may come, and dirty tracking sends the page again. */
+/* Is a page all zeros? Most pages that are not show it in their first bytes; those that are, are
+ * read at memory speed (AVX2 where the processor has it). The page may be written by the guest
+ * meanwhile: then either answer may come, and dirty tracking sends the page again. */
 #ifndef MIGRATE_ZERO_H
 #define MIGRATE_ZERO_H
 

@@ -1,6 +1,6 @@
-/* Control messages between the two ends of a migration (control.proto has the meaning of each field) as plain
- * structs, and their frames. Decoders check every count, length and string; generated protobuf types do not
- * leave control_encode.c and control_decode.c. Pure; any thread. */
+/* Control messages between the two ends of a migration (control.proto has the meaning of each
+ * field) as plain structs, and their frames. Decoders check every count, length and string;
+ * generated protobuf types do not leave control_encode.c and control_decode.c. Pure; any thread. */
 #ifndef PROTO_CONTROL_H
 #define PROTO_CONTROL_H
 
@@ -144,7 +144,8 @@ void control_encode(struct sb *out, const struct control_msg *m);
 /* Magic, version, known type, length within CONTROL_MAX_PAYLOAD. -EPROTO with a text. */
 int control_decode_header(const uint8_t buf[CONTROL_HEADER_SIZE], struct control_header *ret,
                           struct err *err);
-/* payload: h->length bytes. On success the caller ends *ret with control_msg_done. -EPROTO, -ENOMEM. */
+/* payload: h->length bytes. On success the caller ends *ret with control_msg_done. -EPROTO,
+ * -ENOMEM. */
 int control_decode(const struct control_header *h, const uint8_t *payload, struct control_msg *ret,
                    struct err *err);
 void control_msg_done(struct control_msg *m);

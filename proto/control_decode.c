@@ -1,5 +1,5 @@
-/* Control frames to plain structs. What comes in is hostile until it is decoded: the frame is checked before it
- * is unpacked, and every field afterwards. See control.h and control.proto. */
+/* Control frames to plain structs. What comes in is hostile until it is decoded: the frame is
+ * checked before it is unpacked, and every field afterwards. See control.h and control.proto. */
 #include "proto/control.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Control frames, one after the other, as they come off a connection. What decodes is encoded again and must
- * decode to the same. Seeds: DROVER_SEEDS=tests/fuzz/corpus build/.../test_control. */
+/* Control frames, one after the other, as they come off a connection. What decodes is encoded again
+ * and must decode to the same. Seeds: DROVER_SEEDS=tests/fuzz/corpus build/.../test_control. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* The page stream as a receiver takes it: preamble, answer, and frames against a layout. Whatever gets through must lie
- * inside memory and belong to the channel. Seeds: DROVER_SEEDS=tests/fuzz/corpus build/.../test_control. */
+/* The page stream as a receiver takes it: preamble, answer, and frames against a layout. Whatever
+ * gets through must lie inside memory and belong to the channel. Seeds:
+ * DROVER_SEEDS=tests/fuzz/corpus build/.../test_control. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

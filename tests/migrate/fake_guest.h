@@ -1,6 +1,7 @@
-/* A guest for the engine's tests: a forked process with shared memory that keeps writing pages from which every byte
- * can be recomputed. Step i of the writer is a function of seed and i alone, so the number of steps made (the "device
- * state") says what every page must hold. Ops can be told to fail. */
+/* A guest for the engine's tests: a forked process with shared memory that keeps writing pages from
+ * which every byte can be recomputed. Step i of the writer is a function of seed and i alone, so
+ * the number of steps made (the "device state") says what every page must hold. Ops can be told to
+ * fail. */
 #ifndef TESTS_MIGRATE_FAKE_GUEST_H
 #define TESTS_MIGRATE_FAKE_GUEST_H
 
@@ -47,7 +48,8 @@ uint64_t fake_guest_steps(struct fake_guest *g);
 /* Waits until it has made that many steps. */
 void fake_guest_wait_steps(struct fake_guest *g, uint64_t steps);
 void fake_guest_kill(struct fake_guest *g);
-/* Pauses it, recomputes all memory from its steps, compares. The number of wrong pages (prints the first). */
+/* Pauses it, recomputes all memory from its steps, compares. The number of wrong pages (prints the
+ * first). */
 uint64_t fake_guest_wrong_pages(struct fake_guest *g);
 /* Descriptors of userfaultfds that the process holds. */
 int fake_guest_uffds_open(struct fake_guest *g);

@@ -1,4 +1,5 @@
-/* A TCP relay between the two ends of a migration that damages, swallows or cuts: the network as it can be. */
+/* A TCP relay between the two ends of a migration that damages, swallows or cuts: the network as it
+ * can be. */
 #ifndef TESTS_MIGRATE_RELAY_H
 #define TESTS_MIGRATE_RELAY_H
 
@@ -12,7 +13,7 @@
 enum relay_trick {
     RELAY_NOTHING,
     RELAY_FLIP, /* one bit of the byte at `at` */
-    RELAY_HOLE, /* from `at` on nothing more goes through, on any connection, in neither direction */
+    RELAY_HOLE, /* from `at` on nothing goes through, on no connection, in no direction */
     RELAY_CUT,  /* at `at` all connections are reset */
 };
 

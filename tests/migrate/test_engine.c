@@ -211,7 +211,8 @@ test_moves(void **state)
     fake_guest_free(b);
 }
 
-/* There and back again: the second migration starts with a guest whose memory came through our hands. */
+/* There and back again: the second migration starts with a guest whose memory came through our
+ * hands. */
 static void
 test_there_and_back(void **state)
 {
@@ -237,7 +238,8 @@ test_there_and_back(void **state)
     fake_guest_free(a);
 }
 
-/* A handler that was killed left its userfaultfd in the guest: the next one cleans up and goes on. */
+/* A handler that was killed left its userfaultfd in the guest: the next one cleans up and goes
+ * on. */
 static void
 test_left_over_userfaultfd(void **state)
 {

@@ -1,5 +1,5 @@
-/* A target against sources that lie, stumble or fall silent, and against strangers at its door: a clear error, memory outside
- * of what it owns untouched, and the right source still gets in. */
+/* A target against sources that lie, stumble or fall silent, and against strangers at its door: a
+ * clear error, memory outside of what it owns untouched, and the right source still gets in. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -382,8 +382,8 @@ test_end_lies(void **state)
             ok = say_state(&w, &s);
         assert_true(ok);
         if (rows[i].more_pages) {
-            /* a byte behind the last round: whether it is there when FINISH is checked, or comes later, it
-             * must never get into the guest */
+            /* a byte behind the last round: whether it is there when FINISH is checked, or comes
+             * later, it must never get into the guest */
             assert_true(wire_page(&w, 0, 3, 0xee));
         }
         assert_true(say_finish(&w, rows[i].round, sizeof s + (uint64_t)rows[i].more_bytes,
@@ -423,8 +423,8 @@ test_end_lies(void **state)
     }
 }
 
-/* PREPARED was said: whatever happens now, the target never runs without COMMIT, and does not throw the guest away
- * without ABORT. */
+/* PREPARED was said: whatever happens now, the target never runs without COMMIT, and does not throw
+ * the guest away without ABORT. */
 static void
 test_after_prepared(void **state)
 {
@@ -519,7 +519,8 @@ test_nobody_comes(void **state)
 
 /* --- at the door --- */
 
-/* Strangers of every kind, many of them silent; then the real source, which is served at once and in full. */
+/* Strangers of every kind, many of them silent; then the real source, which is served at once and
+ * in full. */
 static void
 test_strangers(void **state)
 {

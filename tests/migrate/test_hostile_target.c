@@ -1,5 +1,6 @@
-/* A source against targets that lie, stumble or fall silent: a clear error with the right cause, soon, and the guest runs on as if
- * nothing had been. After COMMIT nothing but the truth ends the doubt. */
+/* A source against targets that lie, stumble or fall silent: a clear error with the right cause,
+ * soon, and the guest runs on as if nothing had been. After COMMIT nothing but the truth ends the
+ * doubt. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

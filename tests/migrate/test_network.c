@@ -1,5 +1,5 @@
-/* Migrations over a network that damages, swallows and cuts. Whatever it does: one guest runs or can be brought to, and its
- * memory is right. */
+/* Migrations over a network that damages, swallows and cuts. Whatever it does: one guest runs or
+ * can be brought to, and its memory is right. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -20,8 +20,8 @@
 static const struct fake_config small = {
     {16 * MIB}, .seed = 61, .fill_pages = 4096, .set_pages = 400, .pages_per_s = 1500};
 
-/* Bytes of a data channel to the target: the preamble, then a header with one record and 256 sums, then 1 MiB
- * of payload. */
+/* Bytes of a data channel to the target: the preamble, then a header with one record and 256 sums,
+ * then 1 MiB of payload. */
 #define HEADER  (FRAME_PREAMBLE_SIZE + 10)
 #define RECORD  (FRAME_PREAMBLE_SIZE + FRAME_HEADER_SIZE + 3)
 #define SUM     (FRAME_PREAMBLE_SIZE + FRAME_HEADER_SIZE + FRAME_RUN_SIZE + 100)
@@ -130,8 +130,8 @@ test_row(void **state)
     fake_guest_free(b);
 }
 
-/* The whole conversation on the control connection, cut at ever later places, in both directions: everything from HELLO to
- * RUNNING is lost once. */
+/* The whole conversation on the control connection, cut at ever later places, in both directions:
+ * everything from HELLO to RUNNING is lost once. */
 static void
 test_cut_everywhere(void **state)
 {

@@ -1,5 +1,5 @@
-/* The engine's small parts, each against a plain definition: bitmaps, zero pages, token bucket, convergence, stall
- * detector, tracker and presence. */
+/* The engine's small parts, each against a plain definition: bitmaps, zero pages, token bucket,
+ * convergence, stall detector, tracker and presence. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

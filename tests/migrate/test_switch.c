@@ -1,6 +1,7 @@
-/* The switchover's two machines against each other: two hosts with journals and guests, a network that cuts and loses, crashes at
- * every step, in simulation. After every single step at most one guest runs; when faults end, exactly one does and its
- * memory is whole. Hosts behave as docs/protocol.md says (what the handlers do around the engine). */
+/* The switchover's two machines against each other: two hosts with journals and guests, a network
+ * that cuts and loses, crashes at every step, in simulation. After every single step at most one
+ * guest runs; when faults end, exactly one does and its memory is whole. Hosts behave as
+ * docs/protocol.md says (what the handlers do around the engine). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -298,7 +299,8 @@ t_receive(struct sim *m)
                        : SWITCH_EV_COMMIT); /* COMMIT, or QUESTION that offers it again */
 }
 
-/* What a handler does with its journal: at its start, and after a run of the engine that left the guest prepared. */
+/* What a handler does with its journal: at its start, and after a run of the engine that left the
+ * guest prepared. */
 static void
 t_recover(struct sim *m)
 {
@@ -422,8 +424,8 @@ possible(const struct sim *m, enum step step, bool faults)
     case S_CRASH:
         return m->s_up;
     case T_CRASH:
-        /* Left out on purpose: the incoming guest dies and, between the record of COMMIT and the failed
-         * resume, its handler too. No journal can tell then whether it ever ran. */
+        /* Left out on purpose: the incoming guest dies and, between the record of COMMIT and the
+         * failed resume, its handler too. No journal can tell then whether it ever ran. */
         return m->t_up && !(m->dj == DJ_COMMITTED && !m->t_alive && !m->ever_ran_at_target);
     case CUT:
         return m->s_connected || m->t_connected;
@@ -594,7 +596,8 @@ test_seeds(void **state)
                   at_target);
 }
 
-/* Each fault at each step of the undisturbed course, alone and with a crash of the other side two steps later. */
+/* Each fault at each step of the undisturbed course, alone and with a crash of the other side two
+ * steps later. */
 static void
 test_each_fault_at_each_step(void **state)
 {

@@ -1,5 +1,5 @@
-/* Migrations that fail, are cancelled, are slow, or end in doubt: the guest runs on exactly one side afterwards, with every byte
- * right, and nothing of the engine stays in its process. */
+/* Migrations that fail, are cancelled, are slow, or end in doubt: the guest runs on exactly one
+ * side afterwards, with every byte right, and nothing of the engine stays in its process. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

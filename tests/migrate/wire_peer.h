@@ -1,4 +1,5 @@
-/* One end of a migration by hand, to lie with: plain sockets and the codecs. Used by the tests of hostile peers. */
+/* One end of a migration by hand, to lie with: plain sockets and the codecs. Used by the tests of
+ * hostile peers. */
 #ifndef TESTS_MIGRATE_WIRE_PEER_H
 #define TESTS_MIGRATE_WIRE_PEER_H
 
@@ -37,7 +38,8 @@ bool wire_source_up(struct wire_peer *w, const char *addr);
 /* A frame on a channel. payload may be NULL: zeros. Bit i of wrong: page i's sum is wrong. */
 bool wire_frame(struct wire_peer *w, uint32_t channel, struct frame_header h,
                 const struct frame_run *runs, const uint8_t *payload, uint64_t wrong);
-/* One page that belongs to the channel, filled with a byte; and the end of a round with ROUND_DONE. */
+/* One page that belongs to the channel, filled with a byte; and the end of a round with
+ * ROUND_DONE. */
 bool wire_page(struct wire_peer *w, uint32_t channel, uint32_t round, uint8_t fill);
 bool wire_round(struct wire_peer *w, uint32_t round, bool paused);
 

@@ -1,5 +1,5 @@
-/* One valid message of each control type, and one page-stream frame of each kind: for the codec tests and, written to files, the
- * seeds of the fuzz targets. */
+/* One valid message of each control type, and one page-stream frame of each kind: for the codec
+ * tests and, written to files, the seeds of the fuzz targets. */
 #ifndef TESTS_PROTO_SAMPLES_H
 #define TESTS_PROTO_SAMPLES_H
 
@@ -15,7 +15,8 @@ void samples_layout(struct layout *ret);
 /* A batch of raw and zero runs that belong to channel 1; the runs are static. */
 extern const uint64_t samples_sums[3]; /* of its three pages */
 void samples_batch(struct frame_header *ret, const struct frame_run **ret_runs);
-/* Writes every sample into DIR/control and DIR/frame, where fuzz_control and fuzz_frame expect them. */
+/* Writes every sample into DIR/control and DIR/frame, where fuzz_control and fuzz_frame expect
+ * them. */
 int samples_write(const char *dir);
 
 #endif

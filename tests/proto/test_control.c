@@ -1,5 +1,5 @@
-/* The control codec: every message there and back, and everything that must be refused. With DROVER_SEEDS=DIR set, writes
- * the samples there as fuzz seeds first (tests/fuzz/corpus). */
+/* The control codec: every message there and back, and everything that must be refused. With
+ * DROVER_SEEDS=DIR set, writes the samples there as fuzz seeds first (tests/fuzz/corpus). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* The page stream's codec and the layout behind it: there and back, and everything that must be refused. */
+/* The page stream's codec and the layout behind it: there and back, and everything that must be
+ * refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
