@@ -22,12 +22,14 @@ die() {
 }
 # Everything of a cluster is named after it: namespaces begin with its own, processes have its
 # directory on their command line.
+tick() { read -rt 0.05 <> <(:); }
 nothing_stays() {
     [ ! -e "$dir" ] || die "$1: $dir is still there"
+    # the demo's keeper ends right after the demo itself
+    for _ in $(seq 40); do pgrep -f -- "$dir" >/dev/null || break; tick; done
     pgrep -f -- "$dir" >/dev/null && die "$1: a process is left: $(pgrep -af -- "$dir")"
     [ -z "${id:-}" ] || ! ls /run/netns 2>/dev/null | grep -q "^drover-$id" || die "$1: a namespace is left"
 }
-tick() { read -rt 0.05 <> <(:); }
 says() { grep -qE -- "$2" "$1" || die "want \"$2\""; }
 
 # --- through a pipe: plain lines, 100 columns, everything that was promised ---
