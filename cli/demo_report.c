@@ -217,7 +217,7 @@ print_networks(struct demo *d, uint64_t sent)
     table_cell(t, "management, " DEV_NET_MGMT);
     table_cell(t, sb_str(&b));
     table_cellf(t, "%.2f %%", 100 - share);
-    table_cell(t, "the API, in and out: watches, heartbeats, progress");
+    table_cell(t, "the API: watches, heartbeats, progress");
     demo_table(d, t);
     if (mig < sent)
         return err_set(&d->err, -EPROTO,
