@@ -248,8 +248,8 @@ flush(struct source_worker *w)
         }
         for (uint32_t k = 0; k < r->pages; k++)
             b->sums[sums++] = frame_page_sum(p + (size_t)k * LAYOUT_PAGE_BYTES);
-        b->iov[iov_len++] =
-            (struct iovec){.iov_base = p, .iov_len = (size_t)r->pages * LAYOUT_PAGE_BYTES};
+        b->iov[iov_len].iov_base = p;
+        b->iov[iov_len++].iov_len = (size_t)r->pages * LAYOUT_PAGE_BYTES;
     }
     rc = put_frame(w, FRAME_BATCH, iov_len);
     if (rc != 0)

@@ -263,7 +263,7 @@ write_raw(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32
             continue;
         if (n <= 0)
             return err_set(err, n < 0 ? -errno : -EIO, "guest memory: write at %#llx: %s",
-                           (unsigned long long)(offset + at), n < 0 ? strerror(errno) : "short");
+                           (unsigned long long)offset, n < 0 ? strerror(errno) : "short");
         at += (size_t)n;
     }
     bits_set_range(t->received, page, page + pages);

@@ -21,7 +21,7 @@ int
 target_receive(struct mig_target *t)
 {
     uint64_t idle = t->cfg.idle_timeout_us ? t->cfg.idle_timeout_us : TARGET_IDLE_US;
-    struct control_msg m;
+    struct control_msg m = {0};
     int rc = target_accept(t, true, clock_mono_us() + idle);
 
     if (rc == 0)
