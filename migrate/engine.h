@@ -23,6 +23,9 @@
 #include "base/err.h"
 #include "migrate/guest.h"
 
+struct tls_ctx;
+struct share;
+
 #define MIG_UID_SIZE  64
 #define MIG_ADDR_SIZE 72 /* "[v6%scope]:port" */
 
@@ -39,6 +42,47 @@ struct mig_limits { /* all 0 = none */
     uint64_t max_downtime_us;       /* budget for the switchover; 0 = 300 ms */
 };
 
+/* How the bytes of a page travel. */
+enum mig_encoding {
+    MIG_ENC_AUTO, /* chosen batch by batch, by what it costs and saves (migrate/codec.h) */
+    MIG_ENC_RAW,
+    MIG_ENC_ZERO,
+    MIG_ENC_DELTA, /* against the version that was sent last */
+    MIG_ENC_LZ4,
+    MIG_ENC_ZSTD,
+    MIG_ENC_COUNT
+};
+
+/* What the policy lets the migration do. All zero: plain pre-copy, encodings automatic. */
+struct mig_policy {
+    bool allow_auto_converge;   /* writers, then the whole guest, may be slowed down */
+    bool allow_post_copy;       /* the target may run before all memory is there */
+    bool allow_disruption;      /* the guest may be paused for longer than max_downtime_us */
+    bool post_copy_at_once;     /* pure post-copy: no pre-copy round; needs allow_post_copy */
+    bool verify_full;           /* both ends digest all memory at the switchover and compare */
+    enum mig_encoding encoding; /* AUTO, or what is fixed (never ZERO) */
+    uint32_t weight;            /* of this migration in shares of a link; 0 = 1 */
+};
+
+enum mig_mode { MIG_MODE_PRECOPY, MIG_MODE_POSTCOPY, MIG_MODE_PAUSED };
+
+/* One entry of the decision log: what was decided and why, with its numbers, as a sentence. */
+#define MIG_DECISION_TEXT 320
+struct mig_decision {
+    uint64_t at_us; /* since stats.started_us (0 before) */
+    uint32_t round;
+    char text[MIG_DECISION_TEXT];
+};
+
+/* What the guest stood still for, by phase, in microseconds of this side's clock. 0 = not measured
+ * here (the source knows stop, scan, pages, state; the target load, commit, resume). */
+struct mig_downtime {
+    uint64_t stop_us, scan_us, pages_us, state_us; /* source */
+    uint64_t load_us, commit_us, resume_us;        /* target; commit: at the source, its record */
+};
+
+#define MIG_FAULT_BUCKETS 24 /* [i]: faults answered in less than 2^i microseconds, not 2^(i-1) */
+
 struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stats, at any time */
     uint32_t round; /* 1 = first pass; 0 = not started */
     uint64_t total_bytes;     /* guest memory size */
@@ -52,6 +96,20 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     uint64_t predicted_downtime_us;
     uint64_t cpu_us; /* user + system of the engine's threads on this side */
     uint32_t channels;
+    bool encrypted; /* TLS on every channel */
+    enum mig_mode mode;
+    uint32_t reconnects; /* connections that were lost and made again */
+    uint64_t enc_pages[MIG_ENC_COUNT],
+        enc_bytes[MIG_ENC_COUNT]; /* payload on the wire, by encoding */
+    struct mig_downtime downtime;
+    uint64_t predicted_total_p50_us, predicted_total_p90_us;
+    uint64_t predicted_downtime_p90_us;    /* predicted_downtime_us is the P50 */
+    uint32_t throttle_percent;             /* of the guest's writers now */
+    uint64_t throttle_us;                  /* time with any */
+    uint64_t write_faults, write_fault_us; /* caused by tracking; the time is an estimate */
+    uint64_t postcopy_us;                  /* from resume at the target until the last page */
+    uint64_t faults, fault_us[MIG_FAULT_BUCKETS]; /* post-copy, target */
+    uint64_t missing_bytes;                       /* post-copy: not there yet */
 };
 
 enum mig_outcome {
@@ -90,12 +148,20 @@ struct mig_source_config {
     char bind_device[16];            /* SO_BINDTODEVICE, or "" */
     unsigned channels;               /* 0 = automatic, at least 2 */
     struct mig_limits limits;
-    uint64_t dead_peer_us; /* a target that is silent for so long is dead; 0 = 2 s */
+    struct mig_policy policy;
+    struct tls_ctx *tls; /* NULL: plaintext. Borrowed (migrate/tls.h) */
+    char tls_peer[64];   /* node name that the target's certificate must bear */
+    struct share *share; /* the node's budget that this migration draws from, or NULL. Borrowed */
+    char fallback_addr[MIG_ADDR_SIZE]; /* tried when target_addr cannot be reached any more; "" */
+    uint64_t reconnect_us;             /* a cut connection is tried again for so long; 0 = 30 s */
+    uint64_t dead_peer_us;             /* a target that is silent for so long is dead; 0 = 2 s */
     /* Called on the engine's thread. commit: make "committed" durable; 0 or -errno (then it is
      * FAILED). */
     int (*commit)(void *ctx, struct err *err);
     /* After each round and at least every 500 ms; may be NULL. */
     void (*progress)(void *ctx, const struct mig_stats *st);
+    /* Every decision, on the engine's thread; may be NULL. */
+    void (*decided)(void *ctx, const struct mig_decision *d);
     void *ctx;
 };
 
@@ -104,6 +170,8 @@ struct mig_source *mig_source_new(const struct mig_source_config *cfg); /* copie
 enum mig_outcome mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err);
 /* From any thread. True when the migration will not commit; false when it is too late. */
 bool mig_source_cancel(struct mig_source *s);
+/* Any thread, while it runs; 0 = no limit of its own. Takes effect within 100 ms. */
+void mig_source_set_bandwidth(struct mig_source *s, uint64_t bytes_per_s);
 void mig_source_stats(struct mig_source *s, struct mig_stats *ret);
 void mig_source_free(struct mig_source *s);
 
@@ -120,6 +188,12 @@ struct mig_target_config {
     struct guest guest;               /* an incoming guest: paused, memory never touched */
     char listen_ip[INET6_ADDRSTRLEN]; /* listens only here */
     char bind_device[16];
+    char fallback_listen_ip[INET6_ADDRSTRLEN]; /* listens there, too; "" = no */
+    struct tls_ctx *tls;                       /* NULL: plaintext. Borrowed */
+    char tls_peer[64]; /* node name that the source's certificate must bear */
+    char
+        state_path[256]; /* post-copy: what has arrived is kept in this file, so that a handler that
+                             is restarted goes on; "" = kept in memory */
     uint64_t idle_timeout_us; /* nothing came for so long: failed (not once PREPARED); 0 = 30 s */
     uint64_t dead_peer_us;    /* a source that is silent for so long is dead; 0 = 2 s */
     bool recovering; /* the guest was PREPARED (or COMMITTED) by an earlier handler: only answer
@@ -149,6 +223,16 @@ const char *mig_target_address(const struct mig_target *t); /* "ip:port"; borrow
 enum mig_target_outcome mig_target_run(struct mig_target *t, struct err *err);
 /* From any thread: ends run() with FAILED / IN_DOUBT soon. */
 void mig_target_stop(struct mig_target *t);
+/* From any thread, in post-copy: the source's memory is gone for good. What is missing is poisoned
+ * (the guest gets a memory error where it touches it), run() ends with RUNNING, and
+ * mig_target_damage says which ranges. */
+void mig_target_source_lost(struct mig_target *t);
+struct mig_range {
+    uint32_t region;
+    uint64_t offset, bytes;
+};
+/* Up to max ranges of poisoned memory; returns how many there are in all. */
+size_t mig_target_damage(struct mig_target *t, struct mig_range *ret, size_t max);
 void mig_target_stats(struct mig_target *t, struct mig_stats *ret);
 void mig_target_free(struct mig_target *t);
 

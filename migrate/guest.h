@@ -4,6 +4,7 @@
 #ifndef MIGRATE_GUEST_H
 #define MIGRATE_GUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,6 +32,12 @@ struct guest_ops {
     int (*userfaultfd)(void *guest, int *ret_fd, struct err *err);
     /* Tells the guest's process to close its copies: tracking is over. */
     int (*userfaultfd_close)(void *guest, struct err *err);
+    /* The userfaultfd that an earlier handler opened and the guest still keeps, given again: -ENOENT
+     * when there is none. NULL: not supported, and neither is going on after a restart in post-copy. */
+    int (*userfaultfd_kept)(void *guest, int *ret_fd, struct err *err);
+    /* Slows the guest down by percent (0 lifts it) of its time: only the virtual CPUs that write,
+     * or all. NULL: not supported. Lifted by itself when the caller's connection ends. */
+    int (*throttle)(void *guest, unsigned percent, bool writers_only, struct err *err);
     /* Stops and continues the virtual CPUs. pause returns when none of them writes any more. Both
      * do nothing when it is so already, and return -ESRCH when the guest's process is gone: the
      * target of a migration may then say that the guest never ran there. */
