@@ -2,16 +2,14 @@
 #include "migrate/ctl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
+#include "migrate/conn.h"
 #include "migrate/xport.h"
 
 #define HEARTBEATS         8      /* in each dead_peer_us, at least */
@@ -21,7 +19,7 @@
 
 struct ctl {
     /* constant */
-    int fd;
+    struct conn *conn;
     uint64_t generation, dead_peer_us;
     pthread_t heart;
     /* guarded by send_mu */
@@ -42,19 +40,19 @@ static void *heart_main(void *arg);
 static int fill(struct ctl *c, size_t need, struct err *err);
 
 int
-ctl_new(int fd, uint64_t generation, uint64_t dead_peer_us, struct ctl **ret, struct err *err)
+ctl_new(struct conn *conn, uint64_t generation, uint64_t dead_peer_us, struct ctl **ret,
+        struct err *err)
 {
     struct ctl *c = xcalloc(1, sizeof *c);
     pthread_condattr_t attr;
     int rc;
 
-    c->fd = fd;
+    c->conn = conn;
     c->generation = generation;
     c->dead_peer_us = dead_peer_us ? dead_peer_us : CTL_DEAD_PEER_US;
     c->in = xmalloc(CONTROL_HEADER_SIZE + CONTROL_MAX_PAYLOAD);
     c->heard_us = clock_mono_us();
-    xport_tune(fd, c->dead_peer_us);
-    fs_set_nonblock(fd, true);
+    xport_tune(conn_fd(conn), c->dead_peer_us);
     pthread_mutex_init(&c->send_mu, NULL);
     pthread_mutex_init(&c->heart_mu, NULL);
     pthread_condattr_init(&attr);
@@ -88,7 +86,7 @@ ctl_free(struct ctl *c)
     pthread_cond_destroy(&c->heart_cv);
     pthread_mutex_destroy(&c->heart_mu);
     pthread_mutex_destroy(&c->send_mu);
-    close(c->fd);
+    conn_free(c->conn);
     free(c->in);
     free(c);
 }
@@ -96,7 +94,13 @@ ctl_free(struct ctl *c)
 int
 ctl_fd(const struct ctl *c)
 {
-    return c->fd;
+    return conn_fd(c->conn);
+}
+
+int
+ctl_poll_ms(struct ctl *c, int ms)
+{
+    return conn_pending(c->conn) ? 0 : ms;
 }
 
 int
@@ -113,13 +117,13 @@ ctl_send(struct ctl *c, struct control_msg *m, struct err *err)
     uint64_t deadline = clock_mono_us() + c->dead_peer_us;
 
     while (at < out.len && rc == 0) {
-        ssize_t n = send(c->fd, out.buf + at, out.len - at, MSG_NOSIGNAL);
+        ssize_t n = conn_send_some(c->conn, out.buf + at, out.len - at, err);
 
         if (n > 0) {
             at += (size_t)n;
             deadline = clock_mono_us() + c->dead_peer_us;
-        } else if (n < 0 && errno == EAGAIN) {
-            struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+        } else if (n == -EAGAIN) {
+            struct pollfd p = {.fd = conn_fd(c->conn), .events = POLLOUT};
             uint64_t now = clock_mono_us();
 
             if (now >= deadline)
@@ -127,13 +131,13 @@ ctl_send(struct ctl *c, struct control_msg *m, struct err *err)
                              (unsigned long long)c->dead_peer_us / 1000);
             else
                 poll(&p, 1, (int)((deadline - now) / 1000 + 1));
-        } else if (n < 0 && errno != EINTR) {
-            rc = err_set(err, -errno, "send %s: %s", control_type_name(m->type), strerror(errno));
+        } else {
+            rc = err_prefix(err, (int)n, "%s", control_type_name(m->type));
         }
     }
     /* A frame that was sent in part would be garbage with another behind it. */
     if (rc != 0 && at > 0)
-        xport_shut(c->fd);
+        conn_shut(c->conn);
     pthread_mutex_unlock(&c->send_mu);
     atomic_fetch_add_explicit(&c->bytes, at, memory_order_relaxed);
     return rc;
@@ -187,15 +191,18 @@ ctl_wait(struct ctl *c, uint64_t timeout_us, int cancel_fd, struct control_msg *
     for (;;) {
         int rc = ctl_recv(c, ret, err);
         uint64_t now = clock_mono_us();
-        struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = cancel_fd, .events = POLLIN}};
+        struct pollfd p[2] = {{.fd = ctl_fd(c), .events = POLLIN},
+                              {.fd = cancel_fd, .events = POLLIN}};
 
         if (rc != 0)
             return rc;
         if (now >= deadline || ctl_dead(c, now))
             return err_set(err, -ETIMEDOUT, "no answer for %llu ms",
                            (unsigned long long)(now - start) / 1000);
-        poll(p, 2,
-             (int)((deadline - now < WAIT_SLICE_US ? deadline - now : WAIT_SLICE_US) / 1000 + 1));
+
+        uint64_t slice = deadline - now < WAIT_SLICE_US ? deadline - now : WAIT_SLICE_US;
+
+        poll(p, 2, ctl_poll_ms(c, (int)(slice / 1000 + 1)));
         if (p[1].revents)
             return err_set(err, -ECANCELED, "cancelled");
     }
@@ -224,14 +231,12 @@ static int
 fill(struct ctl *c, size_t need, struct err *err)
 {
     while (c->in_len < need) {
-        ssize_t n = recv(c->fd, c->in + c->in_len, need - c->in_len, MSG_DONTWAIT);
+        ssize_t n = conn_recv_some(c->conn, c->in + c->in_len, need - c->in_len, err);
 
-        if (n < 0 && errno == EAGAIN)
+        if (n == -EAGAIN)
             return 0;
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
-            return err_set(err, -errno, "control connection: %s", strerror(errno));
+            return err_prefix(err, (int)n, "control connection");
         if (n == 0)
             return err_set(err, -EPIPE, "control connection: closed by the peer");
         c->in_len += (size_t)n;

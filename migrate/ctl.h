@@ -12,14 +12,19 @@
 
 #define CTL_DEAD_PEER_US 2000000
 
+struct conn;
 struct ctl;
 
-/* Takes fd (also on an error). Every frame in and out bears
+/* Takes c, a tuned connection (also on an error). Every frame in and out bears
  * `generation`. Starts the heartbeat. */
-int ctl_new(int fd, uint64_t generation, uint64_t dead_peer_us, struct ctl **ret, struct err *err);
+int ctl_new(struct conn *c, uint64_t generation, uint64_t dead_peer_us, struct ctl **ret,
+            struct err *err);
 /* Stops the heartbeat, closes. NULL is fine. */
 void ctl_free(struct ctl *c);
+/* For poll. */
 int ctl_fd(const struct ctl *c);
+/* How long poll of it may wait, at most `ms`: not at all while bytes wait in this process. */
+int ctl_poll_ms(struct ctl *c, int ms);
 
 /* Any thread; sets m->generation. Blocks while the peer does not read, at most dead_peer_us:
  * -ETIMEDOUT. */

@@ -40,7 +40,6 @@ mig_source_new(const struct mig_source_config *cfg)
 
         w->s = s;
         w->index = i;
-        w->fd = -1;
         for (unsigned r = 0; r < GUEST_MAX_REGIONS; r++)
             w->present[r].fd = -1;
     }
@@ -147,7 +146,7 @@ mig_source_resolve(const struct mig_source_config *cfg, struct err *err)
     int fd, rc = xport_dial(&d, &fd, &rtt, err);
 
     if (rc == 0)
-        rc = ctl_new(fd, cfg->ident.generation, cfg->dead_peer_us, &ctl, err);
+        rc = ctl_new(conn_plain(fd), cfg->ident.generation, cfg->dead_peer_us, &ctl, err);
     if (rc == 0) {
         memcpy(m.question.vmi_uid, cfg->ident.vmi_uid, sizeof m.question.vmi_uid);
         memcpy(m.question.migration_uid, cfg->ident.migration_uid, sizeof m.question.migration_uid);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "migrate/bucket.h"
+#include "migrate/conn.h"
 #include "migrate/converge.h"
 #include "migrate/ctl.h"
 #include "migrate/engine.h"
@@ -44,7 +45,7 @@ struct source_worker {
     /* constant after start */
     struct mig_source *s;
     uint32_t index;
-    int fd;
+    struct conn *conn; /* NULL = not connected */
     pthread_t thread;
     bool started;
     /* owned by the worker's thread during a phase, by nobody between */

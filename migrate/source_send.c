@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "migrate/bits.h"
-#include "migrate/xport.h"
 #include "migrate/zero.h"
 
 #define WORDS (LAYOUT_STRIPE_PAGES / 64)
@@ -281,7 +280,7 @@ put_frame(struct source_worker *w, enum frame_type type, int iov_len)
 
     b->iov[0].iov_base = b->head;
     b->iov[0].iov_len = frame_encode(b->head, &h, b->runs, b->sums);
-    rc = xport_send(w->fd, b->iov, iov_len, &w->err);
+    rc = conn_send(w->conn, b->iov, iov_len, &w->err);
     if (rc != 0) {
         w->cause = MIG_CAUSE_PEER;
         return err_prefix(&w->err, rc, "data channel %u", w->index);

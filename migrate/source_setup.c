@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 
 #include "base/fault.h"
 #include "migrate/xport.h"
@@ -13,7 +11,7 @@
 static int get_regions(struct mig_source *s, struct err *err);
 static int connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE]);
 static int connect_data(struct mig_source *s, const uint8_t token[CONTROL_TOKEN_SIZE]);
-static int read_answer(struct mig_source *s, int fd, struct err *err);
+static int read_answer(struct mig_source *s, struct conn *c, struct err *err);
 
 int
 source_setup(struct mig_source *s)
@@ -46,9 +44,7 @@ source_teardown(struct mig_source *s)
     for (uint32_t i = 0; i < s->channels && s->workers; i++) {
         struct source_worker *w = &s->workers[i];
 
-        if (w->fd >= 0)
-            close(w->fd);
-        w->fd = -1;
+        conn_free(TAKE_PTR(w->conn));
         for (uint32_t r = 0; r < s->layout.regions; r++)
             present_done(&w->present[r]);
         track_buf_free(w->scan);
@@ -94,7 +90,7 @@ get_regions(struct mig_source *s, struct err *err)
 }
 
 static int
-dial(struct mig_source *s, uint64_t user_timeout_us, int *ret_fd)
+dial(struct mig_source *s, uint64_t user_timeout_us, struct conn **ret)
 {
     struct xport_dial d = {.addr = s->cfg.target_addr,
                            .local_ip = s->cfg.local_ip,
@@ -104,10 +100,13 @@ dial(struct mig_source *s, uint64_t user_timeout_us, int *ret_fd)
                            .cancel_fd = s->wake_fd};
     struct err err = {0};
     uint64_t rtt;
-    int rc = xport_dial(&d, ret_fd, &rtt, &err);
+    int fd, rc = xport_dial(&d, &fd, &rtt, &err);
 
-    if (rc == 0 && (s->rtt_us == 0 || rtt < s->rtt_us))
-        s->rtt_us = rtt;
+    if (rc == 0) {
+        *ret = conn_plain(fd);
+        if (s->rtt_us == 0 || rtt < s->rtt_us)
+            s->rtt_us = rtt;
+    }
     if (rc == -ECANCELED)
         return source_trouble(s, MIG_CAUSE_CANCELLED, rc, &err);
     return rc ? source_trouble(s, MIG_CAUSE_CONNECT, rc, &err) : 0;
@@ -123,17 +122,18 @@ connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
                                       .channels = s->channels,
                                       .stripe_bytes = LAYOUT_STRIPE_BYTES}};
     struct err err = {0};
+    struct conn *conn;
     struct ctl *ctl;
-    int fd, rc;
+    int rc;
 
     if (FAULT(SRC_CONNECT)) {
         rc = err_set(&err, -EIO, "fault point src.connect");
         return source_trouble(s, MIG_CAUSE_CONNECT, rc, &err);
     }
-    rc = dial(s, s->cfg.dead_peer_us, &fd);
+    rc = dial(s, s->cfg.dead_peer_us, &conn);
     if (rc != 0)
         return rc;
-    rc = ctl_new(fd, s->cfg.ident.generation, s->cfg.dead_peer_us, &ctl, &err);
+    rc = ctl_new(conn, s->cfg.ident.generation, s->cfg.dead_peer_us, &ctl, &err);
     if (rc != 0)
         return source_trouble(s, MIG_CAUSE_LOCAL, rc, &err);
     pthread_mutex_lock(&s->mu);
@@ -179,15 +179,15 @@ connect_data(struct mig_source *s, const uint8_t token[CONTROL_TOKEN_SIZE])
         uint8_t buf[FRAME_PREAMBLE_SIZE];
         struct iovec iov = {.iov_base = buf, .iov_len = sizeof buf};
         struct err err = {0};
-        int rc = dial(s, SOURCE_DATA_USER_US, &s->workers[i].fd);
+        int rc = dial(s, SOURCE_DATA_USER_US, &s->workers[i].conn);
 
         if (rc != 0)
             return rc;
         p.channel = i;
         frame_encode_preamble(buf, &p);
-        rc = xport_send(s->workers[i].fd, &iov, 1, &err);
+        rc = conn_send(s->workers[i].conn, &iov, 1, &err);
         if (rc == 0)
-            rc = read_answer(s, s->workers[i].fd, &err);
+            rc = read_answer(s, s->workers[i].conn, &err);
         if (rc != 0) {
             err_prefix(&err, rc, "data channel %u", i);
             return source_trouble(s, rc == -EPROTO ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_CONNECT, rc,
@@ -199,18 +199,12 @@ connect_data(struct mig_source *s, const uint8_t token[CONTROL_TOKEN_SIZE])
 
 /* The target's word on a data channel, within the time after which it would count as dead. */
 static int
-read_answer(struct mig_source *s, int fd, struct err *err)
+read_answer(struct mig_source *s, struct conn *c, struct err *err)
 {
-    uint64_t us = ctl_dead_peer_us(s->ctl);
-    struct timeval tv = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
     uint8_t buf[FRAME_ANSWER_SIZE];
     enum frame_answer a;
-    int rc;
+    int rc = conn_recv(c, buf, sizeof buf, ctl_dead_peer_us(s->ctl), err);
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-    rc = xport_recv(fd, buf, sizeof buf, err);
-    if (rc == -EAGAIN)
-        rc = err_set(err, -ETIMEDOUT, "no answer for %llu ms", (unsigned long long)us / 1000);
     if (rc == 0)
         rc = frame_decode_answer(buf, &a, err);
     if (rc == 0 && a != FRAME_ANSWER_OK)

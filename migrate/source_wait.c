@@ -59,7 +59,7 @@ source_wait(struct mig_source *s, enum source_wait what)
         if (rc != 0)
             return rc;
         source_tick(s, now);
-        poll(p, 2, SOURCE_TICK_US / 1000);
+        poll(p, 2, ctl_poll_ms(s->ctl, SOURCE_TICK_US / 1000));
         if (p[0].revents)
             eventfd_read(s->wake_fd, &n);
     }
@@ -162,7 +162,7 @@ worker_failed(struct mig_source *s, struct source_worker *w)
         struct pollfd p = {.fd = ctl_fd(s->ctl), .events = POLLIN};
         struct control_msg m;
 
-        if (poll(&p, 1, 20) <= 0)
+        if (poll(&p, 1, ctl_poll_ms(s->ctl, 20)) <= 0 && ctl_poll_ms(s->ctl, 1) > 0)
             continue;
 
         int rc = ctl_recv(s->ctl, &m, NULL);

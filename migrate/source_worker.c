@@ -38,7 +38,7 @@ source_workers_stop(struct mig_source *s)
     pthread_cond_broadcast(&s->cv);
     pthread_mutex_unlock(&s->mu);
     for (uint32_t i = 0; i < s->channels && s->workers; i++)
-        xport_shut(s->workers[i].fd);
+        conn_shut(s->workers[i].conn);
     for (uint32_t i = 0; i < s->channels && s->workers; i++) {
         if (s->workers[i].started)
             pthread_join(s->workers[i].thread, NULL);

@@ -120,10 +120,8 @@ mig_target_free(struct mig_target *t)
 {
     if (!t)
         return;
-    for (uint32_t i = 0; i < t->channels; i++) {
-        if (t->chans[i].fd >= 0)
-            close(t->chans[i].fd);
-    }
+    for (uint32_t i = 0; i < t->channels; i++)
+        conn_free(t->chans[i].conn);
     if (t->listen_fd >= 0)
         close(t->listen_fd);
     if (t->wake_fd >= 0)

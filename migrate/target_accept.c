@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/rng.h"
 #include "migrate/xport.h"
 
@@ -18,7 +17,7 @@
 
 /* A connection that has not shown yet what it is. */
 struct pending {
-    int fd; /* -1 = free */
+    struct conn *conn; /* NULL = free */
     uint64_t deadline_us;
     size_t have;
     uint8_t buf[FIRST_MAX];
@@ -58,8 +57,6 @@ target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us)
     d->t = t;
     d->want_data = want_data;
     d->deadline_us = deadline_us;
-    for (int i = 0; i < TARGET_PENDING; i++)
-        d->pending[i].fd = -1;
     do
         rc = serve(d);
     while (rc == 0 && !(t->ctl && (!want_data || d->attached == t->channels)));
@@ -83,7 +80,7 @@ serve(struct door *d)
     int rc;
 
     for (int i = 0; i < TARGET_PENDING; i++)
-        p[3 + i] = (struct pollfd){.fd = d->pending[i].fd, .events = POLLIN};
+        p[3 + i] = (struct pollfd){.fd = conn_fd(d->pending[i].conn), .events = POLLIN};
     poll(p, 3 + TARGET_PENDING, TARGET_TICK_US / 1000);
     now = clock_mono_us();
     if (p[1].revents)
@@ -93,9 +90,9 @@ serve(struct door *d)
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     }
     for (int i = 0; i < TARGET_PENDING; i++) {
-        if (d->pending[i].fd >= 0 && p[3 + i].revents)
+        if (d->pending[i].conn && p[3 + i].revents)
             read_first(d, &d->pending[i]);
-        if (d->pending[i].fd >= 0 && now > d->pending[i].deadline_us)
+        if (d->pending[i].conn && now > d->pending[i].deadline_us)
             drop(&d->pending[i]);
     }
     if (p[0].revents)
@@ -119,14 +116,14 @@ static void
 take_new(struct door *d, uint64_t now)
 {
     for (;;) {
-        int fd = accept4(d->t->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = accept4(d->t->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         struct pending *p = &d->pending[0];
 
         if (fd < 0)
             return;
         /* A free place, or that of the one that has been silent for longest. */
         for (int i = 0; i < TARGET_PENDING; i++) {
-            if (d->pending[i].fd < 0) {
+            if (!d->pending[i].conn) {
                 p = &d->pending[i];
                 break;
             }
@@ -134,7 +131,7 @@ take_new(struct door *d, uint64_t now)
                 p = &d->pending[i];
         }
         drop(p);
-        p->fd = fd;
+        p->conn = conn_plain(fd);
         p->have = 0;
         p->deadline_us = now + TARGET_HANDSHAKE_US;
         read_first(d, p);
@@ -157,8 +154,8 @@ read_first(struct door *d, struct pending *p)
             on_first(d, p);
             return;
         }
-        n = recv(p->fd, p->buf + p->have, need - p->have, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        n = conn_recv_some(p->conn, p->buf + p->have, need - p->have, NULL);
+        if (n == -EAGAIN)
             return;
         if (n <= 0) {
             drop(p);
@@ -278,7 +275,6 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
     for (uint32_t i = 0; i < h->channels; i++) {
         chans[i].t = t;
         chans[i].index = i;
-        chans[i].fd = -1;
         chans[i].round = 1;
     }
     pthread_mutex_lock(&t->mu);
@@ -321,7 +317,7 @@ on_data(struct door *d, struct pending *p)
     struct frame_preamble pre = {0};
     uint8_t answer[FRAME_ANSWER_SIZE];
     bool ok = frame_decode_preamble(p->buf, &pre, NULL) == 0 && t->ctl && d->want_data &&
-              pre.channel < t->channels && t->chans[pre.channel].fd < 0 &&
+              pre.channel < t->channels && !t->chans[pre.channel].conn &&
               pre.uid_sum == frame_uid_sum(t->cfg.ident.migration_uid, t->cfg.ident.generation);
     uint8_t differ = 0;
 
@@ -329,11 +325,10 @@ on_data(struct door *d, struct pending *p)
         differ |= pre.token[i] ^ t->token[i];
     ok = ok && differ == 0;
     frame_encode_answer(answer, ok ? FRAME_ANSWER_OK : FRAME_ANSWER_REFUSED);
-    if (send(p->fd, answer, sizeof answer, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof answer ||
-        !ok || fs_set_nonblock(p->fd, false) != 0)
+    if (conn_send_some(p->conn, answer, sizeof answer, NULL) != (ssize_t)sizeof answer || !ok)
         return;
-    xport_tune(p->fd, TARGET_DATA_USER_US);
-    t->chans[pre.channel].fd = take_fd(&p->fd);
+    xport_tune(conn_fd(p->conn), TARGET_DATA_USER_US);
+    t->chans[pre.channel].conn = TAKE_PTR(p->conn);
     d->attached++;
 }
 
@@ -351,7 +346,7 @@ adopt(struct mig_target *t, struct pending *p)
 {
     struct err err = {0};
     struct ctl *ctl;
-    int rc = ctl_new(take_fd(&p->fd), t->cfg.ident.generation, t->cfg.dead_peer_us, &ctl, &err);
+    int rc = ctl_new(TAKE_PTR(p->conn), t->cfg.ident.generation, t->cfg.dead_peer_us, &ctl, &err);
 
     if (rc != 0)
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
@@ -398,14 +393,11 @@ refuse(struct pending *p, uint64_t generation, enum control_error_code code, con
     snprintf(m.text.text, sizeof m.text.text, "%s", text);
     control_encode(&out, &m);
     /* What fits into an empty socket buffer; nobody waits for a stranger. */
-    if (send(p->fd, out.buf, out.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        return;
+    conn_send_some(p->conn, out.buf, out.len, NULL);
 }
 
 static void
 drop(struct pending *p)
 {
-    if (p->fd >= 0)
-        close(p->fd);
-    p->fd = -1;
+    conn_free(TAKE_PTR(p->conn));
 }

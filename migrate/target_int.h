@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "migrate/conn.h"
 #include "migrate/ctl.h"
 #include "migrate/engine.h"
 #include "migrate/switch.h"
@@ -28,7 +29,7 @@ struct target_chan {
     /* constant after start */
     struct mig_target *t;
     uint32_t index;
-    int fd; /* -1 = not attached */
+    struct conn *conn; /* NULL = not attached */
     pthread_t thread;
     bool started;
     /* owned by the receiver's thread */

@@ -10,12 +10,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "base/fault.h"
 #include "migrate/bits.h"
-#include "migrate/xport.h"
 
 #define PUNCH_PAGES \
     16 /* a shorter zero run is overwritten, a longer one given back to the kernel */
@@ -64,7 +62,7 @@ target_receivers_stop(struct mig_target *t)
     pthread_cond_broadcast(&t->cv);
     pthread_mutex_unlock(&t->mu);
     for (uint32_t i = 0; i < t->channels && t->chans; i++)
-        xport_shut(t->chans[i].fd);
+        conn_shut(t->chans[i].conn);
     for (uint32_t i = 0; i < t->channels && t->chans; i++) {
         struct target_chan *c = &t->chans[i];
 
@@ -80,13 +78,12 @@ bool
 target_receivers_idle(struct mig_target *t)
 {
     for (uint32_t i = 0; i < t->channels; i++) {
-        uint8_t b;
         bool waiting;
 
         pthread_mutex_lock(&t->mu);
         waiting = t->chans[i].waiting;
         pthread_mutex_unlock(&t->mu);
-        if (waiting || recv(t->chans[i].fd, &b, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        if (waiting || conn_readable(t->chans[i].conn))
             return false;
     }
     return true;
@@ -134,7 +131,7 @@ static int
 receive_frame(struct target_chan *c, struct err *err, enum control_error_code *ret_code)
 {
     struct frame_header h;
-    int rc = xport_recv(c->fd, c->head, FRAME_HEADER_SIZE, err);
+    int rc = conn_recv(c->conn, c->head, FRAME_HEADER_SIZE, 0, err);
 
     *ret_code = CONTROL_ERR_LOCAL;
     if (rc != 0)
@@ -148,8 +145,8 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     *ret_code = CONTROL_ERR_LOCAL;
     rc = wait_for_round(c, h.round, err);
     if (rc == 0 && h.runs > 0)
-        rc = xport_recv(c->fd, c->head + FRAME_HEADER_SIZE, frame_head_size(&h) - FRAME_HEADER_SIZE,
-                        err);
+        rc = conn_recv(c->conn, c->head + FRAME_HEADER_SIZE,
+                       frame_head_size(&h) - FRAME_HEADER_SIZE, 0, err);
     if (rc != 0)
         return rc;
     *ret_code = CONTROL_ERR_PROTOCOL;
@@ -160,7 +157,7 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     if (h.type == FRAME_ROUND_END)
         return on_round_end(c);
     *ret_code = CONTROL_ERR_LOCAL;
-    rc = xport_recv(c->fd, c->buf, h.bytes, err);
+    rc = conn_recv(c->conn, c->buf, h.bytes, 0, err);
     if (rc == 0 && FAULT(DST_STREAM))
         rc = err_set(err, -EIO, "fault point dst.stream");
     if (rc == 0)

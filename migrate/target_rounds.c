@@ -87,7 +87,7 @@ target_next(struct mig_target *t, struct control_msg *ret)
             if (rc != 0)
                 return rc;
         }
-        poll(p, 2, TARGET_TICK_US / 1000);
+        poll(p, 2, ctl_poll_ms(t->ctl, TARGET_TICK_US / 1000));
         if (p[0].revents)
             eventfd_read(t->wake_fd, &n);
     }

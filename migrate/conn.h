@@ -1,0 +1,48 @@
+/* One connection of a migration: what the engine sends and receives through, whatever carries it.
+ * Made from a connected TCP socket (xport.h). One thread may send while another receives; everything
+ * else says who may call it. Sends are whole frames of the caller's: nothing is buffered here. */
+#ifndef MIGRATE_CONN_H
+#define MIGRATE_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+
+struct conn;
+
+/* Takes fd, which blocks. Never NULL. */
+struct conn *conn_plain(int fd);
+/* Closes. NULL is fine. No other thread uses it any more. */
+void conn_free(struct conn *c);
+/* For poll alone, and on a plain connection for sendfile and splice. -1 when c is NULL. */
+int conn_fd(const struct conn *c);
+/* Whether what is written to conn_fd is what the peer reads. */
+bool conn_is_plain(const struct conn *c);
+
+/* Sends all of iov (which is changed), from where it lies, or fails: -EPIPE, -ECONNRESET,
+ * -ETIMEDOUT ... After a failure the connection is of no use. Blocks while the peer does not
+ * read. */
+int conn_send(struct conn *c, struct iovec *iov, int iov_len, struct err *err);
+/* Receives exactly len bytes or fails: -EPIPE when the peer closed, -ETIMEDOUT when they have not
+ * come within timeout_us (0 = waits for ever). */
+int conn_recv(struct conn *c, void *buf, size_t len, uint64_t timeout_us, struct err *err);
+
+/* As much as goes at once, and never blocks. Bytes sent or received; 0 of conn_recv_some: the peer
+ * closed; -EAGAIN: nothing now (after that of conn_send_some the same bytes must be offered again);
+ * other -errno. */
+ssize_t conn_send_some(struct conn *c, const void *buf, size_t len, struct err *err);
+ssize_t conn_recv_some(struct conn *c, void *buf, size_t len, struct err *err);
+/* Whether bytes wait in this process: poll says nothing of them. Any thread. */
+bool conn_pending(struct conn *c);
+/* Whether the peer has sent something that was not received yet. Any thread. */
+bool conn_readable(struct conn *c);
+
+/* Ends blocked sends and receives of other threads, and all later ones. Any thread. NULL is
+ * fine. */
+void conn_shut(struct conn *c);
+
+#endif
