@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "api/limits.h"
+#include "api/migration_options.h"
 #include "api/names.h"
 #include "api/selector.h"
 #include "api/tree_priv.h"
@@ -18,6 +19,7 @@
 static void add(struct check *c, struct tree_pos pos, const char *type, const char *message);
 static bool is_full(const struct check *c);
 static void path_text(const struct path *p, struct sb *out);
+static void check_migration_option(struct check *c, const char *key, const struct tree *v);
 static void value_text(const struct tree *t, struct sb *out);
 static void quoted(const char *s, struct sb *out);
 static bool has_suffix(const char *s, const char *suffix);
@@ -301,7 +303,7 @@ void
 check_annotations(struct check *c, struct tree *map)
 {
     static const char *const quantities[] = {ANN_WORKLOAD_RATE, ANN_WORKLOAD_SET, ANN_WORKLOAD_FILL,
-                                             NULL};
+                                             ANN_BANDWIDTH_OVERRIDE, NULL};
     static const char *const workloads[] = {"idle", "sequential", "hotcold", "randomwords",
                                             "zipf", "mix",        NULL};
     size_t bytes = 0;
@@ -326,10 +328,27 @@ check_annotations(struct check *c, struct tree *map)
             else if (q.units < 0)
                 check_invalid(c, v, "must be greater than or equal to 0");
         }
+        if (migration_option_find(key) != MIGRATION_OPTION_COUNT)
+            check_migration_option(c, key, v);
         check_leave(c);
     }
     if (bytes > API_MAX_ANNOTATIONS_BYTES)
         check_too_long(c, tree_pos(map), API_MAX_ANNOTATIONS_BYTES);
+}
+
+/* On a VM they would change nothing: said rather than borne in silence. */
+static void
+check_migration_option(struct check *c, const char *key, const struct tree *v)
+{
+    enum kind kind = c->kind->kind;
+    int64_t value;
+    struct err why;
+
+    if (kind != KIND_POLICY && kind != KIND_HCO && kind != KIND_KUBEVIRT)
+        check_warn(c, "counts on a MigrationPolicy, HyperConverged or KubeVirt only");
+    else if (migration_option_parse(migration_option_find(key), tree_get_string(v, ""), &value,
+                                    &why) != 0)
+        check_invalid(c, v, "%s", why.msg);
 }
 
 void

@@ -15,5 +15,7 @@
 #define API_MAX_RESOURCES         1000  /* names in one map of quantities (requests, allocatable) */
 #define API_MAX_ANCHORS           200   /* anchors in one YAML document */
 #define API_MAX_MERGE_ITEMS       1000  /* items of a list that a strategic patch merges by key */
+#define API_MAX_CHANNELS          64    /* of drover.io/channels; the engine's own limit */
+#define API_MAX_WEIGHT            1000  /* of drover.io/weight */
 
 #endif

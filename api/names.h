@@ -32,17 +32,32 @@
 #define ANN_WORKLOAD_RATE "drover.io/workload-rate" /* bytes written a second, a quantity */
 #define ANN_WORKLOAD_SET  "drover.io/workload-set"  /* working set, a quantity */
 #define ANN_WORKLOAD_FILL "drover.io/workload-fill" /* bytes filled with random data at start */
+/* Options of migrations that upstream has no field for: on a MigrationPolicy, else on the
+ * HyperConverged or KubeVirt object (api/migration_options.h, docs/migration-policy.md). */
+#define ANN_ENCODING         "drover.io/encoding"         /* auto raw delta lz4 zstd */
+#define ANN_VERIFY           "drover.io/verify"           /* none full */
+#define ANN_CHANNELS         "drover.io/channels"         /* data connections, 0 = automatic */
+#define ANN_WEIGHT           "drover.io/weight"           /* in shares of a bandwidth cap */
+#define ANN_NETWORK_FALLBACK "drover.io/network-fallback" /* none management */
+#define ANN_POST_COPY        "drover.io/post-copy"        /* when-needed immediate */
 /* Fencing (rule 1): the generation at which status.nodeName may run the VMI, and the one that the
  * current migration's target will run it at. Written by the controller only. */
 #define ANN_GENERATION           "drover.io/generation"
 #define ANN_MIGRATION_GENERATION "drover.io/migration-generation"
+/* On the VMI, by the controller at hand-off: the options above, resolved. JSON. */
+#define ANN_MIGRATION_OPTIONS "drover.io/migration-options"
+/* On a VMIM that runs, by a user: bytes a second, a quantity, in place of bandwidthPerMigration. */
+#define ANN_BANDWIDTH_OVERRIDE "drover.io/bandwidth-override"
 /* Written by handlers. JSON objects; see docs/protocol.md. */
 #define ANN_MIGRATION_PROGRESS "drover.io/migration-progress" /* on the VMIM, by the source */
 #define ANN_MIGRATION_RESULT \
-    "drover.io/migration-result"                        /* on the VMIM, by the source, at the end */
-#define ANN_GUEST_RESULT     "drover.io/guest-result"   /* on the VMIM, by the target: downtime */
-#define ANN_VERIFY_REQUEST   "drover.io/verify-request" /* on the VMI, by a user: any text */
-#define ANN_VERIFY_RESULT    "drover.io/verify-result"  /* on the VMI, by the handler: JSON */
+    "drover.io/migration-result"                    /* on the VMIM, by the source, at the end */
+#define ANN_GUEST_RESULT  "drover.io/guest-result"  /* on the VMIM, by the target: downtime */
+#define ANN_TARGET_RESULT "drover.io/target-result" /* on the VMIM, by the target: its figures */
+#define ANN_MIGRATION_DECISIONS \
+    "drover.io/migration-decisions" /* on the VMIM, by the source: the decision log, a list */
+#define ANN_VERIFY_REQUEST   "drover.io/verify-request"  /* on the VMI, by a user: any text */
+#define ANN_VERIFY_RESULT    "drover.io/verify-result"   /* on the VMI, by the handler: JSON */
 #define ANN_SCHEDULE_RESULT  "drover.io/schedule-result" /* on the VMI/VMIM: why there, JSON */
 #define ANN_MIGRATION_TARGET "drover.io/target-node" /* on a VMIM: explicit target (migrate --to) */
 

@@ -148,6 +148,12 @@ print_human(const struct subject *s, const struct policy_decision *d)
         table_cell(fields, text);
         table_cell(fields, d->source[f]);
     }
+    for (int o = 0; o < MIGRATION_OPTION_COUNT; o++) {
+        migration_options_text(&d->options, (enum migration_option)o, text, sizeof text);
+        table_cell(fields, migration_option_annotation((enum migration_option)o));
+        table_cell(fields, text);
+        table_cell(fields, d->option_source[o]);
+    }
     table_flush(fields, 0, &out);
 
     if (d->candidates_len > 0) {

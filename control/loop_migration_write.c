@@ -24,7 +24,7 @@ struct write_args {
     const char *uid; /* the migration's */
     const char *source, *target;
     const char *old_uid; /* whose state is overwritten */
-    const char *policy;
+    const char *policy, *options;
     struct tree *configuration; /* owned */
 };
 
@@ -378,6 +378,8 @@ hand_off(struct loop_write *w, struct tree *obj)
     tree_set_path(obj, tree_string(a->target), "metadata", "labels", LABEL_MIGRATION_TARGET, NULL);
     tree_set_path(obj, tree_stringf("%llu", number + 1), "metadata", "annotations",
                   ANN_MIGRATION_GENERATION, NULL);
+    tree_set_path(obj, tree_string(a->options), "metadata", "annotations", ANN_MIGRATION_OPTIONS,
+                  NULL);
     return 1;
 }
 
@@ -402,6 +404,8 @@ loop_migration_hand_off(struct loops *l, struct migration *mg)
 {
     const struct vmi *v = mg->v;
     struct policy_decision policy;
+    AUTO_TREE struct tree *options = NULL;
+    AUTO_SB struct sb json = SB_INIT;
     struct loop_write *w;
     struct write_args *a;
 
@@ -418,6 +422,9 @@ loop_migration_hand_off(struct loops *l, struct migration *mg)
                                    : "");
     a->policy = arena_strdup(w->arena, policy.policy);
     a->configuration = loop_policy_tree(&policy.effective);
+    options = migration_options_tree(&policy.options);
+    tree_to_json(options, 0, &json);
+    a->options = arena_strdup(w->arena, sb_str(&json));
     loop_write_mutate(w, hand_off, after_hand_off);
 }
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "api/migration_options.h"
 #include "api/names.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -157,6 +158,31 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     return false;
 }
 
+/* What the policy allows and how the bytes are to travel, as the controller resolved it. */
+static void
+fill_policy(struct vm_entry *e, const struct migration_configuration *mc,
+            struct mig_source_config *c)
+{
+    static const enum mig_encoding encodings[] = {
+        [MIGRATION_ENCODING_AUTO] = MIG_ENC_AUTO,   [MIGRATION_ENCODING_RAW] = MIG_ENC_RAW,
+        [MIGRATION_ENCODING_DELTA] = MIG_ENC_DELTA, [MIGRATION_ENCODING_LZ4] = MIG_ENC_LZ4,
+        [MIGRATION_ENCODING_ZSTD] = MIG_ENC_ZSTD,
+    };
+    struct migration_options o;
+
+    migration_options_read(object_annotation(e->vmi, ANN_MIGRATION_OPTIONS), &o);
+    c->channels = o.channels ? (unsigned)o.channels : e->h->cfg.channels;
+    c->policy = (struct mig_policy){
+        .allow_auto_converge = mc->has_auto_converge && mc->allow_auto_converge,
+        .allow_post_copy = mc->has_post_copy && mc->allow_post_copy,
+        .allow_disruption = mc->has_disruption && mc->allow_workload_disruption,
+        .verify_full = o.verify_full,
+        .encoding = encodings[o.encoding],
+        .weight = (uint32_t)o.weight,
+    };
+    c->policy.post_copy_at_once = c->policy.allow_post_copy && o.post_copy_immediate;
+}
+
 static bool
 fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c)
 {
@@ -174,7 +200,7 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
         return false;
     snprintf(c->local_ip, sizeof c->local_ip, "%s", e->h->net.ip);
     snprintf(c->bind_device, sizeof c->bind_device, "%s", e->h->net.ifname);
-    c->channels = e->h->cfg.channels;
+    fill_policy(e, mc, c);
     if (mc->has_bandwidth && mc->bandwidth_bytes_per_s > 0)
         c->limits.bandwidth_bytes_per_s = (uint64_t)mc->bandwidth_bytes_per_s;
     if (mc->has_progress_timeout && mc->progress_timeout_s > 0)

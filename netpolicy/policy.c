@@ -34,6 +34,8 @@ static struct kv_list namespace_labels(const struct namespace_ *ns, const struct
                                        struct arena *a);
 static void effective_values(const struct migration_policy *p, const struct hco *hco,
                              const struct kubevirt *kv, struct policy_decision *d, struct arena *a);
+static void option_values(const struct migration_policy *p, const struct hco *hco,
+                          const struct kubevirt *kv, struct policy_decision *d, struct arena *a);
 static int by_name(const void *x, const void *y);
 static const char *text_or(const char *s, const char *dflt);
 
@@ -71,6 +73,7 @@ policy_decide(const struct migration_policy *const *policies, size_t len, const 
     }
     ret->policy = best ? text_or(best->policy->meta.name, "") : NULL;
     effective_values(best ? best->policy : NULL, hco, kv, ret, a);
+    option_values(best ? best->policy : NULL, hco, kv, ret, a);
     ret->completion_timeout_s =
         policy_completion_timeout_s(ret->effective.completion_timeout_s_per_gib, memory_bytes);
 }
@@ -376,6 +379,38 @@ effective_values(const struct migration_policy *p, const struct hco *hco, const 
     }
 }
 
+/* The first of policy, cluster object and default that has a value that can be read. */
+static void
+option_values(const struct migration_policy *p, const struct hco *hco, const struct kubevirt *kv,
+              struct policy_decision *d, struct arena *a)
+{
+    static const struct kv_list nothing;
+    const struct kv_list *layers[] = {p ? &p->meta.annotations : &nothing,
+                                      hco  ? &hco->meta.annotations
+                                      : kv ? &kv->meta.annotations
+                                           : &nothing};
+    const char *names[] = {p ? arena_printf(a, "policy %s", text_or(p->meta.name, "")) : NULL,
+                           hco ? "HyperConverged" : "KubeVirt"};
+
+    migration_options_init(&d->options);
+    for (int o = 0; o < MIGRATION_OPTION_COUNT; o++) {
+        enum migration_option opt = (enum migration_option)o;
+        bool found = false;
+
+        d->option_source[o] = "default";
+        for (size_t i = 0; i < ARRAY_LEN(layers) && !found; i++) {
+            const char *text = kv_get(layers[i], migration_option_annotation(opt));
+            int64_t value;
+
+            found = text && migration_option_parse(opt, text, &value, NULL) == 0;
+            if (found) {
+                migration_options_set(&d->options, opt, value);
+                d->option_source[o] = names[i];
+            }
+        }
+    }
+}
+
 /* --- as text and JSON --- */
 
 const char *
@@ -443,6 +478,7 @@ policy_decision_tree(const struct policy_decision *d, const char *vm_ns, const c
     tree_set(eff, "parallelOutboundMigrationsPerNode", tree_int(e->parallel_outbound_per_node));
     tree_set(eff, "network", tree_string(e->network));
     tree_set(t, "effective", eff);
+    tree_set(t, "options", migration_options_tree(&d->options));
     for (size_t i = 0; i < d->candidates_len; i++) {
         const struct policy_candidate *c = &d->candidates[i];
         struct tree *m = tree_map();

@@ -5,6 +5,7 @@
 #ifndef NETPOLICY_POLICY_H
 #define NETPOLICY_POLICY_H
 
+#include "api/migration_options.h"
 #include "api/tree.h"
 #include "api/types.h"
 #include "base/arena.h"
@@ -46,6 +47,8 @@ struct policy_decision {
     /* where each value comes from: "default", "HyperConverged", "KubeVirt", "policy NAME", or
      * "allowPostCopy" for a disruption that follows it */
     const char *source[POLICY_FIELDS];
+    struct migration_options options; /* from annotations, layer by layer like the others */
+    const char *option_source[MIGRATION_OPTION_COUNT];
     int64_t
         completion_timeout_s; /* for this VM's memory (and migrated disks): rounded up; 0 = none */
     struct policy_candidate *candidates; /* sorted by name */

@@ -94,7 +94,7 @@ test_good(void **unused)
     world_vm(w, "vm", "Always", "1Gi", "");
     world_apply(w, "apiVersion: migrations.kubevirt.io/v1alpha1\n"
                    "kind: MigrationPolicy\n"
-                   "metadata: {name: slow}\n"
+                   "metadata: {name: slow, annotations: {drover.io/weight: \"3\"}}\n"
                    "spec:\n"
                    "  bandwidthPerMigration: 64Mi\n"
                    "  selectors: {virtualMachineInstanceSelector: {app: vm}}\n");
@@ -117,6 +117,9 @@ test_good(void **unused)
                         object_annotation(t, ANN_MIGRATION_GENERATION));
     assert_int_equal(strtoull(object_annotation(t, ANN_GENERATION), NULL, 10),
                      strtoull(generation, NULL, 10) + 1);
+    assert_string_equal(object_annotation(t, ANN_MIGRATION_OPTIONS),
+                        "{\"encoding\":\"auto\",\"verify\":\"none\",\"channels\":0,\"weight\":3,"
+                        "\"networkFallback\":\"none\",\"postCopy\":\"when-needed\"}");
     for (int k = 0; k < 2; k++) { /* the VMI's state and its copy */
         enum kind kind = k ? KIND_VMIM : KIND_VMI;
         const char *name = k ? "m" : "vm";

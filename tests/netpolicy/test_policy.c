@@ -641,6 +641,45 @@ test_cluster_objects(void **state)
     arena_free(a);
 }
 
+/* Annotations: the policy's, else the cluster object's, else the default; a HyperConverged counts
+ * alone; what cannot be read is as if it were not there. */
+static void
+test_options(void **state)
+{
+    struct arena *a = arena_new();
+    struct kv own[] = {{"drover.io/encoding", "delta"}, {"drover.io/weight", "many"}};
+    struct kv cluster[] = {{"drover.io/encoding", "raw"},
+                           {"drover.io/weight", "4"},
+                           {"drover.io/post-copy", "immediate"}};
+    struct kv other[] = {{"drover.io/verify", "full"}};
+    struct migration_policy p = {
+        .meta = {.name = "p", .annotations = {own, 2}},
+        .has_selectors = true,
+    };
+    const struct migration_policy *list[] = {&p};
+    struct hco hco = {.meta.annotations = {cluster, 3}};
+    struct kubevirt kv = {.meta.annotations = {other, 1}};
+    struct vmi vmi = {0};
+    struct policy_decision d;
+
+    (void)state;
+    policy_decide(list, 1, &hco, &kv, NULL, &vmi, GIB, &d, a);
+    assert_int_equal(d.options.encoding, MIGRATION_ENCODING_DELTA);
+    assert_string_equal(d.option_source[MIGRATION_OPTION_ENCODING], "policy p");
+    assert_int_equal(d.options.weight, 4);
+    assert_string_equal(d.option_source[MIGRATION_OPTION_WEIGHT], "HyperConverged");
+    assert_true(d.options.post_copy_immediate);
+    assert_false(d.options.verify_full);
+    assert_string_equal(d.option_source[MIGRATION_OPTION_VERIFY], "default");
+
+    p.has_selectors = false; /* it does not apply: neither do its annotations */
+    policy_decide(list, 1, NULL, &kv, NULL, &vmi, GIB, &d, a);
+    assert_int_equal(d.options.encoding, MIGRATION_ENCODING_AUTO);
+    assert_true(d.options.verify_full);
+    assert_string_equal(d.option_source[MIGRATION_OPTION_VERIFY], "KubeVirt");
+    arena_free(a);
+}
+
 struct timeout_case {
     const char *name;
     int64_t per_gib, bytes, want;
@@ -696,7 +735,9 @@ test_json(void **state)
         "\"completionTimeoutPerGiB\":800,\"progressTimeout\":150,\"allowAutoConverge\":false,"
         "\"allowPostCopy\":false,\"allowWorkloadDisruption\":false,\"maxDowntimeMs\":300,"
         "\"parallelMigrationsPerCluster\":5,\"parallelOutboundMigrationsPerNode\":2,"
-        "\"network\":null},\"candidates\":["
+        "\"network\":null},\"options\":{\"encoding\":\"auto\",\"verify\":\"none\","
+        "\"channels\":0,\"weight\":1,\"networkFallback\":\"none\",\"postCopy\":\"when-needed\"},"
+        "\"candidates\":["
         "{\"name\":\"none\",\"matches\":false,\"matchingLabels\":0,"
         "\"reason\":\"It has no selectors, and such a policy applies to no VM.\"},"
         "{\"name\":\"slow\",\"matches\":true,\"matchingLabels\":1,"
@@ -803,6 +844,7 @@ main(void)
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_not_from_a_policy),
         cmocka_unit_test(test_cluster_objects),
+        cmocka_unit_test(test_options),
         cmocka_unit_test(test_completion_timeout),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_field_text),
