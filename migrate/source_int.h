@@ -30,6 +30,8 @@
 #define SOURCE_REASON_US    300000   /* a broken channel waits so long for the peer's own words */
 #define SOURCE_REPAIRS      3        /* extra rounds, paused, for batches with a bad checksum */
 #define SOURCE_CHANNELS_MAX 4        /* when chosen automatically */
+/* Runs of a batch before it is encoded: encoding may make a run of each page. */
+#define SOURCE_BATCH_RUNS (FRAME_MAX_RUNS - FRAME_MAX_RAW_PAGES)
 
 enum source_phase { SOURCE_COUNT, SOURCE_SEND };
 

@@ -217,7 +217,7 @@ add(struct stripe *t, uint32_t page, enum frame_kind kind)
         b->runs[b->runs_len++] = (struct frame_run){
             .offset = offset, .pages = 1, .region = (uint16_t)t->region, .kind = (uint16_t)kind};
     b->raw_pages += kind == FRAME_RAW;
-    if (b->raw_pages == b->max_raw_pages || b->runs_len == FRAME_MAX_RUNS)
+    if (b->raw_pages == b->max_raw_pages || b->runs_len == SOURCE_BATCH_RUNS)
         return flush(t->w);
     return 0;
 }
@@ -274,6 +274,7 @@ put_frame(struct source_worker *w, enum frame_type type, int iov_len)
     struct frame_header h = {.type = type,
                              .round = w->s->round,
                              .runs = type == FRAME_BATCH ? b->runs_len : 0,
+                             .pages = b->raw_pages,
                              .bytes = (uint64_t)b->raw_pages * LAYOUT_PAGE_BYTES,
                              .seq = w->seq++};
     int rc;

@@ -150,7 +150,7 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     if (rc != 0)
         return rc;
     *ret_code = CONTROL_ERR_PROTOCOL;
-    rc = frame_decode_runs(c->head, &h, &c->t->layout, c->index, c->runs, err);
+    rc = frame_decode_runs(c->head, &h, &c->t->layout, c->index, FRAME_KINDS_PLAIN, c->runs, err);
     if (rc != 0)
         return rc;
     c->seq++;
@@ -214,7 +214,7 @@ on_round_end(struct target_chan *c)
 static int
 place(struct target_chan *c, const struct frame_header *h, struct err *err)
 {
-    uint32_t pages = (uint32_t)(h->bytes / LAYOUT_PAGE_BYTES), at = 0;
+    uint32_t pages = h->pages, at = 0;
     int rc = 0;
 
     for (uint32_t i = 0; i < pages; i++)
@@ -318,7 +318,7 @@ count(struct target_chan *c, const struct frame_header *h)
         zero += c->runs[i].kind == FRAME_ZERO ? c->runs[i].pages : 0;
     pthread_mutex_lock(&c->t->mu);
     c->totals.batches++;
-    c->totals.raw_pages += h->bytes / LAYOUT_PAGE_BYTES;
+    c->totals.raw_pages += h->pages;
     c->totals.zero_pages += zero;
     pthread_mutex_unlock(&c->t->mu);
     atomic_fetch_add_explicit(&c->received_bytes, frame_head_size(h) + h->bytes,

@@ -12,17 +12,25 @@
 #define MAGIC_ANSWER   0x41565244u /* "DRVA" */
 #define SUMMED_SIZE    32          /* bytes of the header that head_sum covers */
 
+/* What the runs of a frame come to. */
+struct total {
+    uint64_t pages, bytes;
+    uint16_t group_kind; /* of the group that is open; 0 = none */
+    uint64_t group_pages, group_bytes;
+};
+
 static uint64_t head_sum(const uint8_t *buf, const struct frame_header *h);
 static int check_run(const struct frame_run *run, uint32_t i, const struct layout *l,
-                     uint32_t channel, struct err *err);
+                     uint32_t channel, uint32_t kinds, struct err *err);
+static int add_run(struct total *t, const struct frame_run *run, uint32_t i, struct err *err);
+static int end_group(struct total *t, struct err *err);
 static int check_magic(uint32_t got, uint32_t want, uint32_t version, const char *what,
                        struct err *err);
 
 size_t
 frame_head_size(const struct frame_header *h)
 {
-    return FRAME_HEADER_SIZE + (size_t)h->runs * FRAME_RUN_SIZE +
-           (size_t)(h->bytes / LAYOUT_PAGE_BYTES) * FRAME_SUM_SIZE;
+    return FRAME_HEADER_SIZE + (size_t)h->runs * FRAME_RUN_SIZE + (size_t)h->pages * FRAME_SUM_SIZE;
 }
 
 size_t
@@ -34,18 +42,19 @@ frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run 
     wire_put32(buf, MAGIC_FRAME);
     buf[4] = PROTO_VERSION;
     buf[5] = (uint8_t)h->type;
-    wire_put16(buf + 6, 0);
+    wire_put16(buf + 6, (uint16_t)h->pages);
     wire_put32(buf + 8, h->round);
     wire_put32(buf + 12, h->runs);
     wire_put64(buf + 16, h->bytes);
     wire_put64(buf + 24, h->seq);
     for (uint32_t i = 0; i < h->runs; i++, p += FRAME_RUN_SIZE) {
         wire_put64(p, runs[i].offset);
-        wire_put32(p + 8, runs[i].pages);
-        wire_put16(p + 12, runs[i].region);
-        wire_put16(p + 14, runs[i].kind);
+        wire_put32(p + 8, runs[i].bytes);
+        wire_put16(p + 12, (uint16_t)runs[i].pages);
+        p[14] = (uint8_t)runs[i].region;
+        p[15] = (uint8_t)runs[i].kind;
     }
-    for (uint64_t i = 0; i < h->bytes / LAYOUT_PAGE_BYTES; i++, p += FRAME_SUM_SIZE)
+    for (uint32_t i = 0; i < h->pages; i++, p += FRAME_SUM_SIZE)
         wire_put64(p, sums[i]);
     wire_put64(buf + SUMMED_SIZE, head_sum(buf, h));
     return frame_head_size(h);
@@ -57,6 +66,7 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
     struct frame_header h = {.type = buf[5],
                              .round = wire_get32(buf + 8),
                              .runs = wire_get32(buf + 12),
+                             .pages = wire_get16(buf + 6),
                              .bytes = wire_get64(buf + 16),
                              .seq = wire_get64(buf + 24),
                              .head_sum = wire_get64(buf + SUMMED_SIZE)};
@@ -64,15 +74,17 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
 
     if (rc != 0)
         return rc;
-    if ((h.type != FRAME_BATCH && h.type != FRAME_ROUND_END) || wire_get16(buf + 6) != 0)
+    if (h.type != FRAME_BATCH && h.type != FRAME_ROUND_END)
         return err_set(err, -EPROTO, "page stream: unknown frame type %d", h.type);
     if (h.runs > FRAME_MAX_RUNS)
         return err_set(err, -EPROTO, "page stream: %u runs in a batch: at most %u", h.runs,
                        FRAME_MAX_RUNS);
-    if (h.bytes > (uint64_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES ||
-        h.bytes % LAYOUT_PAGE_BYTES != 0)
-        return err_set(err, -EPROTO, "page stream: %llu bytes in a batch: want pages, at most %u",
-                       (unsigned long long)h.bytes, FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES);
+    if (h.pages > FRAME_MAX_RAW_PAGES)
+        return err_set(err, -EPROTO, "page stream: %u pages in a batch: at most %u", h.pages,
+                       FRAME_MAX_RAW_PAGES);
+    if (h.bytes > (uint64_t)h.pages * LAYOUT_PAGE_BYTES || (h.pages > 0) != (h.bytes > 0))
+        return err_set(err, -EPROTO, "page stream: %llu bytes for %u pages",
+                       (unsigned long long)h.bytes, h.pages);
     if ((h.type == FRAME_BATCH) != (h.runs > 0) || (h.type == FRAME_ROUND_END && h.bytes > 0))
         return err_set(err, -EPROTO, "page stream: frame of type %d with %u runs", h.type, h.runs);
     if (h.round == 0)
@@ -83,29 +95,37 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
 
 int
 frame_decode_runs(const uint8_t *buf, const struct frame_header *h, const struct layout *l,
-                  uint32_t channel, struct frame_run *ret_runs, struct err *err)
+                  uint32_t channel, uint32_t kinds, struct frame_run *ret_runs, struct err *err)
 {
     const uint8_t *p = buf + FRAME_HEADER_SIZE;
-    uint64_t raw_pages = 0;
+    struct total t = {0};
+    int rc;
 
     if (head_sum(buf, h) != h->head_sum)
         return err_set(err, -EPROTO, "page stream: bad checksum of a frame header");
     for (uint32_t i = 0; i < h->runs; i++, p += FRAME_RUN_SIZE) {
         struct frame_run run = {.offset = wire_get64(p),
-                                .pages = wire_get32(p + 8),
-                                .region = wire_get16(p + 12),
-                                .kind = wire_get16(p + 14)};
-        int rc = check_run(&run, i, l, channel, err);
+                                .bytes = wire_get32(p + 8),
+                                .pages = wire_get16(p + 12),
+                                .region = p[14],
+                                .kind = p[15]};
 
+        rc = check_run(&run, i, l, channel, kinds, err);
+        if (rc == 0)
+            rc = add_run(&t, &run, i, err);
         if (rc != 0)
             return rc;
-        if (run.kind == FRAME_RAW)
-            raw_pages += run.pages; /* at most 512 runs of 512 pages */
         ret_runs[i] = run;
     }
-    if (raw_pages * LAYOUT_PAGE_BYTES != h->bytes)
-        return err_set(err, -EPROTO, "page stream: %llu bytes for %llu raw pages",
-                       (unsigned long long)h->bytes, (unsigned long long)raw_pages);
+    rc = end_group(&t, err);
+    if (rc != 0)
+        return rc;
+    if (t.pages != h->pages || t.bytes != h->bytes)
+        return err_set(
+            err, -EPROTO,
+            "page stream: %llu bytes for %u pages, and runs of %llu bytes for %llu pages",
+            (unsigned long long)h->bytes, h->pages, (unsigned long long)t.bytes,
+            (unsigned long long)t.pages);
     return 0;
 }
 
@@ -195,9 +215,9 @@ head_sum(const uint8_t *buf, const struct frame_header *h)
 
 static int
 check_run(const struct frame_run *run, uint32_t i, const struct layout *l, uint32_t channel,
-          struct err *err)
+          uint32_t kinds, struct err *err)
 {
-    if (run->kind != FRAME_RAW && run->kind != FRAME_ZERO)
+    if (run->kind < FRAME_RAW || run->kind > FRAME_ZSTD || !(kinds & FRAME_KIND_BIT(run->kind)))
         return err_set(err, -EPROTO, "page stream: run %u: unknown kind %u", i, run->kind);
     if (!layout_run_ok(l, run->region, run->offset, run->pages))
         return err_set(
@@ -211,6 +231,48 @@ check_run(const struct frame_run *run, uint32_t i, const struct layout *l, uint3
                        i, run->region, (unsigned long long)run->offset,
                        layout_owner(l, run->region, run->offset), channel);
     return 0;
+}
+
+/* At most 768 runs of 512 pages and 2^32 bytes: nothing overflows. */
+static int
+add_run(struct total *t, const struct frame_run *run, uint32_t i, struct err *err)
+{
+    uint64_t full = (uint64_t)run->pages * LAYOUT_PAGE_BYTES;
+    bool group = run->kind == FRAME_LZ4 || run->kind == FRAME_ZSTD, ok = true;
+    int rc = 0;
+
+    if (group && run->bytes == 0) {
+        ok = t->group_kind == run->kind;
+        t->group_pages += run->pages;
+    } else {
+        rc = end_group(t, err);
+        ok = run->kind == FRAME_DELTA
+                 ? run->bytes >= (uint64_t)run->pages * FRAME_DELTA_MIN && run->bytes < full
+                 : group || run->bytes == 0;
+        if (group) {
+            t->group_kind = run->kind;
+            t->group_pages = run->pages;
+            t->group_bytes = run->bytes;
+        }
+    }
+    if (rc == 0 && !ok)
+        rc = err_set(err, -EPROTO, "page stream: run %u: kind %u: %u bytes for %u pages", i,
+                     run->kind, run->bytes, run->pages);
+    t->pages += run->kind == FRAME_ZERO ? 0 : run->pages;
+    t->bytes += run->kind == FRAME_RAW ? full : run->bytes;
+    return rc;
+}
+
+static int
+end_group(struct total *t, struct err *err)
+{
+    bool ok = t->group_kind == 0 || (t->group_pages <= FRAME_GROUP_PAGES &&
+                                     t->group_bytes < t->group_pages * LAYOUT_PAGE_BYTES);
+
+    t->group_kind = 0;
+    return ok ? 0
+              : err_set(err, -EPROTO, "page stream: a group of %llu pages in %llu bytes",
+                        (unsigned long long)t->group_pages, (unsigned long long)t->group_bytes);
 }
 
 static int

@@ -1,10 +1,18 @@
 /* The page stream: what travels on a data channel, source to target only. Fixed little-endian
  * headers, no protobuf. After the preamble and its answer, a channel carries frames:
  *
- *   header  40 bytes   magic "DRVP", version, type, round, runs, bytes, seq, head_sum
- *   records 16 bytes   one for each run: offset, pages, region, kind
- *   sums     8 bytes   one for each page of the payload: XXH3-64 of it
- *   payload            the pages of the raw runs, one after the other; zero runs have none
+ *   header  40 bytes   magic "DRVP", version u8, type u8, pages u16, round u32, runs u32, bytes u64,
+ *                      seq u64, head_sum u64
+ *   records 16 bytes   one for each run: offset u64, bytes u32, pages u16, region u8, kind u8
+ *   sums     8 bytes   one for each page that the payload carries: XXH3-64 of the page itself,
+ *                      whatever its encoding
+ *   payload            run after run. raw: its pages; zero: nothing; the others: `bytes` bytes that
+ *                      decode to its pages (migrate/codec.h says how)
+ *
+ * An lz4 or zstd run with bytes 0 goes on with the group of the run before it, of the same kind: its
+ * pages follow that run's in what the group decodes to. So pages that lie apart are compressed
+ * together, at most FRAME_GROUP_PAGES of them. A delta is against what the target's memory holds;
+ * that this is what the source thinks is proved by the page's sum alone, as every page is.
  *
  * head_sum covers the first 32 bytes of the header, all records and all sums, and is checked before
  * anything else is believed; a bad one ends the migration, because nothing behind it can be
@@ -31,6 +39,9 @@
 #define FRAME_SUM_SIZE    8
 #define FRAME_MAX_HEAD \
     (FRAME_HEADER_SIZE + FRAME_MAX_RUNS * FRAME_RUN_SIZE + FRAME_MAX_RAW_PAGES * FRAME_SUM_SIZE)
+#define FRAME_KIND_BIT(kind) (1u << (kind))
+/* Kinds that every receiver takes; the others are agreed on in Hello and Accept. */
+#define FRAME_KINDS_PLAIN   (FRAME_KIND_BIT(FRAME_RAW) | FRAME_KIND_BIT(FRAME_ZERO))
 #define FRAME_PREAMBLE_SIZE 48
 #define FRAME_ANSWER_SIZE   16
 
@@ -42,38 +53,46 @@ enum frame_type { /* wire values, never reused */
 enum frame_kind { /* wire values, never reused */
                   FRAME_RAW = 1,
                   FRAME_ZERO = 2,
+                  FRAME_DELTA = 3,
+                  FRAME_LZ4 = 4,
+                  FRAME_ZSTD = 5,
 };
 
 struct frame_run {
     uint64_t offset; /* bytes into the region */
     uint32_t pages;
     uint16_t region;
-    uint16_t kind; /* enum frame_kind */
+    uint16_t kind;  /* enum frame_kind */
+    uint32_t bytes; /* delta, lz4, zstd: of the encoded payload; 0: goes on with the group before.
+                       raw and zero: 0 */
 };
 
 struct frame_header {
     enum frame_type type;
     uint32_t round; /* 1 = first */
     uint32_t runs;
-    uint64_t bytes; /* payload behind the records: raw pages * page size */
+    uint32_t pages; /* that the payload carries */
+    uint64_t bytes; /* of the payload */
     uint64_t seq;   /* 0, 1, 2 ... of this channel */
     uint64_t head_sum;
 };
 
 /* Bytes of header, records and sums together. */
 size_t frame_head_size(const struct frame_header *h);
-/* Writes them to buf (frame_head_size bytes) and computes head_sum. sums: one for each page of
- * h->bytes. Returns the bytes written. */
+/* Writes them to buf (frame_head_size bytes) and computes head_sum. sums: h->pages of them.
+ * Returns the bytes written. */
 size_t frame_encode(uint8_t *buf, const struct frame_header *h, const struct frame_run *runs,
                     const uint64_t *sums);
 /* Checks one header alone: magic, version, type, counts. -EPROTO with a text. */
 int frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *ret,
                         struct err *err);
 /* buf: header, records and sums as received. Checks head_sum, each run (region, range, stripe, that
- * `channel` owns it), and that the raw pages add up to h->bytes. -EPROTO with a text. */
+ * `channel` owns it, that its kind is in the set `kinds` of FRAME_KIND_BITs, its length), and that
+ * pages and bytes add up to the header's. -EPROTO with a text. */
 int frame_decode_runs(const uint8_t *buf, const struct frame_header *h, const struct layout *l,
-                      uint32_t channel, struct frame_run *ret_runs, struct err *err);
-/* Sum of the payload's page number i, from the same buffer. */
+                      uint32_t channel, uint32_t kinds, struct frame_run *ret_runs,
+                      struct err *err);
+/* Sum of page number i of the payload, from the same buffer. */
 uint64_t frame_sum(const uint8_t *buf, const struct frame_header *h, uint32_t i);
 /* What the sum of a page is. */
 uint64_t frame_page_sum(const void *page);

@@ -25,7 +25,9 @@
 #define LAYOUT_STRIPE_PAGES     (LAYOUT_STRIPE_BYTES / LAYOUT_PAGE_BYTES)
 
 /* page stream (frame.h) */
-#define FRAME_MAX_RAW_PAGES 256u /* payload of one batch: 1 MiB, a usual L2 cache */
-#define FRAME_MAX_RUNS      512u /* run records of one batch */
+#define FRAME_MAX_RAW_PAGES 256u /* pages that one batch carries: 1 MiB, a usual L2 cache */
+#define FRAME_MAX_RUNS      768u /* run records of one batch */
+#define FRAME_GROUP_PAGES   64u  /* that are compressed together */
+#define FRAME_DELTA_MIN     8u   /* bytes of a page that did not change */
 
 #endif

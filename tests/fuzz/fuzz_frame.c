@@ -10,15 +10,20 @@
 #include "proto/sum.h"
 #include "proto/wire.h"
 
+#define ALL_KINDS                                                                  \
+    (FRAME_KINDS_PLAIN | FRAME_KIND_BIT(FRAME_DELTA) | FRAME_KIND_BIT(FRAME_LZ4) | \
+     FRAME_KIND_BIT(FRAME_ZSTD))
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 check(const struct layout *l, const struct frame_header *h, const struct frame_run *runs,
       uint32_t channel)
 {
-    uint64_t raw = 0;
+    uint64_t pages = 0, bytes = 0;
 
-    if (h->runs > FRAME_MAX_RUNS || h->bytes > FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES)
+    if (h->runs > FRAME_MAX_RUNS || h->pages > FRAME_MAX_RAW_PAGES ||
+        h->bytes > FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES)
         abort();
     for (uint32_t i = 0; i < h->runs; i++) {
         uint64_t end = runs[i].offset + (uint64_t)runs[i].pages * LAYOUT_PAGE_BYTES;
@@ -28,9 +33,13 @@ check(const struct layout *l, const struct frame_header *h, const struct frame_r
             layout_owner(l, runs[i].region, runs[i].offset) != channel ||
             layout_owner(l, runs[i].region, end - 1) != channel)
             abort();
-        raw += runs[i].kind == FRAME_RAW ? runs[i].pages : 0;
+        pages += runs[i].kind == FRAME_ZERO ? 0 : runs[i].pages;
+        bytes +=
+            runs[i].kind == FRAME_RAW ? (uint64_t)runs[i].pages * LAYOUT_PAGE_BYTES : runs[i].bytes;
+        if (runs[i].kind > FRAME_ZSTD || (i == 0 && runs[i].kind > FRAME_ZERO && !runs[i].bytes))
+            abort();
     }
-    if (raw * LAYOUT_PAGE_BYTES != h->bytes)
+    if (pages != h->pages || bytes != h->bytes)
         abort();
 }
 
@@ -44,13 +53,13 @@ try_frame(uint8_t *buf, size_t size, const struct layout *l, uint32_t channel)
     if (size < FRAME_HEADER_SIZE || frame_decode_header(buf, &h, &err) != 0 ||
         size < frame_head_size(&h))
         return;
-    if (frame_decode_runs(buf, &h, l, channel, runs, &err) == 0)
+    if (frame_decode_runs(buf, &h, l, channel, ALL_KINDS, runs, &err) == 0)
         check(l, &h, runs, channel);
     /* and with the checksum that the fuzzer cannot guess */
     wire_put64(buf + 32, sum_bytes(buf + FRAME_HEADER_SIZE, frame_head_size(&h) - FRAME_HEADER_SIZE,
                                    sum_bytes(buf, 32, 0)));
     if (frame_decode_header(buf, &h, &err) == 0 &&
-        frame_decode_runs(buf, &h, l, channel, runs, &err) == 0)
+        frame_decode_runs(buf, &h, l, channel, ALL_KINDS, runs, &err) == 0)
         check(l, &h, runs, channel);
 }
 

@@ -25,7 +25,11 @@ static const struct fake_config small = {{5 * MIB}, .seed = 41, .fill_pages = 12
 static struct frame_header
 batch(uint32_t runs, uint64_t bytes)
 {
-    return (struct frame_header){.type = FRAME_BATCH, .round = 1, .runs = runs, .bytes = bytes};
+    return (struct frame_header){.type = FRAME_BATCH,
+                                 .round = 1,
+                                 .runs = runs,
+                                 .pages = (uint32_t)(bytes / 4096),
+                                 .bytes = bytes};
 }
 
 static bool
@@ -353,7 +357,8 @@ test_end_lies(void **state)
         assert_true(wire_source_up(&w, mig_target_address(p.target)) && wire_round(&w, 1, false));
         if (rows[i].bad_batch) {
             const struct frame_run run = {.pages = 1, .kind = FRAME_RAW};
-            struct frame_header h = {.type = FRAME_BATCH, .round = 2, .runs = 1, .bytes = 4096};
+            struct frame_header h = {
+                .type = FRAME_BATCH, .round = 2, .runs = 1, .pages = 1, .bytes = 4096};
             struct control_msg e = {
                 .type = CONTROL_ROUND_END,
                 .round_end = {.round = 2, .channels = 2, .totals = {{2, 2, 0}, {1, 1, 0}}}};

@@ -246,7 +246,8 @@ wire_page(struct wire_peer *w, uint32_t channel, uint32_t round, uint8_t fill)
     memset(page, fill, sizeof page);
     return wire_frame(
         w, channel,
-        (struct frame_header){.type = FRAME_BATCH, .round = round, .runs = 1, .bytes = FAKE_PAGE},
+        (struct frame_header){
+            .type = FRAME_BATCH, .round = round, .runs = 1, .pages = 1, .bytes = FAKE_PAGE},
         &run, page, 0);
 }
 

@@ -91,7 +91,7 @@ samples_batch(struct frame_header *ret, const struct frame_run **ret_runs)
         {.offset = LAYOUT_STRIPE_BYTES - 4096, .pages = 1, .region = 1, .kind = FRAME_RAW}};
 
     *ret = (struct frame_header){
-        .type = FRAME_BATCH, .round = 4, .runs = 3, .bytes = 3 * 4096, .seq = 11};
+        .type = FRAME_BATCH, .round = 4, .runs = 3, .pages = 3, .bytes = 3 * 4096, .seq = 11};
     *ret_runs = runs;
 }
 
@@ -123,6 +123,12 @@ samples_write(const char *dir)
     uint8_t buf[FRAME_MAX_HEAD], small[FRAME_PREAMBLE_SIZE];
     struct frame_header h, end = {.type = FRAME_ROUND_END, .round = 1};
     const struct frame_run *runs;
+    static const struct frame_run encoded[] = {
+        {.offset = 0, .pages = 2, .kind = FRAME_DELTA, .bytes = 16},
+        {.offset = 8192, .pages = 2, .kind = FRAME_LZ4, .bytes = 100},
+        {.offset = 32768, .pages = 1, .kind = FRAME_LZ4},
+        {.offset = 65536, .pages = 1, .kind = FRAME_ZSTD, .bytes = 50},
+    };
     const struct frame_preamble p = {.channel = 1, .uid_sum = 5, .token = {9}};
     size_t len;
 
@@ -130,6 +136,10 @@ samples_write(const char *dir)
     samples_batch(&h, &runs);
     len = frame_encode(buf, &h, runs, samples_sums);
     rc = rc ? rc : put_file(sub, "batch", buf, len);
+    h = (struct frame_header){
+        .type = FRAME_BATCH, .round = 2, .runs = 4, .pages = 6, .bytes = 16 + 100 + 50};
+    len = frame_encode(buf, &h, encoded, (const uint64_t[6]){1, 2, 3, 4, 5, 6});
+    rc = rc ? rc : put_file(sub, "encoded", buf, len);
     len = frame_encode(buf, &end, NULL, NULL);
     rc = rc ? rc : put_file(sub, "round_end", buf, len);
     frame_encode_preamble(small, &p);

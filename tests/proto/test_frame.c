@@ -17,6 +17,9 @@
 
 #define MAX_FRAME FRAME_MAX_HEAD
 
+static const uint32_t all_kinds = FRAME_KINDS_PLAIN | FRAME_KIND_BIT(FRAME_DELTA) |
+                                  FRAME_KIND_BIT(FRAME_LZ4) | FRAME_KIND_BIT(FRAME_ZSTD);
+
 static int
 decode(const uint8_t *buf, uint32_t channel, struct frame_header *h, struct frame_run *runs,
        struct err *err)
@@ -25,7 +28,7 @@ decode(const uint8_t *buf, uint32_t channel, struct frame_header *h, struct fram
     int rc = frame_decode_header(buf, h, err);
 
     samples_layout(&l);
-    return rc ? rc : frame_decode_runs(buf, h, &l, channel, runs, err);
+    return rc ? rc : frame_decode_runs(buf, h, &l, channel, all_kinds, runs, err);
 }
 
 static void
@@ -54,17 +57,58 @@ test_there_and_back(void **state)
     }
 }
 
+/* Every kind, groups over several runs included. */
+static void
+test_encoded_runs(void **state)
+{
+    static const uint64_t sums[FRAME_MAX_RAW_PAGES];
+    const struct frame_run runs[] = {
+        {.offset = 0, .pages = 2, .kind = FRAME_DELTA, .bytes = 16},
+        {.offset = 8192, .pages = 60, .kind = FRAME_LZ4, .bytes = 60 * 4096},
+        {.offset = 1 << 20, .pages = 4, .kind = FRAME_LZ4},
+        {.offset = 1200 * 1024, .pages = 1, .kind = FRAME_LZ4, .bytes = 7},
+        {.offset = 1204 * 1024, .pages = 1, .kind = FRAME_ZSTD, .bytes = 4095},
+        {.offset = 1300 * 1024, .pages = 1, .kind = FRAME_RAW},
+        {.offset = 1400 * 1024, .pages = 9, .kind = FRAME_ZERO},
+    };
+    struct frame_header got, h = {.type = FRAME_BATCH,
+                                  .round = 2,
+                                  .runs = ARRAY_LEN(runs),
+                                  .pages = 69,
+                                  .bytes = 16 + 60 * 4096 + 7 + 4095 + 4096};
+    struct frame_run back[FRAME_MAX_RUNS];
+    uint8_t buf[MAX_FRAME];
+    struct layout l;
+    struct err err = {0};
+
+    (void)state;
+    samples_layout(&l);
+    frame_encode(buf, &h, runs, sums);
+    assert_int_equal(decode(buf, 0, &got, back, &err), 0);
+    assert_int_equal(got.pages, 69);
+    for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
+        assert_int_equal(back[i].kind, runs[i].kind);
+        assert_int_equal(back[i].bytes, runs[i].bytes);
+        assert_int_equal(back[i].pages, runs[i].pages);
+    }
+    /* what was not agreed on is refused, each kind by itself */
+    for (unsigned k = FRAME_RAW; k <= FRAME_ZSTD; k++)
+        assert_int_equal(
+            frame_decode_runs(buf, &got, &l, 0, all_kinds & ~FRAME_KIND_BIT(k), back, &err),
+            -EPROTO);
+}
+
 /* The bytes of version 1, for ever: a change here breaks every peer there is. */
 static void
 test_bytes(void **state)
 {
     static const uint8_t want[32] = {
-        'D', 'R', 'V', 'P', 1, 1, 0, 0, /* magic, version, type, reserved */
+        'D', 'R', 'V', 'P', 1, 1, 3, 0, /* magic, version, type, pages */
         4,   0,   0,   0,   3, 0, 0, 0, /* round, runs */
         0,   48,  0,   0,   0, 0, 0, 0, /* bytes */
         11,  0,   0,   0,   0, 0, 0, 0, /* seq */
     };
-    static const uint8_t run[16] = {0, 0, 32, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0};
+    static const uint8_t run[16] = {0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 1};
     uint8_t buf[MAX_FRAME];
     const struct frame_run *runs;
     struct frame_header h;
@@ -75,7 +119,7 @@ test_bytes(void **state)
     assert_memory_equal(buf, want, sizeof want);
     assert_memory_equal(buf + FRAME_HEADER_SIZE, run, sizeof run);
     assert_memory_equal(buf + FRAME_HEADER_SIZE + 3 * FRAME_RUN_SIZE + 8, "\1\2\3\4\5\6\7\10", 8);
-    assert_int_equal(wire_get64(buf + 32), 0xb1913a921ecc4457ull);
+    assert_int_equal(wire_get64(buf + 32), 0x2cb68f9ee849c92full);
 }
 
 struct refused {
@@ -95,44 +139,131 @@ struct refused {
     {                                                                                   \
         .offset = (offset_), .pages = (pages_), .region = (region_), .kind = FRAME_ZERO \
     }
-#define BATCH(runs_, bytes_)                                                \
-    {                                                                       \
-        .type = FRAME_BATCH, .round = 1, .runs = (runs_), .bytes = (bytes_) \
+#define ENCODED(kind_, offset_, pages_, bytes_)                                    \
+    {                                                                              \
+        .offset = (offset_), .pages = (pages_), .kind = (kind_), .bytes = (bytes_) \
+    }
+#define BATCH(runs_, pages_, bytes_)                                                           \
+    {                                                                                          \
+        .type = FRAME_BATCH, .round = 1, .runs = (runs_), .pages = (pages_), .bytes = (bytes_) \
     }
 
 /* Region 0: 7 MiB, stripes 0-3; region 1: 4 MiB + 8 KiB, stripes 4-6; three channels. */
 static const struct refused refused[] = {
-    {"type 0", {RAW(0, 0, 1)}, {.type = 0, .round = 1, .runs = 1, .bytes = 4096}, 0, "type 0"},
-    {"type 3", {RAW(0, 0, 1)}, {.type = 3, .round = 1, .runs = 1, .bytes = 4096}, 0, "type 3"},
-    {"round 0", {RAW(0, 0, 1)}, {.type = 1, .round = 0, .runs = 1, .bytes = 4096}, 0, "round 0"},
-    {"no runs", {{0}}, BATCH(0, 0), 0, "with 0 runs"},
+    {"type 0",
+     {RAW(0, 0, 1)},
+     {.type = 0, .round = 1, .runs = 1, .pages = 1, .bytes = 4096},
+     0,
+     "type 0"},
+    {"type 3",
+     {RAW(0, 0, 1)},
+     {.type = 3, .round = 1, .runs = 1, .pages = 1, .bytes = 4096},
+     0,
+     "type 3"},
+    {"round 0",
+     {RAW(0, 0, 1)},
+     {.type = 1, .round = 0, .runs = 1, .pages = 1, .bytes = 4096},
+     0,
+     "round 0"},
+    {"no runs", {{0}}, BATCH(0, 0, 0), 0, "with 0 runs"},
     {"round end with a run", {ZERO(0, 0, 1)}, {.type = 2, .round = 1, .runs = 1}, 0, "with 1 runs"},
-    {"round end with bytes", {{0}}, {.type = 2, .round = 1, .bytes = 4096}, 0, "with 0 runs"},
-    {"no such region", {RAW(2, 0, 1)}, BATCH(1, 4096), 0, "not inside"},
-    {"region 65535", {RAW(65535, 0, 1)}, BATCH(1, 4096), 0, "not inside"},
-    {"offset behind the end", {RAW(0, 8u << 20, 1)}, BATCH(1, 4096), 0, "not inside"},
-    {"offset at the end", {RAW(0, 7u << 20, 1)}, BATCH(1, 4096), 0, "not inside"},
-    {"offset of 2^64 - 4096", {RAW(0, UINT64_MAX - 4095, 1)}, BATCH(1, 4096), 0, "not inside"},
-    {"offset inside a page", {RAW(0, 100, 1)}, BATCH(1, 4096), 0, "not inside"},
-    {"run over the end", {RAW(0, (7u << 20) - 4096, 2)}, BATCH(1, 8192), 0, "not inside"},
-    {"run over the end of a short stripe", {ZERO(1, 2 * S, 3)}, BATCH(1, 0), 0, "not inside"},
-    {"run over a stripe's end", {RAW(0, S - 4096, 2)}, BATCH(1, 8192), 0, "not inside"},
-    {"run of no pages", {RAW(0, 0, 0)}, BATCH(1, 0), 0, "not inside"},
-    {"run of 513 pages", {ZERO(0, 0, 513)}, BATCH(1, 0), 0, "not inside"},
-    {"run of 2^32 - 1 pages", {ZERO(0, 0, UINT32_MAX)}, BATCH(1, 0), 0, "not inside"},
-    {"another channel's stripe", {RAW(0, S, 1)}, BATCH(1, 4096), 0, "belongs to channel 1, not 0"},
-    {"another channel's region", {RAW(1, 0, 1)}, BATCH(1, 4096), 0, "belongs to channel 1, not 0"},
+    {"round end with bytes",
+     {{0}},
+     {.type = 2, .round = 1, .pages = 1, .bytes = 4096},
+     0,
+     "with 0 runs"},
+    {"no such region", {RAW(2, 0, 1)}, BATCH(1, 1, 4096), 0, "not inside"},
+    {"region 255", {RAW(255, 0, 1)}, BATCH(1, 1, 4096), 0, "not inside"},
+    {"offset behind the end", {RAW(0, 8u << 20, 1)}, BATCH(1, 1, 4096), 0, "not inside"},
+    {"offset at the end", {RAW(0, 7u << 20, 1)}, BATCH(1, 1, 4096), 0, "not inside"},
+    {"offset of 2^64 - 4096", {RAW(0, UINT64_MAX - 4095, 1)}, BATCH(1, 1, 4096), 0, "not inside"},
+    {"offset inside a page", {RAW(0, 100, 1)}, BATCH(1, 1, 4096), 0, "not inside"},
+    {"run over the end", {RAW(0, (7u << 20) - 4096, 2)}, BATCH(1, 2, 8192), 0, "not inside"},
+    {"run over the end of a short stripe", {ZERO(1, 2 * S, 3)}, BATCH(1, 0, 0), 0, "not inside"},
+    {"run over a stripe's end", {RAW(0, S - 4096, 2)}, BATCH(1, 2, 8192), 0, "not inside"},
+    {"run of no pages", {RAW(0, 0, 0)}, BATCH(1, 0, 0), 0, "not inside"},
+    {"run of 513 pages", {ZERO(0, 0, 513)}, BATCH(1, 0, 0), 0, "not inside"},
+    {"run of 65535 pages", {ZERO(0, 0, 65535)}, BATCH(1, 0, 0), 0, "not inside"},
+    {"another channel's stripe",
+     {RAW(0, S, 1)},
+     BATCH(1, 1, 4096),
+     0,
+     "belongs to channel 1, not 0"},
+    {"another channel's region",
+     {RAW(1, 0, 1)},
+     BATCH(1, 1, 4096),
+     0,
+     "belongs to channel 1, not 0"},
     {"the last run is another's",
      {RAW(0, 0, 1), ZERO(0, 4096, 1), ZERO(0, S, 1)},
-     BATCH(3, 4096),
+     BATCH(3, 1, 4096),
      0,
      "run 2"},
-    {"kind 0", {{.pages = 1}}, BATCH(1, 0), 0, "kind 0"},
-    {"kind 3", {{.pages = 1, .kind = 3}}, BATCH(1, 0), 0, "kind 3"},
-    {"fewer bytes than pages", {RAW(0, 0, 2)}, BATCH(1, 4096), 0, "4096 bytes for 2 raw pages"},
-    {"more bytes than pages", {RAW(0, 0, 1)}, BATCH(1, 8192), 0, "8192 bytes for 1 raw pages"},
-    {"bytes for zero pages", {ZERO(0, 0, 1)}, BATCH(1, 4096), 0, "4096 bytes for 0 raw pages"},
-    {"bytes that are no pages", {RAW(0, 0, 1)}, BATCH(1, 4097), 0, "4097 bytes"},
+    {"kind 0", {{.pages = 1}}, BATCH(1, 0, 0), 0, "kind 0"},
+    {"kind 6", {{.pages = 1, .kind = 6}}, BATCH(1, 0, 0), 0, "kind 6"},
+    {"kind 40", {{.pages = 1, .kind = 40}}, BATCH(1, 0, 0), 0, "kind 40"},
+    {"fewer pages than the runs",
+     {RAW(0, 0, 2)},
+     BATCH(1, 1, 4096),
+     0,
+     "4096 bytes for 1 pages, and"},
+    {"more pages than the runs", {RAW(0, 0, 1)}, BATCH(1, 2, 4096), 0, "bytes for 2 pages, and"},
+    {"more bytes than the runs",
+     {RAW(0, 0, 1)},
+     BATCH(1, 2, 8192),
+     0,
+     "8192 bytes for 2 pages, and"},
+    {"fewer bytes than the runs",
+     {RAW(0, 0, 1)},
+     BATCH(1, 1, 4095),
+     0,
+     "4095 bytes for 1 pages, and"},
+    {"pages for zeros", {ZERO(0, 0, 1)}, BATCH(1, 1, 4096), 0, "runs of 0 bytes for 0 pages"},
+    {"more bytes than pages", {RAW(0, 0, 1)}, BATCH(1, 1, 4097), 0, "4097 bytes for 1 pages"},
+    {"pages without bytes", {RAW(0, 0, 1)}, BATCH(1, 1, 0), 0, "0 bytes for 1 pages"},
+    {"bytes without pages", {RAW(0, 0, 1)}, BATCH(1, 0, 1), 0, "1 bytes for 0 pages"},
+    {"257 pages", {RAW(0, 0, 257)}, BATCH(1, 257, 257 * 4096), 0, "257 pages in a batch"},
+    {"raw with a length",
+     {ENCODED(FRAME_RAW, 0, 1, 4096)},
+     BATCH(1, 1, 4096),
+     0,
+     "4096 bytes for 1"},
+    {"zero with a length", {ENCODED(FRAME_ZERO, 0, 1, 8)}, BATCH(1, 1, 8), 0, "run 0: kind 2"},
+    {"delta of no bytes", {ENCODED(FRAME_DELTA, 0, 1, 0)}, BATCH(1, 1, 8), 0, "kind 3: 0 bytes"},
+    {"delta too short", {ENCODED(FRAME_DELTA, 0, 2, 15)}, BATCH(1, 2, 15), 0, "kind 3: 15 bytes"},
+    {"delta as long as raw", {ENCODED(FRAME_DELTA, 0, 1, 4096)}, BATCH(1, 1, 4096), 0, "kind 3"},
+    {"delta of 2^32 - 1 bytes",
+     {ENCODED(FRAME_DELTA, 0, 1, UINT32_MAX)},
+     BATCH(1, 1, 4096),
+     0,
+     "4294967295 bytes"},
+    {"a group goes on from nothing", {ENCODED(FRAME_LZ4, 0, 1, 0)}, BATCH(1, 1, 8), 0, "kind 4: 0"},
+    {"a group goes on from another kind",
+     {ENCODED(FRAME_LZ4, 0, 1, 9), ENCODED(FRAME_ZSTD, 4096, 1, 0)},
+     BATCH(2, 2, 9),
+     0,
+     "run 1: kind 5"},
+    {"a group goes on behind a raw run",
+     {ENCODED(FRAME_LZ4, 0, 1, 9), RAW(0, 4096, 1), ENCODED(FRAME_LZ4, 8192, 1, 0)},
+     BATCH(3, 3, 4105),
+     0,
+     "run 2: kind 4"},
+    {"a group of 65 pages", {ENCODED(FRAME_ZSTD, 0, 65, 100)}, BATCH(1, 65, 100), 0, "65 pages"},
+    {"a group of 65 pages in two runs",
+     {ENCODED(FRAME_LZ4, 0, 64, 100), ENCODED(FRAME_LZ4, 1 << 20, 1, 0)},
+     BATCH(2, 65, 100),
+     0,
+     "group of 65 pages"},
+    {"a group that is not smaller",
+     {ENCODED(FRAME_LZ4, 0, 1, 4096)},
+     BATCH(1, 1, 4096),
+     0,
+     "group"},
+    {"a group of 2^32 - 1 bytes",
+     {ENCODED(FRAME_LZ4, 0, 1, UINT32_MAX)},
+     BATCH(1, 1, 4096),
+     0,
+     "4294967295 bytes"},
 };
 
 static void
@@ -163,16 +294,18 @@ test_refused_bytes(void **state)
         {0, 0x50565245, "not a drover stream"},
         {4, 0x00000102, "version 2"},
         {4, 0x00000100, "version 0"},
-        {4, 0x00010101, "type 1"},
-        {12, FRAME_MAX_RUNS + 1, "513 runs"},
+        {4, 0x00020101, "12288 bytes for 2 pages"},
+        {4, 0x01010101, "257 pages"},
+        {4, 0x00000101, "12288 bytes for 0 pages"},
+        {12, FRAME_MAX_RUNS + 1, "769 runs"},
         {12, UINT32_MAX, "4294967295 runs"},
-        {16, 257 * 4096, "want pages, at most 1048576"},
-        {20, 1, "want pages, at most 1048576"},
+        {16, 257 * 4096, "1052672 bytes for 3 pages"},
+        {20, 1, "4294979584 bytes for 3 pages"},
         {8, 5, "bad checksum"},
         {32, 7, "bad checksum"},
         {FRAME_HEADER_SIZE + 1, 7, "bad checksum"},
         {FRAME_HEADER_SIZE + 3 * FRAME_RUN_SIZE, 7, "bad checksum"},
-        {16, 100, "want pages"},
+        {16, 100, "bad checksum"},
     };
 
     (void)state;
@@ -316,6 +449,7 @@ main(void)
         cmocka_unit_test(test_refused_bytes),  cmocka_unit_test(test_any_flipped_bit),
         cmocka_unit_test(test_preamble),       cmocka_unit_test(test_answer),
         cmocka_unit_test(test_layout_covers),  cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_encoded_runs),
     };
     struct CMUnitTest tests[ARRAY_LEN(refused) + ARRAY_LEN(others)] = {0};
     size_t n = 0;
