@@ -245,7 +245,7 @@ static const struct lie {
     {"pages of another channel", another_channels_pages, "belongs to channel 1, not 0", true},
     {"zeros for another channel's pages", another_channels_zeros, "belongs to channel 0, not 1",
      true},
-    {"fewer bytes than pages", fewer_bytes_than_pages, "4096 bytes for 4 raw pages", true},
+    {"fewer bytes than pages", fewer_bytes_than_pages, "runs of 16384 bytes for 4 pages", true},
     {"a round too early", round_2_first, "round 2 where 1", true},
     {"a frame is missing", frame_left_out, "frame 1 where 0", true},
     {"a frame comes twice", frame_twice, "frame 0 where 1", true},
