@@ -60,6 +60,7 @@ PKGS_base      := libevent_core libevent_pthreads
 PKGS_api       := yaml-0.1 jansson
 PKGS_proto     := libprotobuf-c libcurl
 PKGS_netpolicy := libnl-3.0 libnl-route-3.0
+PKGS_migrate   := liblz4 libzstd
 PKGS_control   := sqlite3 libevent_core libevent_extra
 PKGS_tests     := cmocka
 pkg_flags = $(if $(strip $(1)),$(shell pkg-config $(2) $(1) 2>/dev/null))

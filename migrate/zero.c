@@ -12,6 +12,8 @@ static zero_fn *
 choose(void)
 {
 #if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return zero_page_avx512;
     if (__builtin_cpu_supports("avx2"))
         return zero_page_avx2;
 #endif

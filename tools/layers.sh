@@ -35,6 +35,7 @@ out=$(
     foreign 'sqlite3\.h' 'control/store_sqlite'
     foreign 'curl/' 'proto/rest'
     foreign '(yaml|jansson)\.h' 'api/'
+    foreign '(lz4|zstd)[a-z]*\.h' 'migrate/codec_lz\.c'
     foreign 'openssl/' 'migrate/[a-z_]*tls'
 )
 [ -z "$out" ] || say "$out"
