@@ -149,6 +149,8 @@ int control_decode_header(const uint8_t buf[CONTROL_HEADER_SIZE], struct control
 int control_decode(const struct control_header *h, const uint8_t *payload, struct control_msg *ret,
                    struct err *err);
 void control_msg_done(struct control_msg *m);
+/* What a frame's sum must be: of its header (all but the sum) and its payload of h->length bytes. */
+uint32_t control_sum(const struct control_header *h, const uint8_t *payload);
 
 /* Whether the first 4 bytes of a connection are those of a control frame. */
 bool control_is_frame(const uint8_t magic[4]);

@@ -8,7 +8,6 @@
 
 #include "proto/control.pb-c.h"
 #include "proto/control_wire.h"
-#include "proto/sum.h"
 #include "proto/wire.h"
 
 typedef int decode_fn(const void *pb, struct control_msg *m, struct err *err);
@@ -71,7 +70,7 @@ control_decode(const struct control_header *h, const uint8_t *payload, struct co
 {
     const char *name = control_type_name(h->type);
 
-    if ((uint32_t)sum_bytes(payload, h->length, 0) != h->sum)
+    if (control_sum(h, payload) != h->sum)
         return err_set(err, -EPROTO, "control: %s: bad checksum", name);
 
     ProtobufCMessage *pb =

@@ -9,6 +9,7 @@
 #include "proto/sum.h"
 #include "proto/wire.h"
 
+static void put_header(uint8_t p[CONTROL_HEADER_SIZE], const struct control_header *h);
 static void put_hello(struct sb *out, const struct control_hello *h);
 static void put_round_end(struct sb *out, const struct control_round_end *r);
 static void put_round_done(struct sb *out, const struct control_round_done *r);
@@ -151,12 +152,34 @@ control_encode(struct sb *out, const struct control_msg *m)
     uint8_t *p = (uint8_t *)out->buf + at;
     size_t len = out->len - at - CONTROL_HEADER_SIZE;
 
+    const struct control_header h = {.version = PROTO_VERSION,
+                                     .type = m->type,
+                                     .length = (uint32_t)len,
+                                     .generation = m->generation};
+
+    put_header(p, &h);
+    wire_put32(p + 12, control_sum(&h, p + CONTROL_HEADER_SIZE));
+}
+
+uint32_t
+control_sum(const struct control_header *h, const uint8_t *payload)
+{
+    uint8_t head[CONTROL_HEADER_SIZE];
+
+    put_header(head, h);
+    return (uint32_t)sum_bytes(payload, h->length, sum_bytes(head, sizeof head, 0));
+}
+
+/* All but the sum. */
+static void
+put_header(uint8_t p[CONTROL_HEADER_SIZE], const struct control_header *h)
+{
     wire_put32(p, CONTROL_MAGIC);
-    wire_put16(p + 4, PROTO_VERSION);
-    wire_put16(p + 6, (uint16_t)m->type);
-    wire_put32(p + 8, (uint32_t)len);
-    wire_put32(p + 12, (uint32_t)sum_bytes(p + CONTROL_HEADER_SIZE, len, 0));
-    wire_put64(p + 16, m->generation);
+    wire_put16(p + 4, (uint16_t)h->version);
+    wire_put16(p + 6, (uint16_t)h->type);
+    wire_put32(p + 8, h->length);
+    wire_put32(p + 12, 0);
+    wire_put64(p + 16, h->generation);
 }
 
 static void
