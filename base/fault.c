@@ -26,8 +26,7 @@ static struct {
     atomic_ulong hits;
 } armed[FAULT_COUNT];
 static int log_fd = -1;
-
-static int arm_one(const char *spec, struct err *err);
+static void (*watcher)(enum fault_point p, bool acts);
 
 int
 fault_init(struct err *err)
@@ -47,12 +46,11 @@ fault_init(struct err *err)
     char *save = NULL;
 
     for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save)) {
-        int rc = arm_one(s, err);
+        int rc = fault_arm(s, err);
 
         if (rc != 0)
             return rc;
     }
-    fault_armed = true;
     return 0;
 }
 
@@ -60,10 +58,13 @@ bool
 fault_hit(enum fault_point p)
 {
     unsigned long n = atomic_fetch_add(&armed[p].hits, 1) + 1;
+    bool now = armed[p].action != ACT_NONE && n == armed[p].nth;
 
+    if (watcher)
+        watcher(p, now && armed[p].action != ACT_LOG);
     if (n == 1 && log_fd >= 0)
         dprintf(log_fd, "%s\n", points[p].name);
-    if (armed[p].action == ACT_NONE || n != armed[p].nth)
+    if (!now)
         return false;
     switch (armed[p].action) {
     case ACT_KILL:
@@ -80,20 +81,8 @@ fault_hit(enum fault_point p)
     }
 }
 
-const char *
-fault_name(enum fault_point p)
-{
-    return points[p].name;
-}
-
-const char *
-fault_text(enum fault_point p)
-{
-    return points[p].text;
-}
-
-static int
-arm_one(const char *spec, struct err *err)
+int
+fault_arm(const char *spec, struct err *err)
 {
     static const char *const actions[] = {
         [ACT_LOG] = "log", [ACT_KILL] = "kill", [ACT_STOP] = "stop", [ACT_ERROR] = "error"};
@@ -120,6 +109,7 @@ arm_one(const char *spec, struct err *err)
             if (strcmp(actions[a], action) == 0) {
                 armed[p].action = (enum action)a;
                 armed[p].nth = n;
+                fault_armed = true;
                 return 0;
             }
         }
@@ -128,4 +118,34 @@ arm_one(const char *spec, struct err *err)
     }
     return err_set(err, -EINVAL, "DROVER_FAULT: no fault point is named %s (see base/faults.def)",
                    name);
+}
+
+void
+fault_clear(void)
+{
+    fault_armed = false;
+    watcher = NULL;
+    for (size_t p = 0; p < FAULT_COUNT; p++) {
+        armed[p].action = ACT_NONE;
+        atomic_store(&armed[p].hits, 0);
+    }
+}
+
+void
+fault_watch(void (*fn)(enum fault_point p, bool acts))
+{
+    watcher = fn;
+    fault_armed = fault_armed || fn;
+}
+
+const char *
+fault_name(enum fault_point p)
+{
+    return points[p].name;
+}
+
+const char *
+fault_text(enum fault_point p)
+{
+    return points[p].text;
 }

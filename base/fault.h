@@ -24,6 +24,12 @@ enum fault_point {
 int fault_init(struct err *err);
 extern bool fault_armed;
 bool fault_hit(enum fault_point p);
+/* For tests, while no other thread runs. fault_arm: one NAME[@N]:ACTION more; -EINVAL. fault_clear:
+ * nothing is armed, every count is 0, nobody watches. fault_watch: fn is called at each point that
+ * is reached, on the thread that reached it, before what is armed there (acts) is done. */
+int fault_arm(const char *spec, struct err *err);
+void fault_clear(void);
+void fault_watch(void (*fn)(enum fault_point p, bool acts));
 const char *fault_name(enum fault_point p);
 const char *fault_text(enum fault_point p);
 

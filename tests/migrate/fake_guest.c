@@ -8,6 +8,7 @@
 #include <linux/falloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,12 @@ enum op { OP_PAUSE, OP_RESUME, OP_UFFD, OP_UFFD_CLOSE, OP_STATUS, OP_LOAD };
 
 struct request {
     enum op op;
-    uint64_t steps, seed;
+    uint64_t number, steps, seed;
 };
 
 struct reply {
     int rc, running, uffds;
-    uint64_t steps, seed;
+    uint64_t number, steps, seed;
 };
 
 struct state { /* what save_state gives; padded to cfg.state_bytes */
@@ -49,13 +50,20 @@ static void child_main(struct fake_guest *g, int sock, bool running) __attribute
 /* --- content --- */
 
 static void
-fill_page(uint8_t *page, uint64_t seed, uint64_t number, uint64_t version)
+fill_page(const struct fake_config *c, uint8_t *page, uint64_t seed, uint64_t number,
+          uint64_t version)
 {
-    uint64_t base = rng_mix(seed ^ rng_mix(number * 0x9e3779b97f4a7c15ull + version));
+    bool words = c->content == FAKE_WORDS;
+    uint64_t base = rng_mix(seed ^ rng_mix(number * 0x9e3779b97f4a7c15ull + (words ? 0 : version)));
+    uint64_t step = c->content == FAKE_TEXT ? 0 : 0x2545f4914f6cdd1dull;
 
     for (unsigned i = 0; i < FAKE_PAGE / 8; i++) {
-        uint64_t v = base + i * 0x2545f4914f6cdd1dull;
+        uint64_t v = base + i * step;
 
+        if (words && i % 128 == version % 128)
+            v ^= rng_mix(version + i);
+        if (c->content == FAKE_TEXT && i % 64 == 0)
+            v += i;
         memcpy(page + (size_t)i * 8, &v, 8);
     }
 }
@@ -81,7 +89,7 @@ step(const struct fake_config *c, uint64_t seed, uint64_t i, uint64_t *ret_page)
     uint64_t r = rng_mix(seed * 31 + i);
     unsigned percent = (unsigned)(r >> 32) % 100;
 
-    *ret_page = (r & 0xffffffff) % c->set_pages;
+    *ret_page = (r & 0xffffffff) % c->set_pages * (c->stride ? c->stride : 1);
     if (percent < c->zero_percent)
         return ZERO;
     return percent < c->zero_percent + c->punch_percent ? PUNCH : WRITE;
@@ -94,19 +102,27 @@ call(struct fake_guest *g, struct request q, struct reply *r, int *ret_fd)
 {
     char cbuf[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec iov = {.iov_base = r, .iov_len = sizeof *r};
-    struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = cbuf, .msg_controllen = sizeof cbuf};
+    int fd = -1;
 
-    if (g->pid <= 0 || send(g->sock, &q, sizeof q, MSG_NOSIGNAL) != (ssize_t)sizeof q ||
-        recvmsg(g->sock, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *r)
+    q.number = (uint64_t)getpid() << 32 | ++g->calls;
+    if (g->pid <= 0 || send(g->sock, &q, sizeof q, MSG_NOSIGNAL) != (ssize_t)sizeof q)
         return -ESRCH;
-    if (ret_fd) {
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    do { /* a process that was killed while it asked has left an answer */
+        struct msghdr m = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = cbuf, .msg_controllen = sizeof cbuf};
+        struct cmsghdr *c;
 
-        *ret_fd = -1;
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+        if (recvmsg(g->sock, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *r)
+            return -ESRCH;
+        c = CMSG_FIRSTHDR(&m);
         if (c)
-            memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-    }
+            memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    } while (r->number != q.number);
+    if (ret_fd)
+        *ret_fd = fd;
     return r->rc;
 }
 
@@ -270,6 +286,8 @@ fake_guest_new(const struct fake_config *cfg, bool incoming)
         r->hva = (uintptr_t)r->map; /* the fork keeps it */
     }
     assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
+    if (cfg->twins)
+        atomic_store(&cfg->twins->running[cfg->twin], !incoming);
     fflush(NULL);
     g->pid = fork();
     assert(g->pid >= 0);
@@ -307,6 +325,8 @@ fake_guest_kill(struct fake_guest *g)
     if (g->pid > 0) {
         kill(g->pid, SIGKILL);
         waitpid(g->pid, NULL, 0);
+        if (g->cfg.twins)
+            atomic_store(&g->cfg.twins->running[g->cfg.twin], 0);
     }
     g->pid = 0;
 }
@@ -371,9 +391,10 @@ fake_guest_wrong_pages(struct fake_guest *g)
     assert(call(g, (struct request){.op = OP_PAUSE}, &r, NULL) == 0);
 
     uint64_t *version = xcalloc(pages, sizeof *version); /* 0 = zeros */
+    uint64_t stride = g->cfg.stride ? g->cfg.stride : 1;
 
     for (uint64_t i = 0; i < g->cfg.fill_pages; i++)
-        version[i] = UINT64_MAX;
+        version[i * stride] = UINT64_MAX;
     for (uint64_t i = 0; i < r.steps; i++) {
         uint64_t page;
 
@@ -381,7 +402,7 @@ fake_guest_wrong_pages(struct fake_guest *g)
     }
     for (uint64_t i = 0; i < pages; i++) {
         if (version[i])
-            fill_page(want, r.seed, i, version[i]);
+            fill_page(&g->cfg, want, r.seed, i, version[i]);
         if (memcmp(page_at(g, i), version[i] ? want : zeros, FAKE_PAGE) != 0 && wrong++ == 0) {
             bool zero = memcmp(page_at(g, i), zeros, FAKE_PAGE) == 0;
 
@@ -405,12 +426,23 @@ make_step(struct fake_guest *g, uint64_t seed, uint64_t i)
     int region = number < g->regions[0].size / FAKE_PAGE ? 0 : 1;
 
     if (w == WRITE)
-        fill_page(page, seed, number, i + 1);
+        fill_page(&g->cfg, page, seed, number, i + 1);
     else if (w == ZERO)
         memset(page, 0, FAKE_PAGE);
     else if (fallocate(g->regions[region].memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                        page - g->regions[region].map, FAKE_PAGE) < 0)
         _exit(3);
+}
+
+/* Both copies of a guest at once is the one thing that must never be. */
+static void
+note_running(const struct fake_config *c, bool running)
+{
+    if (!c->twins)
+        return;
+    atomic_store(&c->twins->running[c->twin], running);
+    if (running && atomic_load(&c->twins->running[!c->twin]))
+        atomic_store(&c->twins->both, true);
 }
 
 static void
@@ -441,14 +473,14 @@ child_main(struct fake_guest *g, int sock, bool running)
 {
     struct reply r = {.running = running, .seed = g->cfg.seed};
     int uffds[MAX_UFFDS], uffds_len = 0;
-    uint64_t start = clock_mono_us(), paced = 0;
+    uint64_t start = clock_mono_us(), paced = 0, stride = g->cfg.stride ? g->cfg.stride : 1;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (running) {
         for (uint64_t i = 0; i < g->cfg.fill_pages; i++)
-            fill_page(page_at(g, i), g->cfg.seed, i, UINT64_MAX);
+            fill_page(&g->cfg, page_at(g, i * stride), g->cfg.seed, i * stride, UINT64_MAX);
         for (uint64_t i = 0; i < g->cfg.zero_pages; i++)
-            memset(page_at(g, g->cfg.fill_pages + i), 0, FAKE_PAGE);
+            memset(page_at(g, (g->cfg.fill_pages + i) * stride), 0, FAKE_PAGE);
     }
     for (;;) {
         struct pollfd p = {.fd = sock, .events = POLLIN};
@@ -473,15 +505,18 @@ child_main(struct fake_guest *g, int sock, bool running)
         if (recv(sock, &q, sizeof q, 0) != (ssize_t)sizeof q)
             _exit(0);
         r.rc = 0;
+        r.number = q.number;
 
         int fd = -1;
 
         switch (q.op) {
         case OP_PAUSE:
             r.running = false;
+            note_running(&g->cfg, false);
             break;
         case OP_RESUME:
             r.running = true;
+            note_running(&g->cfg, true);
             start = clock_mono_us();
             paced = 0;
             break;

@@ -12,6 +12,18 @@
 
 #define FAKE_PAGE 4096u
 
+enum fake_content {
+    FAKE_RANDOM, /* nothing can be compressed */
+    FAKE_TEXT,   /* a page that compresses well, each version another one */
+    FAKE_WORDS,  /* random, but its versions differ in a few words only */
+};
+
+/* Shared by the processes of both copies of a guest (MAP_SHARED): do they ever run at once? */
+struct fake_twins {
+    _Atomic int running[2]; /* by fake_config.twin */
+    _Atomic bool both;
+};
+
 struct fake_config {
     uint64_t region_bytes[2]; /* the second may be 0 */
     uint64_t seed;
@@ -22,6 +34,11 @@ struct fake_config {
     unsigned zero_percent;  /* of the steps write zeros */
     unsigned punch_percent; /* of the steps punch a hole */
     size_t state_bytes;     /* size of the device state; at least that of the counters */
+    enum fake_content content;
+    unsigned stride; /* 0 and 1: those pages lie side by side. Else only every stride'th page of
+                        memory is filled and written (fill, zero and set pages count those) */
+    struct fake_twins *twins; /* or NULL */
+    int twin;
 };
 
 struct fake_guest {
@@ -30,6 +47,7 @@ struct fake_guest {
     int regions_len;
     pid_t pid;
     int sock;
+    uint64_t calls; /* requests so far */
     /* told to fail: the next n calls */
     int fail_pause, fail_resume, fail_save, fail_load, fail_uffd;
     int fail_rc; /* with this code; 0 = -EIO */
