@@ -91,8 +91,9 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     uint64_t raw_pages, zero_pages, absent_pages;
     uint64_t again_pages; /* asked for again: written while being sent, or damaged on the way */
     uint64_t transfer_bytes_per_s, dirty_bytes_per_s; /* smoothed, of the last round */
-    uint64_t started_us, paused_us, finished_us;      /* monotonic; 0 = not yet */
-    uint64_t downtime_us; /* source: pause to RUNNING heard; target: 0 */
+    uint64_t limit_bytes_per_s; /* in force: own limit or share, the smaller; 0 = none */
+    uint64_t started_us, paused_us, finished_us; /* monotonic; 0 = not yet */
+    uint64_t downtime_us;                        /* source: pause to RUNNING heard; target: 0 */
     uint64_t predicted_downtime_us;
     uint64_t cpu_us; /* user + system of the engine's threads on this side */
     uint32_t channels;

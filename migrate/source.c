@@ -49,7 +49,8 @@ mig_source_new(const struct mig_source_config *cfg)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->cv, &attr);
     pthread_condattr_destroy(&attr);
-    bucket_init(&s->bucket, cfg->limits.bandwidth_bytes_per_s);
+    share_join(cfg->share, &s->share, cfg->policy.weight, cfg->limits.bandwidth_bytes_per_s,
+               clock_mono_us());
     converge_init(&s->converge, cfg->limits.max_downtime_us);
     s->stats.channels = s->channels;
     return s;
@@ -119,7 +120,7 @@ mig_source_free(struct mig_source *s)
 {
     if (!s)
         return;
-    bucket_done(&s->bucket);
+    share_leave(&s->share, clock_mono_us());
     pthread_cond_destroy(&s->cv);
     pthread_mutex_destroy(&s->mu);
     if (s->wake_fd >= 0)

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "migrate/bucket.h"
+#include "migrate/share.h"
 #include "migrate/conn.h"
 #include "migrate/converge.h"
 #include "migrate/ctl.h"
@@ -56,6 +56,7 @@ struct source_worker {
     uint64_t empty_until[GUEST_MAX_REGIONS]; /* no data before this offset when round 1 looked */
     struct source_batch batch;
     uint64_t seq;
+    uint64_t paced; /* the rate that the kernel was told to pace for */
     struct err err; /* why its phase failed */
     enum mig_cause cause;
     /* read by others at any time */
@@ -71,7 +72,7 @@ struct mig_source {
     struct layout layout;
     struct track *track;
     struct ctl *ctl; /* set and unset under mu */
-    struct bucket bucket;
+    struct share_member share;
     uint32_t channels;
     struct source_worker *workers;
     int wake_fd; /* eventfd: a phase ended, or cancel */
@@ -125,6 +126,13 @@ void source_workers_stop(struct mig_source *s); /* shuts the channels, joins; id
 void source_phase_begin(struct mig_source *s, enum source_phase phase);
 int source_count(struct source_worker *w); /* the phases, in source_scan.c and source_send.c */
 int source_send(struct source_worker *w);
+
+/* source_pace.c */
+/* Waits until so many bytes may go out on the worker's channel. 0, or -ECANCELED: stopped. */
+int source_hold_back(struct source_worker *w, uint64_t bytes);
+/* The most that a batch should have at the bandwidth of this moment; at least one page, at most
+ * max. */
+uint64_t source_batch_bytes(struct source_worker *w, uint64_t max);
 
 /* source_wait.c */
 enum source_wait {

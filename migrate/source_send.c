@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -32,7 +31,7 @@ static int send_pages(struct stripe *t);
 static int add(struct stripe *t, uint32_t page, enum frame_kind kind);
 static int flush(struct source_worker *w);
 static int put_frame(struct source_worker *w, enum frame_type type, int iov_len);
-static int hold_back(struct source_worker *w, uint64_t bytes);
+static uint32_t batch_pages(struct source_worker *w);
 
 int
 source_send(struct source_worker *w)
@@ -43,9 +42,7 @@ source_send(struct source_worker *w)
                                                            : later_pass;
     int rc;
 
-    w->batch.max_raw_pages =
-        (uint32_t)(bucket_batch(&s->bucket, (uint64_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES) /
-                   LAYOUT_PAGE_BYTES);
+    w->batch.max_raw_pages = batch_pages(w);
     for (uint64_t i = w->index; i < s->layout.stripes; i += s->channels) {
         struct stripe t = {.w = w, .word = i * WORDS};
         bool skip = false;
@@ -233,8 +230,8 @@ flush(struct source_worker *w)
         return 0;
     /* Waiting comes first: what is summed is then sent at once, before the guest can change much of
      * it. */
-    rc = hold_back(w, FRAME_HEADER_SIZE + (uint64_t)b->runs_len * FRAME_RUN_SIZE +
-                          (uint64_t)b->raw_pages * (FRAME_SUM_SIZE + LAYOUT_PAGE_BYTES));
+    rc = source_hold_back(w, FRAME_HEADER_SIZE + (uint64_t)b->runs_len * FRAME_RUN_SIZE +
+                                 (uint64_t)b->raw_pages * (FRAME_SUM_SIZE + LAYOUT_PAGE_BYTES));
     if (rc != 0)
         return rc;
     for (uint32_t i = 0; i < b->runs_len; i++) {
@@ -258,6 +255,7 @@ flush(struct source_worker *w)
     atomic_fetch_add_explicit(&w->zero_pages, zero_pages, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->done_pages, b->raw_pages + zero_pages, memory_order_relaxed);
     b->runs_len = b->raw_pages = 0;
+    b->max_raw_pages = batch_pages(w);
     if (w->seq % 64 == 0)
         atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
     if (!w->s->paused && FAULT(SRC_ROUND))
@@ -290,21 +288,11 @@ put_frame(struct source_worker *w, enum frame_type type, int iov_len)
     return 0;
 }
 
-/* The bandwidth limit: waits until these bytes may go out, or stop. */
-static int
-hold_back(struct source_worker *w, uint64_t bytes)
+/* As many as are sent smoothly at the bandwidth of this moment. */
+static uint32_t
+batch_pages(struct source_worker *w)
 {
-    struct mig_source *s = w->s;
-    uint64_t now = clock_mono_us(), until = now + bucket_take(&s->bucket, bytes, now);
-    struct timespec ts = {.tv_sec = (time_t)(until / 1000000),
-                          .tv_nsec = (long)(until % 1000000) * 1000};
-    int rc = 0;
+    const uint64_t max = (uint64_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES;
 
-    if (until == now)
-        return 0;
-    pthread_mutex_lock(&s->mu);
-    while (!atomic_load(&s->stop) && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&s->cv, &s->mu, &ts);
-    pthread_mutex_unlock(&s->mu);
-    return atomic_load(&s->stop) ? err_set(&w->err, -ECANCELED, "stopped") : 0;
+    return (uint32_t)(source_batch_bytes(w, max) / LAYOUT_PAGE_BYTES);
 }

@@ -289,6 +289,7 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
         cpu += atomic_load_explicit(&w->cpu_us, memory_order_relaxed);
     }
     st->cpu_us = cpu + s->run_cpu_us;
+    st->limit_bytes_per_s = share_rate(&s->share);
 }
 
 void
@@ -297,6 +298,7 @@ source_tick(struct mig_source *s, uint64_t now)
     uint64_t done = 0, left, bytes;
     bool busy;
 
+    share_look(&s->share, now);
     for (uint32_t i = 0; i < s->channels; i++)
         done += atomic_load_explicit(&s->workers[i].done_pages, memory_order_relaxed);
     pthread_mutex_lock(&s->mu);

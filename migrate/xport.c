@@ -99,6 +99,14 @@ xport_tune(int fd, uint64_t user_timeout_us)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
+void
+xport_pace(int fd, uint64_t bytes_per_s)
+{
+    uint64_t rate = bytes_per_s ? bytes_per_s : ~UINT64_C(0); /* an unsigned long in the kernel */
+
+    setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
+}
+
 int
 xport_send(int fd, struct iovec *iov, int iov_len, struct err *err)
 {

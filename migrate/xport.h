@@ -31,6 +31,9 @@ int xport_listen(const char *ip, const char *device, int *ret_fd, char ret_addr[
 
 /* Makes an accepted socket like a dialled one. */
 void xport_tune(int fd, uint64_t user_timeout_us);
+/* SO_MAX_PACING_RATE: the kernel spreads what is sent; 0 = as fast as it goes. Where it is not
+ * granted nothing changes. */
+void xport_pace(int fd, uint64_t bytes_per_s);
 
 /* Sends all of iov (which is changed) or fails: -EPIPE, -ECONNRESET, -ETIMEDOUT ... */
 int xport_send(int fd, struct iovec *iov, int iov_len, struct err *err);

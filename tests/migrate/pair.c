@@ -45,6 +45,8 @@ on_committed(void *ctx, struct err *err)
 {
     struct pair *p = ctx;
 
+    if (p->on_committed)
+        p->on_committed(p);
     return word(&p->dst_committed, &p->fail_committed, "committed", err);
 }
 

@@ -20,6 +20,8 @@ struct pair {
     /* Called in the source's progress hook and at its commit, with the pair's lock not held. */
     void (*on_progress)(struct pair *p, const struct mig_stats *st);
     void (*on_commit)(struct pair *p);
+    /* In the target's committed hook, before its word is durable. */
+    void (*on_committed)(struct pair *p);
     void *user;
 
     struct mig_source *source;

@@ -1,4 +1,4 @@
-/* The engine's small parts, each against a plain definition: bitmaps, zero pages, token bucket,
+/* The engine's small parts, each against a plain definition: bitmaps, zero pages,
  * convergence, stall detector, tracker and presence. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,6 @@
 #include "base/rng.h"
 #include "base/sb.h"
 #include "migrate/bits.h"
-#include "migrate/bucket.h"
 #include "migrate/converge.h"
 #include "migrate/present.h"
 #include "migrate/track.h"
@@ -74,69 +73,6 @@ test_zero_page(void **state)
         page[i] = 0;
     }
     free(page);
-}
-
-/* --- bucket --- */
-
-static void
-test_bucket(void **state)
-{
-    static const struct {
-        const char *name;
-        uint64_t rate, batch;
-    } rows[] = {
-        {"64 KiB/s", 65536, 4096},
-        {"1 MiB/s", 1 << 20, 20000},
-        {"100 MB/s", 100000000, 524288},
-        {"7 GB/s", 7000000000ull, 524288},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct bucket b;
-        uint64_t now = 1000000, sent = 0, start = now;
-
-        bucket_init(&b, rows[i].rate);
-        while (now < start + 4000000) {
-            now += bucket_take(&b, rows[i].batch, now);
-            sent += rows[i].batch;
-            now += 1; /* sending takes time, too */
-        }
-
-        uint64_t want = (uint64_t)((unsigned __int128)rows[i].rate * (now - start) / 1000000);
-
-        if (sent > want + want / 33 + 2 * rows[i].batch || sent < want - want / 33)
-            fail_msg("%s: %llu bytes sent, %llu allowed", rows[i].name, (unsigned long long)sent,
-                     (unsigned long long)want);
-        bucket_done(&b);
-    }
-}
-
-static void
-test_bucket_idle_time_is_not_saved_up(void **state)
-{
-    struct bucket b;
-    uint64_t now = 1000000, first;
-
-    (void)state;
-    bucket_init(&b, 1000000);
-    (void)bucket_take(&b, 1, now);
-    now += 3600ull * 1000000; /* an hour */
-    first = bucket_take(&b, 20000, now);
-    assert_int_equal(first, 0); /* the burst */
-    assert_true(bucket_take(&b, 100000, now) >= 99000);
-    bucket_done(&b);
-    bucket_init(&b, 0);
-    assert_int_equal(bucket_take(&b, UINT64_MAX / 4, 5), 0);
-    assert_int_equal(bucket_batch(&b, 524288), 524288);
-    bucket_done(&b);
-    bucket_init(&b, 1);
-    assert_int_equal(bucket_batch(&b, 524288), LAYOUT_PAGE_BYTES);
-    bucket_done(&b);
-    bucket_init(&b, UINT64_MAX / 4); /* no overflow */
-    (void)bucket_take(&b, 524288, 5);
-    (void)bucket_take(&b, 524288, UINT64_MAX / 2);
-    bucket_done(&b);
 }
 
 /* --- converge --- */
@@ -373,7 +309,6 @@ main(void)
     struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tracker),  cmocka_unit_test(test_present),
         cmocka_unit_test(test_bits),     cmocka_unit_test(test_zero_page),
-        cmocka_unit_test(test_bucket),   cmocka_unit_test(test_bucket_idle_time_is_not_saved_up),
         cmocka_unit_test(test_converge), cmocka_unit_test(test_low_rate),
         cmocka_unit_test(test_stall),    cmocka_unit_test(test_causes_have_words),
     };

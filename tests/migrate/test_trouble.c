@@ -587,6 +587,40 @@ test_never(void **state)
 }
 
 static void
+slow_record(struct pair *p)
+{
+    (void)p;
+    poll(NULL, 0, 700);
+}
+
+static void
+look_away(struct pair *p, const struct mig_stats *st)
+{
+    (void)st;
+    if (p->src_committed)
+        poll(NULL, 0, 900);
+}
+
+/* The target says RUNNING and closes, with heartbeats of the source that it has not read, before
+ * the source looks: its last word must not be lost with them. */
+static void
+test_last_word_is_heard(void **state)
+{
+    struct both t;
+
+    (void)state;
+    begin(&t, &small);
+    t.p.on_committed = slow_record;
+    t.p.on_progress = look_away;
+    pair_run(&t.p);
+    if (t.p.src_outcome != MIG_MOVED)
+        fail_msg("outcome %d: %s", t.p.src_outcome, err_msg(&t.p.src_err));
+    assert_int_equal(t.p.cause, MIG_CAUSE_NONE);
+    assert_true(t.p.src_stats.downtime_us > 700000);
+    end(&t);
+}
+
+static void
 test_resolve_without_answer(void **state)
 {
     struct mig_source_config c;
@@ -793,6 +827,7 @@ main(void)
         cmocka_unit_test(test_target_cannot_record_commit),
         cmocka_unit_test(test_target_cannot_resume),
         cmocka_unit_test(test_never),
+        cmocka_unit_test(test_last_word_is_heard),
         cmocka_unit_test(test_resolve_without_answer),
         cmocka_unit_test(test_resolve_strangers),
         cmocka_unit_test(test_stop),
