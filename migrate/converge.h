@@ -1,59 +1,131 @@
-/* When to switch over, and whether a migration still gets anywhere. Pure arithmetic on what the
- * rounds measured, with the time passed in; the source asks it after every round. The reasoning is
- * in docs/engine.md. */
+/* The convergence controller: when to switch over, when to slow the guest down, when to go on by
+ * post-copy, to pause, or to give up; and what it will all cost. Pure arithmetic on what probes and
+ * rounds measured, on virtual time: no clock, no randomness but the seed. The engine's source
+ * (source_round.c), the simulator (simulate.c) and the tests drive the same code.
+ *
+ * The model (wws.h, linkrate.h) predicts what a round leaves; judge() in converge.c is the rule;
+ * converge_predict.c plays the rule some dozens of times on models drawn from what is likely, which
+ * gives the percentiles. docs/convergence.md tells all of it in prose.
+ *
+ * Times are microseconds since the first byte (at_us) or durations; bytes without a word are of
+ * guest memory, wire bytes are what was sent for them. */
 #ifndef MIGRATE_CONVERGE_H
 #define MIGRATE_CONVERGE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONVERGE_DOWNTIME_US 300000 /* default budget */
-#define CONVERGE_STATE_US    5000 /* guess: pause, save, send, load, resume */
-#define CONVERGE_SAMPLES     32
+#include "migrate/engine.h"
+#include "migrate/linkrate.h"
+#include "migrate/stall.h"
+#include "migrate/wws.h"
+
+#define CONVERGE_DOWNTIME_US 300000  /* default budget */
+#define CONVERGE_FIXED_US    5000    /* guess: pause, save, send, load, record, resume */
+#define CONVERGE_SLOW_LINK   1250000 /* bytes a second, while nothing at all is known: 10 Mb/s */
 
 enum converge_decision {
-    CONVERGE_ROUND, /* another round while the guest runs */
-    CONVERGE_SWITCH /* pause and finish */
+    CONVERGE_ROUND,    /* another round while the guest runs */
+    CONVERGE_SWITCH,   /* pause and finish, within the budget */
+    CONVERGE_THROTTLE, /* slow the guest down, then another round */
+    CONVERGE_POSTCOPY, /* let it run at the target before all is there */
+    CONVERGE_PAUSE,    /* pause and finish, beyond the budget */
+    CONVERGE_ABORT,    /* give up: the completion timeout */
+    CONVERGE_DECISIONS
+};
+const char *converge_decision_name(enum converge_decision d); /* "round", "switchover", ... */
+
+struct converge_config {
+    uint64_t total_bytes; /* guest memory */
+    struct mig_limits limits;
+    struct mig_policy policy;
+    bool can_throttle, can_post_copy; /* whether guest and engine can, whatever the policy allows */
+    uint64_t seed;
+    /* Learnt from earlier migrations of this process; 0 = not known. */
+    uint64_t rtt_us, scan_us; /* measured before the start */
+    uint64_t fixed_us;        /* downtime without scan, exchanges and pages */
+    uint64_t bytes_per_s;     /* the link */
 };
 
-/* What a round left behind. */
-struct converge_input {
+/* What a round measured. */
+struct converge_round {
     uint32_t round;
-    uint64_t remaining_bytes; /* dirty now */
-    uint64_t rtt_us, scan_us; /* of one exchange; of the last scan of all memory */
+    uint64_t at_us;            /* when it ended, the count included */
+    uint64_t took_us;          /* from its begin to its confirmation */
+    uint64_t count_us, rtt_us; /* the scan of all memory after it; one exchange */
+    uint64_t dirty_bytes;      /* that it was there for (of the first: present memory) */
+    uint64_t wire_bytes;       /* that it sent */
+    uint64_t remaining_bytes;  /* dirty now */
+};
+
+struct converge_prediction {
+    bool known;
+    enum converge_decision end; /* SWITCH, POSTCOPY, PAUSE or ABORT: how most of them end */
+    unsigned throttle_percent;  /* the most that the median needs */
+    uint32_t rounds_p50, rounds_p90;
+    uint64_t bytes_p50, bytes_p90; /* on the wire, in all */
+    uint64_t total_p50_us, total_p90_us;
+    uint64_t downtime_p50_us, downtime_p90_us;
+};
+
+struct converge_verdict {
+    enum converge_decision decision;
+    unsigned throttle_percent; /* with THROTTLE, and while it lasts */
+    bool writers_only;
+    uint64_t downtime_us;     /* if the guest were paused now */
+    uint64_t downtime_low_us; /* the same at the low percentile of bandwidth */
+    char why[MIG_DECISION_TEXT];
+};
+
+/* What the rule remembers from round to round; its own. */
+struct converge_state {
+    uint32_t round;
+    double at_us;
+    double remaining, last_remaining; /* < 0 = none */
+    double best;                      /* lowest remaining while within the budget */
+    uint32_t within, hopeless;        /* rounds in a row */
+    unsigned percent;                 /* of throttling */
+    bool writers_only;
+    bool throttle_spent; /* it was tried to the end and did not help */
 };
 
 struct converge {
-    uint64_t max_downtime_us;
-    /* measured rates of sending, bytes a second: newest CONVERGE_SAMPLES */
-    uint64_t samples[CONVERGE_SAMPLES];
-    uint32_t samples_len, samples_at;
-    uint64_t piece_bytes, piece_us; /* not yet enough for a sample */
-    /* what earlier rounds said */
-    uint64_t last_remaining; /* UINT64_MAX = none */
-    uint32_t within;         /* rounds in a row that were within the budget */
-    uint64_t predicted_us;   /* of the last question */
+    struct converge_config cfg;
+    struct linkrate link;
+    struct wws wws;
+    struct converge_state st;
+    double effective; /* wire bytes a dirty byte, of the later rounds; of the first: `first` */
+    double first;
+    double overhead_us; /* of a round: exchanges and scan */
+    double scan_us, rtt_us;
+    double present_bytes;
+    double wire_bytes; /* so far */
+    struct converge_prediction prediction;
 };
 
-void converge_init(struct converge *c, uint64_t max_downtime_us); /* 0 = default */
-/* Pages were sent without a break: bytes in us microseconds. Short pieces are put together. */
-void converge_sample(struct converge *c, uint64_t bytes, uint64_t us);
-/* A low estimate of bandwidth, from the lower fifth of the samples; 0 = not known. */
-uint64_t converge_low_rate(const struct converge *c);
-uint64_t converge_predict_us(const struct converge *c, const struct converge_input *in);
-enum converge_decision converge_next(struct converge *c, const struct converge_input *in);
+/* cfg is copied. */
+void converge_init(struct converge *c, const struct converge_config *cfg);
+/* Wire bytes went out without a break for us. */
+void converge_sample(struct converge *c, uint64_t wire_bytes, uint64_t us);
+/* The link's limit is another now; 0 = none. */
+void converge_set_limit(struct converge *c, uint64_t bytes_per_s);
+/* Before the first round: all memory was armed at once, and guest_us later dirty_bytes were dirty. */
+void converge_probe(struct converge *c, uint64_t guest_us, uint64_t dirty_bytes);
+/* Before the first byte: so much memory has content. Predicts, as far as that is possible; the
+ * sentence goes to why (MIG_DECISION_TEXT bytes). */
+void converge_start(struct converge *c, uint64_t present_bytes, char *why);
+/* During a round, left_bytes of which are still to be sent: predicts again. */
+void converge_refresh(struct converge *c, uint64_t at_us, uint64_t round_us, uint64_t left_bytes);
+/* After a round: takes it in, decides, predicts. */
+void converge_next(struct converge *c, const struct converge_round *in,
+                   struct converge_verdict *ret);
+/* The throttling that was decided on did not come about: it is not tried again. */
+void converge_throttle_failed(struct converge *c);
+/* What the prediction says, as a sentence of MIG_DECISION_TEXT bytes. */
+void converge_say(const struct converge *c, char *text);
 
-/* Stall detector: has the work that remains reached a new minimum lately? In the first round every
- * byte sent is one. Later, what remains is what is left of the round plus what is expected to have
- * been dirtied since it began, so the sawtooth of rounds does not count as progress. */
-struct stall {
-    uint64_t best_bytes, since_us;
-};
-
-void stall_init(struct stall *s, uint64_t now_us);
-void stall_note(struct stall *s, uint32_t round, uint64_t remaining_bytes, uint64_t now_us);
-/* A new series begins: the first number behind the first round. */
-void stall_restart(struct stall *s, uint64_t remaining_bytes, uint64_t now_us);
-uint64_t stall_for_us(const struct stall *s, uint64_t now_us);
+uint64_t converge_low_rate(const struct converge *c); /* p10; 0 = not known */
+/* The downtime if the guest were paused now with so much left, at a percentile of bandwidth. */
+uint64_t converge_downtime_us(const struct converge *c, uint64_t remaining_bytes, unsigned percent);
 
 #endif

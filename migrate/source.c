@@ -51,7 +51,6 @@ mig_source_new(const struct mig_source_config *cfg)
     pthread_condattr_destroy(&attr);
     share_join(cfg->share, &s->share, cfg->policy.weight, cfg->limits.bandwidth_bytes_per_s,
                clock_mono_us());
-    converge_init(&s->converge, cfg->limits.max_downtime_us);
     s->stats.channels = s->channels;
     return s;
 }
@@ -80,6 +79,7 @@ mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err)
     if (rc == 0)
         rc = source_copy(s);
     drive(s, rc ? SWITCH_EV_TROUBLE : SWITCH_EV_SWITCH);
+    source_converge_end(s);
     source_teardown(s);
     pthread_mutex_lock(&s->mu);
     s->run_cpu_us = source_thread_cpu_us() - s->run_cpu_base_us;
@@ -239,6 +239,9 @@ do_pause(struct mig_source *s)
     s->stats.paused_us = now;
     pthread_mutex_unlock(&s->mu);
     rc = s->cfg.guest.ops->pause(s->cfg.guest.impl, &err);
+    pthread_mutex_lock(&s->mu);
+    s->stats.downtime.stop_us = clock_mono_us() - now;
+    pthread_mutex_unlock(&s->mu);
     if (rc != 0) {
         source_trouble(s, MIG_CAUSE_GUEST, rc, &err);
         return SWITCH_EV_TROUBLE;
@@ -273,6 +276,7 @@ static enum switch_event
 do_commit(struct mig_source *s)
 {
     struct err err = {0};
+    uint64_t began;
     bool cancel;
     int rc;
 
@@ -285,7 +289,11 @@ do_commit(struct mig_source *s)
         source_trouble(s, MIG_CAUSE_CANCELLED, rc, &err);
         return SWITCH_EV_TROUBLE;
     }
+    began = clock_mono_us();
     rc = s->cfg.commit ? s->cfg.commit(s->cfg.ctx, &err) : 0;
+    pthread_mutex_lock(&s->mu);
+    s->stats.downtime.commit_us = clock_mono_us() - began;
+    pthread_mutex_unlock(&s->mu);
     if (rc != 0) {
         err_prefix(&err, rc, "the decision to commit could not be recorded");
         source_trouble(s, MIG_CAUSE_LOCAL, rc, &err);
@@ -331,6 +339,7 @@ do_rollback(struct mig_source *s, unsigned actions)
 
     for (int i = 0; i < RESUME_TRIES && rc != 0; i++)
         rc = s->cfg.guest.ops->resume(s->cfg.guest.impl, &err);
+    source_unthrottle(s);
     if (rc != 0) {
         char why[ERR_MSG_SIZE / 2];
 

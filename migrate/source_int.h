@@ -33,7 +33,7 @@
 /* Runs of a batch before it is encoded: encoding may make a run of each page. */
 #define SOURCE_BATCH_RUNS (FRAME_MAX_RUNS - FRAME_MAX_RAW_PAGES)
 
-enum source_phase { SOURCE_COUNT, SOURCE_SEND };
+enum source_phase { SOURCE_COUNT, SOURCE_SEND, SOURCE_ARM, SOURCE_PROBE };
 
 struct source_batch {
     struct frame_run runs[FRAME_MAX_RUNS];
@@ -55,7 +55,7 @@ struct source_worker {
     struct present present[GUEST_MAX_REGIONS];
     uint64_t empty_until[GUEST_MAX_REGIONS]; /* no data before this offset when round 1 looked */
     struct source_batch batch;
-    uint64_t seq;
+    uint64_t seq, probed_pages;
     uint64_t paced; /* the rate that the kernel was told to pace for */
     struct err err; /* why its phase failed */
     enum mig_cause cause;
@@ -97,6 +97,13 @@ struct mig_source {
     struct err err;
     uint64_t state_bytes, state_sum; /* of the device state that was sent */
     uint64_t round_pages, round_began_us, scan_us, dirty_rate;
+    /* convergence: see source_converge.c */
+    bool can_post_copy; /* the engine and the target can; set before source_converge_start */
+    bool go_postcopy;   /* source_copy returned because post-copy is to go on */
+    uint64_t present_bytes, probe_stride, refreshed_us;
+    uint64_t wait_until_us; /* for SOURCE_WAIT_UNTIL */
+    uint64_t long_pause_us; /* a pause beyond the budget may take so much longer */
+    uint64_t throttled_us;  /* since when; 0 = not */
     uint64_t progress_us, tick_us, tick_bytes; /* of the last callback and the last sample */
     bool sampling;
     uint64_t again_pages;     /* that the target asked for again, in all */
@@ -139,7 +146,8 @@ enum source_wait {
     SOURCE_WAIT_WORKERS,
     SOURCE_WAIT_ROUND_DONE,
     SOURCE_WAIT_PREPARED,
-    SOURCE_WAIT_OUTCOME
+    SOURCE_WAIT_OUTCOME,
+    SOURCE_WAIT_UNTIL /* s->wait_until_us */
 };
 /* First trouble wins: it becomes outcome and text. Returns rc. */
 int source_trouble(struct mig_source *s, enum mig_cause cause, int rc, const struct err *why);
@@ -156,6 +164,20 @@ void source_sum_stats(struct mig_source *s, struct mig_stats *st); /* mu held */
 int source_copy(struct mig_source *s);
 /* The guest is paused: what is still dirty, and the device state. */
 int source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum);
+
+/* source_converge.c */
+/* Probes, the first prediction. */
+int source_converge_start(struct mig_source *s);
+int source_probe(struct source_worker *w, bool arm); /* the phases ARM and PROBE */
+/* Predicts again when it is time. left_bytes of the round are still to be sent. */
+void source_converge_tick(struct mig_source *s, uint64_t now, uint64_t left_bytes);
+/* After a round: decides, says why, slows the guest down. *ret_go_on: another round, else the
+ * guest is to be paused or (s->go_postcopy) moved now. */
+int source_decide(struct mig_source *s, const struct converge_round *in, bool *ret_go_on);
+void source_unthrottle(struct mig_source *s);   /* idempotent */
+void source_converge_end(struct mig_source *s); /* learns from what it was; mu not held */
+/* An entry of the decision log. */
+void source_log(struct mig_source *s, const char *text);
 
 uint64_t source_thread_cpu_us(void);
 

@@ -12,32 +12,41 @@
 static int one_round(struct mig_source *s, uint64_t pages,
                      int (*meanwhile)(struct mig_source *s, void *ctx), void *ctx);
 static int count(struct mig_source *s, uint64_t *ret_bytes);
+static uint64_t wire_bytes(struct mig_source *s);
 
 int
 source_copy(struct mig_source *s)
 {
-    uint64_t now = clock_mono_us(), remaining = s->layout.total_bytes;
+    uint64_t now, remaining = s->layout.total_bytes, wire;
+    bool go_on = true;
+    int rc = source_converge_start(s);
 
+    if (rc != 0)
+        return rc;
+    now = clock_mono_us();
     stall_init(&s->stall, now);
     pthread_mutex_lock(&s->mu);
     s->stats.started_us = now;
     pthread_mutex_unlock(&s->mu);
-    for (;;) {
+    while (go_on) {
         uint64_t began = clock_mono_us();
-        int rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, NULL, NULL);
+        struct converge_round in = {.dirty_bytes = s->round == 0 ? s->present_bytes : remaining};
 
+        wire = wire_bytes(s);
+        rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, NULL, NULL);
+        in.took_us = clock_mono_us() - began;
         if (rc == 0)
             rc = count(s, &remaining);
         if (rc != 0)
             return rc;
         now = clock_mono_us();
 
-        struct converge_input in = {.round = s->round,
-                                    .remaining_bytes = remaining,
-                                    .rtt_us = s->rtt_us,
-                                    .scan_us = s->scan_us};
-        enum converge_decision d = converge_next(&s->converge, &in);
-
+        in.round = s->round;
+        in.at_us = now - s->stats.started_us;
+        in.count_us = s->scan_us;
+        in.rtt_us = s->rtt_us;
+        in.wire_bytes = wire_bytes(s) - wire;
+        in.remaining_bytes = remaining;
         s->dirty_rate = (uint64_t)((unsigned __int128)remaining * 1000000 / (now - began + 1));
         if (s->round == 1)
             stall_restart(&s->stall, remaining, now);
@@ -45,21 +54,22 @@ source_copy(struct mig_source *s)
             stall_note(&s->stall, s->round, remaining, now);
         pthread_mutex_lock(&s->mu);
         s->stats.dirty_bytes_per_s = s->dirty_rate;
-        s->stats.predicted_downtime_us = s->converge.predicted_us;
         s->stats.remaining_bytes = remaining;
         s->stats.again_pages = s->again_pages;
         pthread_mutex_unlock(&s->mu);
+        rc = source_decide(s, &in, &go_on);
         s->progress_us = 0; /* say it now */
         source_tick(s, now);
-        if (d == CONVERGE_SWITCH)
-            return 0;
+        if (rc != 0)
+            return rc;
     }
+    return 0;
 }
 
 /* --- the last round --- */
 
 struct state {
-    uint64_t bytes, sum;
+    uint64_t bytes, sum, us;
 };
 
 /* While the workers send the last pages: the device state, on the control connection. */
@@ -70,6 +80,7 @@ send_state(struct mig_source *s, void *ctx)
     AUTO_FREE void *buf = NULL;
     struct err err = {0};
     size_t len = 0;
+    uint64_t began = clock_mono_us();
     int rc = s->cfg.guest.ops->save_state(s->cfg.guest.impl, &buf, &len, &err);
 
     if (rc != 0)
@@ -92,6 +103,7 @@ send_state(struct mig_source *s, void *ctx)
     }
     st->bytes = len;
     st->sum = sum_bytes(buf, len, 0);
+    st->us = clock_mono_us() - began;
     return 0;
 }
 
@@ -99,11 +111,12 @@ int
 source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum)
 {
     struct state st = {0};
-    uint64_t remaining;
+    uint64_t remaining, began;
     int rc;
 
     s->paused = true;
     rc = count(s, &remaining);
+    began = clock_mono_us();
     if (rc == 0)
         rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, send_state, &st);
     for (unsigned i = 0; rc == 0; i++) {
@@ -118,6 +131,11 @@ source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state
         }
         rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, NULL, NULL);
     }
+    pthread_mutex_lock(&s->mu);
+    s->stats.downtime.scan_us = s->scan_us;
+    s->stats.downtime.pages_us = clock_mono_us() - began;
+    s->stats.downtime.state_us = st.us;
+    pthread_mutex_unlock(&s->mu);
     *ret_state_bytes = st.bytes;
     *ret_state_sum = st.sum;
     return rc;
@@ -175,6 +193,18 @@ one_round(struct mig_source *s, uint64_t pages, int (*meanwhile)(struct mig_sour
     }
     s->sampling = false;
     return rc;
+}
+
+static uint64_t
+wire_bytes(struct mig_source *s)
+{
+    uint64_t bytes;
+
+    pthread_mutex_lock(&s->mu);
+    source_sum_stats(s, &s->stats);
+    bytes = s->stats.sent_bytes;
+    pthread_mutex_unlock(&s->mu);
+    return bytes;
 }
 
 /* How much is dirty now, what was asked for again included. */

@@ -40,6 +40,7 @@ source_setup(struct mig_source *s)
 void
 source_teardown(struct mig_source *s)
 {
+    source_unthrottle(s);
     source_workers_stop(s);
     for (uint32_t i = 0; i < s->channels && s->workers; i++) {
         struct source_worker *w = &s->workers[i];

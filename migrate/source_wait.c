@@ -11,6 +11,7 @@
 
 #define MESSAGES_AT_ONCE 64 /* then a look at the clocks, whatever the target sends */
 
+static int poll_ms(const struct mig_source *s, enum source_wait what, uint64_t now);
 static int check(struct mig_source *s, enum source_wait what, bool *ret_done);
 static int check_clocks(struct mig_source *s, uint64_t now);
 static int worker_failed(struct mig_source *s, struct source_worker *w);
@@ -59,10 +60,20 @@ source_wait(struct mig_source *s, enum source_wait what)
         if (rc != 0)
             return rc;
         source_tick(s, now);
-        poll(p, 2, ctl_poll_ms(s->ctl, SOURCE_TICK_US / 1000));
+        poll(p, 2, ctl_poll_ms(s->ctl, poll_ms(s, what, now)));
         if (p[0].revents)
             eventfd_read(s->wake_fd, &n);
     }
+}
+
+static int
+poll_ms(const struct mig_source *s, enum source_wait what, uint64_t now)
+{
+    uint64_t us = SOURCE_TICK_US;
+
+    if (what == SOURCE_WAIT_UNTIL && s->wait_until_us < now + us)
+        us = s->wait_until_us > now ? s->wait_until_us - now + 999 : 0;
+    return (int)(us / 1000);
 }
 
 int
@@ -109,6 +120,9 @@ check(struct mig_source *s, enum source_wait what, bool *ret_done)
     case SOURCE_WAIT_OUTCOME:
         *ret_done = s->running || s->never;
         break;
+    case SOURCE_WAIT_UNTIL:
+        *ret_done = clock_mono_us() >= s->wait_until_us;
+        break;
     }
     return 0;
 }
@@ -126,7 +140,7 @@ check_clocks(struct mig_source *s, uint64_t now)
                      (unsigned long long)ctl_dead_peer_us(s->ctl) / 1000);
         return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
     }
-    if (deadline && now > deadline) {
+    if (deadline && now > deadline + s->long_pause_us) {
         rc = err_set(&err, -ETIMEDOUT, "switchover: %s: for more than %llu s",
                      switch_source_text(s->sw.state),
                      (unsigned long long)(deadline - s->sw.since_us) / 1000000);
@@ -134,6 +148,10 @@ check_clocks(struct mig_source *s, uint64_t now)
     }
     if (s->commit_said)
         return 0; /* no limit takes it back any more */
+    /* Where a pause or post-copy is allowed, the end of the round decides (converge.h); a round that
+     * does not end for as long again is given up. */
+    if (s->cfg.policy.allow_disruption || (s->cfg.policy.allow_post_copy && s->can_post_copy))
+        limit = 2 * limit + s->long_pause_us;
     if (limit && started && now - started > limit) {
         rc = err_set(&err, -ETIMEDOUT, "not complete after %.1f s", (double)limit / 1e6);
         return source_trouble(s, MIG_CAUSE_COMPLETION_TIMEOUT, rc, &err);
@@ -326,6 +344,7 @@ source_tick(struct mig_source *s, uint64_t now)
                 : 0;
 
         stall_note(&s->stall, s->round, left + dirtied, now);
+        source_converge_tick(s, now, left);
     }
     if (s->cfg.progress && now - s->progress_us >= SOURCE_PROGRESS_US) {
         struct mig_stats copy;

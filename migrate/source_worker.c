@@ -103,7 +103,9 @@ worker_main(void *arg)
 
         pthread_mutex_unlock(&s->mu);
 
-        int rc = phase == SOURCE_COUNT ? source_count(w) : source_send(w);
+        int rc = phase == SOURCE_COUNT  ? source_count(w)
+                 : phase == SOURCE_SEND ? source_send(w)
+                                        : source_probe(w, phase == SOURCE_ARM);
 
         atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
         pthread_mutex_lock(&s->mu);

@@ -1,5 +1,5 @@
 /* The engine's small parts, each against a plain definition: bitmaps, zero pages,
- * convergence, stall detector, tracker and presence. */
+ * stall detector, tracker and presence. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,8 +15,8 @@
 #include "base/rng.h"
 #include "base/sb.h"
 #include "migrate/bits.h"
-#include "migrate/converge.h"
 #include "migrate/present.h"
+#include "migrate/stall.h"
 #include "migrate/track.h"
 #include "migrate/zero.h"
 #include "proto/limits.h"
@@ -75,89 +75,7 @@ test_zero_page(void **state)
     free(page);
 }
 
-/* --- converge --- */
-
-static struct converge_input
-input(uint32_t round, uint64_t remaining)
-{
-    return (struct converge_input){
-        .round = round, .remaining_bytes = remaining, .rtt_us = 200, .scan_us = 1000};
-}
-
-static void
-test_converge(void **state)
-{
-    static const struct {
-        const char *name;
-        uint64_t rate, max_downtime_us;
-        uint64_t remaining[12]; /* after each round; 0 ends */
-        int switch_after;       /* 1-based; 0 = never */
-    } rows[] = {
-        {"nothing left after the first", 1000000000, 0, {1, 0}, 1},
-        {"within the budget but still shrinking",
-         1000000000,
-         0,
-         {200000000, 60000000, 18000000, 5000000, 1500000, 400000},
-         5},
-        {"within the budget and not shrinking", 1000000000, 0, {100000000, 90000000}, 2},
-        {"never within the budget",
-         1000000000,
-         0,
-         {900000000, 900000000, 900000000, 900000000, 900000000, 900000000},
-         0},
-        {"a small budget", 1000000000, 20000, {100000000, 30000000, 9000000, 8000000}, 4},
-        {"slow link", 1000000, 0, {4000000, 1000000, 290000, 280000}, 4},
-        {"nothing measured: assumes a slow link", 0, 0, {1000000000, 1000000, 1000}, 3},
-        {"shrinks slowly for ever: an end comes",
-         1000000000,
-         0,
-         {290000000, 200000000, 138000000, 95000000, 66000000, 45000000, 31000000, 21000000,
-          14000000, 9000000},
-         8},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct converge c;
-        int switched = 0;
-
-        converge_init(&c, rows[i].max_downtime_us);
-        for (int k = 0; k < 5 && rows[i].rate; k++)
-            converge_sample(&c, rows[i].rate / 10, 100000);
-        for (int r = 0; rows[i].remaining[r] && !switched; r++) {
-            struct converge_input in =
-                input((uint32_t)r + 1, rows[i].remaining[r] == 1 ? 0 : rows[i].remaining[r]);
-
-            if (converge_next(&c, &in) == CONVERGE_SWITCH)
-                switched = r + 1;
-        }
-        if (switched != rows[i].switch_after)
-            fail_msg("%s: switched after round %d, not %d", rows[i].name, switched,
-                     rows[i].switch_after);
-    }
-}
-
-static void
-test_low_rate(void **state)
-{
-    struct converge c;
-    struct converge_input in = input(1, 1000000);
-
-    (void)state;
-    converge_init(&c, 0);
-    assert_int_equal(converge_low_rate(&c), 0);
-    converge_sample(&c, 1000, 1000); /* pieces too short for a sample of their own still count */
-    assert_int_equal(converge_low_rate(&c), 1000000);
-    for (int i = 1; i <= 10; i++)
-        converge_sample(&c, (uint64_t)i * 1000000, 100000);
-    assert_in_range(converge_low_rate(&c), 20000000, 40000000); /* the lower fifth, not the mean */
-    for (int i = 0; i < CONVERGE_SAMPLES; i++)
-        converge_sample(&c, 500000, 100000); /* old ones are forgotten */
-    assert_int_equal(converge_low_rate(&c), 5000000);
-    assert_in_range(converge_predict_us(&c, &in), 200000, 210000);
-    in.remaining_bytes = UINT64_MAX; /* no overflow */
-    assert_true(converge_predict_us(&c, &in) > 1000000000);
-}
+/* --- stall --- */
 
 static void
 test_stall(void **state)
@@ -307,10 +225,9 @@ int
 main(void)
 {
     struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tracker),  cmocka_unit_test(test_present),
-        cmocka_unit_test(test_bits),     cmocka_unit_test(test_zero_page),
-        cmocka_unit_test(test_converge), cmocka_unit_test(test_low_rate),
-        cmocka_unit_test(test_stall),    cmocka_unit_test(test_causes_have_words),
+        cmocka_unit_test(test_tracker), cmocka_unit_test(test_present),
+        cmocka_unit_test(test_bits),    cmocka_unit_test(test_zero_page),
+        cmocka_unit_test(test_stall),   cmocka_unit_test(test_causes_have_words),
     };
 
     pair_skip_unless_supported(tests, 1);

@@ -1,0 +1,51 @@
+/* Bandwidth as a distribution; see linkrate.h. */
+#include "migrate/linkrate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SAMPLE_MIN_US 20000 /* shorter pieces measure latency, not bandwidth */
+
+static uint64_t
+rate(uint64_t bytes, uint64_t us)
+{
+    return us ? (uint64_t)((unsigned __int128)bytes * 1000000 / us) : 0;
+}
+
+void
+linkrate_note(struct linkrate *l, uint64_t bytes, uint64_t us)
+{
+    l->piece_bytes += bytes;
+    l->piece_us += us;
+    if (l->piece_us < SAMPLE_MIN_US)
+        return;
+    l->samples[l->at] = rate(l->piece_bytes, l->piece_us);
+    l->at = (l->at + 1) % LINKRATE_SAMPLES;
+    l->piece_bytes = l->piece_us = 0;
+    if (l->len < LINKRATE_SAMPLES)
+        l->len++;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+uint64_t
+linkrate_percentile(const struct linkrate *l, unsigned percent)
+{
+    uint64_t sorted[LINKRATE_SAMPLES], r;
+
+    if (l->len == 0) {
+        r = l->piece_us ? rate(l->piece_bytes, l->piece_us) : 0;
+        r = r ? r : l->guess ? l->guess : l->limit;
+    } else {
+        memcpy(sorted, l->samples, l->len * sizeof sorted[0]);
+        qsort(sorted, l->len, sizeof sorted[0], by_value);
+        r = sorted[(l->len - 1) * percent / 100];
+    }
+    return l->limit && r > l->limit ? l->limit : r;
+}
