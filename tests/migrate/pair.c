@@ -67,6 +67,15 @@ on_progress(void *ctx, const struct mig_stats *st)
         p->on_progress(p, st);
 }
 
+static void
+on_decided(void *ctx, const struct mig_decision *d)
+{
+    struct pair *p = ctx;
+
+    if (p->on_decided)
+        p->on_decided(p, d);
+}
+
 void
 pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
 {
@@ -84,6 +93,7 @@ pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
     p->src.dead_peer_us = p->dst.dead_peer_us = PAIR_PATIENT_US;
     p->src.commit = on_commit;
     p->src.progress = on_progress;
+    p->src.decided = on_decided;
     p->dst.prepared = on_prepared;
     p->dst.committed = on_committed;
     p->dst.never = on_never;

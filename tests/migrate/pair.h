@@ -22,6 +22,7 @@ struct pair {
     void (*on_commit)(struct pair *p);
     /* In the target's committed hook, before its word is durable. */
     void (*on_committed)(struct pair *p);
+    void (*on_decided)(struct pair *p, const struct mig_decision *d);
     void *user;
 
     struct mig_source *source;

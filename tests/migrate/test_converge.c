@@ -230,7 +230,7 @@ static const struct situation situations[] = {
      0,
      CONVERGE_ROUND,
      "another round"},
-    {"slow link", 1, 0, 0, "", "", {4, 1}, 0, CONVERGE_ROUND, ">"},
+    {"slow link", 1, 0, 0, "", "", {4, 3, 2}, 0, CONVERGE_ROUND, ">"},
 };
 
 static void
