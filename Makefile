@@ -62,6 +62,7 @@ PKGS_proto     := libprotobuf-c libcurl
 PKGS_netpolicy := libnl-3.0 libnl-route-3.0
 PKGS_migrate   := liblz4 libzstd
 PKGS_control   := sqlite3 libevent_core libevent_extra
+PKGS_bench     := libcrypto
 PKGS_tests     := cmocka
 pkg_flags = $(if $(strip $(1)),$(shell pkg-config $(2) $(1) 2>/dev/null))
 ALL_PKGS := $(sort $(foreach m,$(MODULES) tests,$(PKGS_$(m))))
@@ -202,7 +203,8 @@ system-check: all systest-build
 	$(Q)tests/run --system
 
 bench: all
-	$(Q)bin/drover-bench
+	$(Q)tools/qemu-backports.sh || true
+	$(Q)bin/drover-bench all --save build/bench
 
 lint:
 	$(Q)tools/lint.sh

@@ -2,18 +2,24 @@
 #ifndef BENCH_BENCH_RAW_H
 #define BENCH_BENCH_RAW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 #define BENCH_RAW_MAX_STREAMS 8
 
-/* Sends len bytes of mapped memory to addr over so many streams, each its contiguous share. Blocks
- * until the kernel has taken all. */
+/* Sends len bytes of mapped memory to addr over so many streams, each its contiguous share;
+ * encrypted: as AES-GCM records (bench_aes.h). Blocks until the kernel has taken all. */
 int bench_raw_send(const char *addr, const uint8_t *p, uint64_t len, unsigned streams,
-                   struct err *err);
+                   bool encrypted, struct err *err);
 /* The other end: takes streams connections from a listening socket and receives into p. Blocks
  * until all has come. */
-int bench_raw_receive(int listen_fd, uint8_t *p, uint64_t len, unsigned streams, struct err *err);
+int bench_raw_receive(int listen_fd, uint8_t *p, uint64_t len, unsigned streams, bool encrypted,
+                      struct err *err);
+
+/* All len bytes over a blocking socket, or an error (-EPIPE: the peer closed). */
+int bench_send_all(int fd, const void *buf, size_t len, struct err *err);
+int bench_recv_all(int fd, void *buf, size_t len, struct err *err);
 
 #endif

@@ -1,5 +1,6 @@
-/* Two processes, each in a network namespace of its own, joined by a veth pair: this one, and a far
- * one that does what it is told. Nothing of it has a name; all of it is gone with the processes. */
+/* Two processes, each in a network namespace of its own, joined by a veth pair: this one (near: the
+ * source) and a far one (the target) that does what it is told, one order at a time. To be used
+ * inside a house (bench_house.h). One thread. */
 #ifndef BENCH_BENCH_SIDES_H
 #define BENCH_BENCH_SIDES_H
 
@@ -10,28 +11,41 @@
 #include "base/err.h"
 #include "migrate/engine.h"
 
-enum bench_job { BENCH_JOB_RAW, BENCH_JOB_ENGINE };
+#define BENCH_NEAR_IP "198.18.0.1"
+#define BENCH_FAR_IP  "198.18.0.2"
+
+enum bench_job {
+    BENCH_JOB_RAW,  /* receive a known number of bytes over plain TCP streams */
+    BENCH_JOB_MOVE, /* be the target of a migration, with a drover-guest */
+    BENCH_JOB_ECHO, /* answer requests with 4 KiB until the connection ends */
+};
 
 struct bench_order {
     enum bench_job job;
-    uint64_t bytes;
+    uint64_t bytes;   /* of memory */
     unsigned streams; /* RAW */
-    bool allocated;   /* the far side's memory is touched before */
+    bool allocated;   /* the memory is touched before anything comes */
+    bool encrypted;   /* RAW: AES-128-GCM records; MOVE: TLS */
+    bool downtime;    /* MOVE: wait until the guest knows how long it stood */
+    bool verify;      /* MOVE: every byte of the guest's memory, RAW: a sum of it */
 };
 
 struct bench_result { /* of the far side */
     int rc;
     char text[256];
-    uint64_t sum;    /* of the memory that arrived */
-    uint64_t cpu_us; /* ENGINE: of the target's threads */
+    uint64_t sum;           /* RAW: of the memory that arrived */
+    uint64_t cpu_us;        /* user and system, of the far process while it received */
+    uint64_t downtime_us;   /* MOVE: as the guest's own clock saw it */
+    struct mig_stats stats; /* MOVE */
 };
 
 struct bench_sides {
-    pid_t far;
+    pid_t far; /* 0 = none */
     int sock;
 };
 
-/* Forks the far side and moves this process into a namespace of its own. -EPERM: not root. */
+/* Forks the far side and moves this process into a namespace of its own. -EPERM: not root. After an
+ * error, too, bench_sides_stop is called. */
 int bench_sides_start(struct bench_sides *s, struct err *err);
 void bench_sides_stop(struct bench_sides *s);
 /* Gives an order; ret_addr is where the far side listens for it now. */
@@ -43,5 +57,11 @@ int bench_sides_result(struct bench_sides *s, struct bench_result *ret, struct e
 
 /* Identity that both sides use. */
 extern const struct mig_ident bench_ident;
+
+/* User and system time of this process so far, in microseconds. */
+uint64_t bench_cpu_us(void);
+
+/* bench_far.c: the far side's loop, for bench_sides.c. Ends when sock does. */
+void bench_far_loop(int sock);
 
 #endif

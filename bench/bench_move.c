@@ -1,0 +1,108 @@
+/* See bench_move.h. */
+#include "bench/bench_move.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "bench/bench_house.h"
+
+#define STATE_DIR BENCH_HOUSE_DIR "/near"
+
+static int
+durable(void *ctx, struct err *err)
+{
+    (void)ctx, (void)err;
+    return 0;
+}
+
+int
+bench_guest_start(const struct native_config *cfg, const char *uid, struct native_guest **ret,
+                  struct err *err)
+{
+    struct native_config c = *cfg;
+
+    c.state_dir = STATE_DIR;
+    c.vmi_uid = uid;
+    return native_spawn(&c, ret, err);
+}
+
+void
+bench_guest_stop(struct native_guest *g)
+{
+    if (g)
+        (void)native_remove(g, NULL); /* the house ends what is left */
+    native_free(g);
+}
+
+int
+bench_guest_memory(struct native_guest *g, const uint8_t **ret, struct err *err)
+{
+    struct guest port = native_guest(g);
+    struct guest_region r[GUEST_MAX_REGIONS];
+    int rc = port.ops->regions(port.impl, r, err);
+
+    if (rc < 0)
+        return rc;
+    for (uint64_t at = 0; at < r[0].size; at += 4096)
+        (void)((const volatile uint8_t *)r[0].map)[at];
+    *ret = r[0].map;
+    return 0;
+}
+
+int
+bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, struct err *err)
+{
+    struct mig_source_config cfg = {.ident = bench_ident,
+                                    .channels = m->channels,
+                                    .limits = m->limits,
+                                    .policy = m->policy,
+                                    .commit = durable,
+                                    .progress = m->progress,
+                                    .decided = m->decided,
+                                    .ctx = m->ctx};
+    struct bench_order o = {.job = BENCH_JOB_MOVE,
+                            .bytes = native_memory_bytes(g),
+                            .allocated = m->allocated,
+                            .encrypted = m->encrypted,
+                            .downtime = m->downtime,
+                            .verify = m->verify};
+    struct native_guest *fresh;
+    struct mig_source *src;
+    struct bench_result r;
+    uint64_t began, cpu;
+    int rc, far_rc;
+
+    rc = native_open(STATE_DIR, native_uid(g), &fresh, err);
+    if (rc != 0)
+        return rc;
+    rc = bench_sides_order(s, &o, cfg.target_addr, err);
+    if (rc != 0) {
+        native_free(fresh);
+        return rc;
+    }
+    cfg.guest = native_guest(fresh);
+    src = mig_source_new(&cfg);
+    cpu = bench_cpu_us();
+    began = clock_mono_us();
+    m->outcome = mig_source_run(src, &m->cause, err);
+    m->us = clock_mono_us() - began;
+    m->cpu_us = bench_cpu_us() - cpu;
+    mig_source_stats(src, &m->stats);
+    mig_source_free(src);
+    if (m->outcome != MIG_MOVED)
+        rc = m->outcome == MIG_FAILED ? -ECANCELED : -EIO;
+    far_rc = bench_sides_arrived(s, rc ? NULL : err);
+    if (far_rc == 0)
+        far_rc = bench_sides_result(s, &r, rc ? NULL : err);
+    if (far_rc == 0) {
+        m->far_cpu_us = r.cpu_us;
+        m->downtime_us = r.downtime_us;
+        m->far_stats = r.stats;
+    }
+    if (rc == 0)
+        rc = far_rc;
+    cfg.guest.ops->resume(cfg.guest.impl, rc ? NULL : err);
+    native_free(fresh);
+    return rc;
+}

@@ -1,0 +1,41 @@
+/* One migration of a native guest from the near to the far side, with everything that was measured
+ * of it; and the guest that is moved. Everything blocks. */
+#ifndef BENCH_BENCH_MOVE_H
+#define BENCH_BENCH_MOVE_H
+
+#include "bench/bench_sides.h"
+#include "handler/native_guest.h"
+
+/* A drover-guest at the near side. uid names it; everything else as in native_config (state_dir is
+ * set here). */
+int bench_guest_start(const struct native_config *cfg, const char *uid, struct native_guest **ret,
+                      struct err *err);
+void bench_guest_stop(struct native_guest *g); /* ends it and frees; NULL is fine */
+/* Its memory as this process has it mapped (native_guest.h), all of it read once. */
+int bench_guest_memory(struct native_guest *g, const uint8_t **ret, struct err *err);
+
+struct bench_move {
+    /* what is asked for */
+    bool allocated, encrypted, downtime, verify; /* see bench_order */
+    unsigned channels;                           /* 0 = the engine's choice */
+    struct mig_limits limits;
+    struct mig_policy policy;
+    void (*progress)(void *ctx, const struct mig_stats *st);
+    void (*decided)(void *ctx, const struct mig_decision *d);
+    void *ctx;
+    /* what came of it */
+    enum mig_outcome outcome;
+    enum mig_cause cause;
+    uint64_t us;                      /* from the call until the target runs, or it is given up */
+    uint64_t cpu_us;                  /* of this process meanwhile */
+    uint64_t far_cpu_us, downtime_us; /* downtime: as the guest's own clock saw it */
+    struct mig_stats stats, far_stats;
+};
+
+/* Moves a copy of g: afterwards g runs on here and the copy is gone. Each is a first migration: the
+ * engine sees a mapping of g's memory that nobody has used. 0 when it MOVED and the memory that
+ * arrived is right; -ECANCELED when the engine gave it up (m->cause, err); else -errno. */
+int bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m,
+               struct err *err);
+
+#endif
