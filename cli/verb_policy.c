@@ -1,15 +1,10 @@
 /* `drover policy`: which MigrationPolicy applies to a VM, what follows from it, and where each
  * value comes from. All rules are netpolicy's; this file reads manifests and prints. */
-#include <string.h>
-
 #include "api/quantity.h"
 #include "base/sb.h"
-#include "cli/offline.h"
+#include "cli/offline_policy.h"
 #include "cli/print_table.h"
 #include "cli/verbs.h"
-#include "netpolicy/policy.h"
-#include "sched/evict.h"
-#include "sched/place.h"
 
 static const struct options_def defs[] = {
     OFFLINE_OPT_FILES,
@@ -29,95 +24,32 @@ static const struct options_program program = {
     .defs = defs,
 };
 
-/* What the decision is about. */
-struct subject {
-    const struct vmi *vmi;
-    const struct namespace_ *ns;
-    const struct hco *hco;
-    const struct kubevirt *kubevirt;
-    const struct migration_policy **policies;
-    size_t policies_len;
-    int64_t memory_bytes, disk_bytes;
-};
-
-static int find_subject(struct offline *o, struct subject *s);
-static int64_t migrating_disks(struct offline *o, const struct vmi *vmi);
-static void print_human(const struct subject *s, const struct policy_decision *d);
+static void print_human(const struct offline_policy *s);
 
 int
 verb_policy(int argc, char **argv)
 {
     AUTO_OFFLINE struct offline *o = NULL;
     AUTO_TREE struct tree *answer = NULL;
-    struct policy_decision d;
-    struct subject s = {0};
-    int64_t bytes;
+    struct offline_policy s;
     int rc;
 
     o = offline_begin(&program, argc, argv, &rc);
     if (!o)
         return rc;
-    rc = find_subject(o, &s);
+    rc = offline_policy(o, 0, &s);
     if (rc != EXIT_DONE)
         return rc;
-    if (__builtin_add_overflow(s.memory_bytes, s.disk_bytes, &bytes))
-        bytes = INT64_MAX;
-    policy_decide(s.policies, s.policies_len, s.hco, s.kubevirt, s.ns, s.vmi, bytes, &d, o->arena);
-    answer = policy_decision_tree(&d, o->vm_ns, o->vm_name);
+    answer = policy_decision_tree(&s.decision, o->vm_ns, o->vm_name);
     if (!offline_print(o, answer))
-        print_human(&s, &d);
+        print_human(&s);
     return EXIT_DONE;
-}
-
-static int
-find_subject(struct offline *o, struct subject *s)
-{
-    s->policies = arena_calloc(o->arena, o->len, sizeof *s->policies);
-    for (size_t i = 0; i < o->len; i++) {
-        const struct offline_item *it = &o->items[i];
-
-        if (it->kind == KIND_POLICY)
-            s->policies[s->policies_len++] = it->policy;
-        else if (it->kind == KIND_NAMESPACE && strcmp(it->meta->name, o->vm_ns) == 0)
-            s->ns = it->ns;
-        else if (it->kind == KIND_HCO)
-            s->hco = o->hco;
-        else if (it->kind == KIND_KUBEVIRT)
-            s->kubevirt = it->kubevirt;
-    }
-    s->vmi = offline_vmi(o, o->vm_ns, o->vm_name);
-    if (!s->vmi)
-        return offline_errorf("virtual machine %s/%s: not in the input", o->vm_ns, o->vm_name);
-    s->memory_bytes = vmi_guest_memory_bytes(&s->vmi->spec);
-    s->disk_bytes = migrating_disks(o, s->vmi);
-    return EXIT_DONE;
-}
-
-/* Disks travel with the VM only where its migration method is BlockMigration. */
-static int64_t
-migrating_disks(struct offline *o, const struct vmi *vmi)
-{
-    const struct pvc *const *claims;
-    size_t len = offline_claims(o, o->vm_ns, &claims);
-    struct migratable m = vmi_migratable(vmi, claims, len, o->arena);
-    const struct tree *vm = NULL;
-
-    if (strcmp(m.method, "BlockMigration") != 0)
-        return 0;
-    for (size_t i = 0; i < o->len; i++) {
-        const struct offline_item *it = &o->items[i];
-
-        if ((it->kind == KIND_VM || it->kind == KIND_VMI) &&
-            strcmp(it->meta->name, o->vm_name) == 0 &&
-            strcmp(it->meta->namespace_, o->vm_ns) == 0 && (!vm || it->kind == KIND_VMI))
-            vm = it->tree;
-    }
-    return policy_disk_bytes(vm, o->trees);
 }
 
 static void
-print_human(const struct subject *s, const struct policy_decision *d)
+print_human(const struct offline_policy *s)
 {
+    const struct policy_decision *d = &s->decision;
     AUTO_TABLE struct table *fields = table_new();
     AUTO_TABLE struct table *candidates = table_new();
     AUTO_SB struct sb out = SB_INIT;

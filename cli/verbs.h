@@ -37,6 +37,7 @@ int verb_schedule(int argc, char **argv);
 int verb_policy(int argc, char **argv);
 int verb_migratable(int argc, char **argv);
 int verb_evict(int argc, char **argv);
+int verb_simulate(int argc, char **argv);
 
 /* A local cluster. */
 int verb_dev(int argc, char **argv);

@@ -12,7 +12,7 @@
 #include "migrate/trace.h"
 
 #define RTT_US        200
-#define SCAN_US_GIB   500   /* of one scan, a GiB of memory */
+#define SCAN_US_GIB   250   /* of one scan, a GiB of memory, by two workers */
 #define PIECE_US      50000 /* bandwidth changes, and clocks are looked at, so often */
 #define PROBE_MAX_US  300000
 #define PROBES        4
@@ -222,18 +222,19 @@ run_round(struct sim *s, struct simulate_round *r, uint64_t bytes, uint64_t *ret
 
         left = us < PIECE_US ? 0 : left - sent;
         s->now_us += us;
-        r->sent_bytes += (uint64_t)(sent + 0.5);
-        s->ret->sent_bytes += (uint64_t)(sent + 0.5);
+        r->sent_bytes = bytes - (uint64_t)left;
         converge_sample(&s->c, (uint64_t)sent, (uint64_t)us);
         stall_note(&s->stall, r->round,
                    (uint64_t)(left + (r->round > 1 ? rate * (s->now_us - began) : 0)),
                    (uint64_t)s->now_us);
         if (ended_by_limit(s, r, (uint64_t)left)) {
             r->us = (uint64_t)(s->now_us - began);
+            s->ret->sent_bytes += r->sent_bytes;
             return false;
         }
         s->bandwidth += (s->link * noise(s) - s->bandwidth) * 0.3;
     }
+    s->ret->sent_bytes += bytes;
     s->now_us += 2 * (double)s->rtt_us;
     *ret_took = (uint64_t)(s->now_us - began);
     s->now_us += (double)s->scan_us;
