@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/names.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "handler/handler.h"
@@ -36,6 +37,8 @@ handler_run(const struct handler_config *cfg, struct err *err)
 
     h.l = loop_event_new();
     h.vms = strmap_new();
+    h.share = share_new();
+    share_set_caps(h.share, cfg->bandwidth_bytes_per_s, cfg->link_bytes_per_s, clock_mono_us());
     signal(SIGPIPE, SIG_IGN);
     loop_signal(h.l, SIGTERM, on_signal, &h);
     loop_signal(h.l, SIGINT, on_signal, &h);
@@ -58,6 +61,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
     if (h.work)
         work_free(h.work);
     vm_free_all(&h);
+    share_free(h.share);
     writer_free(h.writer);
     strmap_free(h.vms, NULL);
     tree_free(h.node_status);
@@ -155,9 +159,8 @@ on_vmis_synced(void *ctx)
 static void
 on_vmim(void *ctx, const struct tree *obj, bool gone)
 {
-    (void)ctx; /* looked up by uid when an annotation is written */
-    (void)obj;
-    (void)gone;
+    if (!gone)
+        source_vmim_changed(ctx, obj);
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "handler/work.h"
 #include "handler/writer.h"
 #include "migrate/engine.h"
+#include "migrate/share.h"
 
 struct handler_config {
     const char *node_name, *controller, *state_dir, *address; /* address: management IP */
@@ -22,7 +23,10 @@ struct handler_config {
     struct kv_list labels;
     int64_t capacity_cpu_milli, capacity_memory_bytes, capacity_pods;
     uint64_t heartbeat_us;
-    unsigned channels; /* of a migration; 0 = automatic */
+    unsigned channels;              /* of a migration; 0 = automatic */
+    uint64_t bandwidth_bytes_per_s; /* of all outgoing migrations together; 0 = none */
+    uint64_t link_bytes_per_s;      /* of the migration network's link; 0 = none */
+    bool link_auto;                 /* it is what the link says of itself */
 };
 
 /* The dedicated migration network as this host sees it. */
@@ -43,6 +47,7 @@ struct handler {
     struct strmap *vms;             /* uid -> struct vm_entry */
     char cluster[JOURNAL_UID_SIZE]; /* "" until known */
     struct mignet net;
+    struct share *share; /* what outgoing migrations draw from */
     struct loop_timer *heartbeat;
     bool node_written; /* the Node object exists and has our labels and capacity */
     bool node_busy;
@@ -92,6 +97,10 @@ struct vm_entry {
     char src_reason[512];
     struct mig_stats src_stats;
     enum mig_cause src_cause;
+    enum mig_mode src_mode;     /* as it runs now */
+    int64_t src_own_limit;      /* of the policy, in bytes a second; 0 = none */
+    int64_t src_override;       /* of a user, in place of it; -1 = none */
+    struct tree *src_decisions; /* the decision log; NULL: nothing yet */
     bool src_abort_seen, src_abort_ok, src_result_sent;
     int64_t src_end_us;
     struct loop_timer *src_timer;
@@ -101,7 +110,8 @@ struct vm_entry {
     enum dst_phase dst_phase;
     struct target_run *dst;
     char dst_address[MIG_ADDR_SIZE];
-    char dst_reason[512]; /* why this side could not do it, "" else */
+    char dst_reason[512];       /* why this side could not do it, "" else */
+    struct mig_stats dst_stats; /* of the run that made it run here; zeros after a restart */
     bool dst_result_sent;
     unsigned dst_result_tries;
 
@@ -163,6 +173,24 @@ bool source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want
 void source_cancel(struct vm_entry *e);
 void source_end(struct vm_entry *e); /* at exit: cancel */
 bool source_active(const struct vm_entry *e);
+/* A migration object changed: the bandwidth that a user wants may have. */
+void source_vmim_changed(struct handler *h, const struct tree *vmim);
+/* vm_report.c: what users see of an outgoing migration. */
+void report_progress(struct vm_entry *e, const char *uid, const struct mig_stats *st);
+/* at_us: wall clock. */
+void report_decision(struct vm_entry *e, int64_t at_us, const struct mig_decision *d);
+/* The handler's own decisions. */
+void report_note(struct vm_entry *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The log's first words: under which rules it runs; and its last ones. */
+void report_start(struct vm_entry *e, const struct vmi *v, const struct mig_source_config *c);
+void report_end(struct vm_entry *e, enum mig_outcome outcome, enum mig_cause cause,
+                const struct mig_stats *st, const struct err *err);
+/* The bandwidth that counts from now on. */
+void report_bandwidth(struct vm_entry *e, int64_t bytes_per_s);
+void report_forget(struct vm_entry *e); /* a new migration begins */
+/* True while the details are on their way; then e->src_result_sent is set and e reconciled. */
+bool report_result(struct vm_entry *e);
+
 /* vm_target.c */
 bool target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want);
 void target_end(struct vm_entry *e);

@@ -10,6 +10,7 @@
 #define HANDLER_RETRY_US          500000u     /* after a failed write or list */
 #define HANDLER_RESOLVE_US        1000000u    /* between two questions to a target in doubt */
 #define HANDLER_PROGRESS_US       400000u     /* between two progress annotations */
+#define HANDLER_MAX_DECISIONS     200         /* of one migration: the newest */
 #define HANDLER_STOP_GRACE_US     2000000u    /* for writes in flight when the daemon ends */
 #define HANDLER_MAX_GUEST_BYTES   (1ull << 46)
 

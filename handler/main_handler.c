@@ -60,6 +60,20 @@ static const struct options_def defs[] = {
      .min = 0,
      .max = 64,
      .help = "data channels of an outgoing migration, 0 = automatic"},
+    {.name = "migration-bandwidth",
+     .type = OPTIONS_SIZE,
+     .arg = "BYTES",
+     .dflt = "0",
+     .min = 0,
+     .help =
+         "bytes a second that all outgoing migrations share by weight, such as 500Mi; 0 = no cap"},
+    {.name = "migration-link-speed",
+     .type = OPTIONS_STRING,
+     .arg = "BYTES|auto",
+     .dflt = "auto",
+     .help =
+         "bytes a second of the migration network's link, a cap like the other; 0 = no cap, auto "
+         "= what real hardware says of itself"},
     {.name = "guest-program",
      .type = OPTIONS_STRING,
      .arg = "PATH",
@@ -82,6 +96,7 @@ static const struct options_program program = {
 };
 
 static int config_of(const struct options *o, struct handler_config *c, struct err *err);
+static int link_of(const char *text, struct handler_config *c, struct err *err);
 static int add_label(struct handler_config *c, const char *text, struct err *err);
 
 int
@@ -133,6 +148,10 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     c->capacity_memory_bytes = options_int(o, "capacity-memory");
     c->capacity_pods = DEFAULT_PODS;
     c->channels = (unsigned)options_int(o, "channels");
+    c->bandwidth_bytes_per_s = (uint64_t)options_int(o, "migration-bandwidth");
+    rc = link_of(options_string(o, "migration-link-speed"), c, err);
+    if (rc != 0)
+        return rc;
     rc = name_check(c->node_name, err);
     if (rc != 0)
         return err_prefix(err, rc, "--node-name %s", c->node_name);
@@ -152,6 +171,20 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     for (size_t i = 0; rc == 0 && i < options_count(o, "label"); i++)
         rc = add_label(c, options_nth(o, "label", i), err);
     return rc;
+}
+
+static int
+link_of(const char *text, struct handler_config *c, struct err *err)
+{
+    int64_t bytes = 0;
+    int rc;
+
+    c->link_auto = strcmp(text, "auto") == 0;
+    rc = c->link_auto ? 0 : options_parse_size(text, &bytes, err);
+    if (rc != 0)
+        return err_prefix(err, rc, "--migration-link-speed %s", text);
+    c->link_bytes_per_s = (uint64_t)bytes;
+    return 0;
 }
 
 static int

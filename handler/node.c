@@ -11,6 +11,8 @@
 #include "netpolicy/nad.h"
 #include "netpolicy/nl_link.h"
 
+#define PAYLOAD_PERMILLE 940 /* of a link's speed: what TCP brings over Ethernet of 1,500 bytes */
+
 static void beat(void *ctx);
 static void write_node(struct handler *h);
 static void on_created(void *ctx, int status, const struct tree *body, const char *error);
@@ -46,6 +48,11 @@ node_network_changed(struct handler *h)
     if (network_equal(&net, &h->net))
         return;
     h->net = net;
+    if (h->cfg.link_auto)
+        h->cfg.link_bytes_per_s =
+            net.ifname[0] ? nl_link_speed(net.ifname) * PAYLOAD_PERMILLE / 1000 : 0;
+    share_set_caps(h->share, h->cfg.bandwidth_bytes_per_s, h->cfg.link_bytes_per_s,
+                   loop_now_us(h->l));
     log_info("network.changed", LS("network", net.ref[0] ? net.ref : "management"),
              LS("ip", net.ip), LS("interface", net.ifname), LS("reason", net.reason));
     if (h->node_written)

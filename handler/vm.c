@@ -324,6 +324,7 @@ entry_free(struct vm_entry *e)
     loop_timer_del(e->src_timer);
     vm_drop_guest(e);
     tree_free(e->vmi);
+    report_forget(e);
     free(e);
 }
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "handler/handler.h"
 #include "handler/limits.h"
+#include "handler/stats_tree.h"
 
 struct source_run {
     struct vm_entry *e; /* loop thread only, but for e->h->l and what is constant */
@@ -35,6 +36,13 @@ struct progress { /* engine's thread -> loop */
     struct mig_stats stats;
 };
 
+struct decision { /* engine's thread -> loop */
+    struct vm_entry *e;
+    char uid[JOURNAL_UID_SIZE];
+    int64_t at_us;
+    struct mig_decision d;
+};
+
 static void begin(struct vm_entry *e, const struct vmi *v);
 static void begin_resolve(struct vm_entry *e, const struct vmi *v);
 static void start_thread(struct vm_entry *e, struct source_run *r);
@@ -44,11 +52,13 @@ static void on_ended(void *ctx);
 static int on_commit(void *ctx, struct err *err);
 static void on_progress(void *ctx, const struct mig_stats *st);
 static void write_progress(void *ctx);
+static void on_decided(void *ctx, const struct mig_decision *d);
+static void write_decision(void *ctx);
 static void done_with(struct vm_entry *e, enum mig_outcome outcome, const char *reason);
+static void want_mode(struct vm_entry *e, const struct vmi *v, struct tree *want);
+static void apply_override(struct vm_entry *e, const struct tree *vmim);
 static bool fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c);
 static bool report(struct vm_entry *e, const struct vmi *v, struct tree *want);
-static bool send_result(struct vm_entry *e);
-static void on_result(void *ctx, int status, const struct tree *body, const char *error);
 static bool finish_moved(struct vm_entry *e);
 static void resume_run(struct vm_job *job);
 static void resume_done(struct vm_job *job);
@@ -87,7 +97,10 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
             e->src_abort_seen = true;
             e->src_abort_ok = mig_source_cancel(e->src->src);
             log_info("migration.cancel", LS("vmi", v->meta.name), LI("in_time", e->src_abort_ok));
+            report_note(e, "asked to cancel: %s",
+                        e->src_abort_ok ? "it will not commit" : "too late");
         }
+        want_mode(e, v, want);
         return true;
     }
     if (!*uid || strlen(uid) >= sizeof e->src_uid)
@@ -100,6 +113,10 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         e->src_phase = SRC_NONE;
         e->src_abort_seen = e->src_abort_ok = e->src_result_sent = false;
         memset(&e->src_stats, 0, sizeof e->src_stats);
+        e->src_cause = MIG_CAUSE_NONE;
+        e->src_mode = MIG_MODE_PRECOPY;
+        e->src_override = -1;
+        report_forget(e);
         e->src_end_us = 0;
     }
     if (e->has_journal && e->j.state == JOURNAL_MOVED)
@@ -113,6 +130,7 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
             return finish_moved(e);
         if (ms->target_domain_detected) { /* the target's own word, through the controller */
             done_with(e, MIG_MOVED, "");
+            report_note(e, "the controller has heard from the target that the guest runs there");
             return finish_moved(e);
         }
         if (!e->src_timer && !e->h->stopping)
@@ -217,10 +235,55 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
     return true;
 }
 
+/* status.migrationState.mode: upstream's word for how the memory travels at the moment. */
+static void
+want_mode(struct vm_entry *e, const struct vmi *v, struct tree *want)
+{
+    const char *mode = stats_tree_mode(e->src_mode), *now = v->status.migration.mode;
+
+    if (e->src_phase != SRC_CLAIMED && (!now || strcmp(now, mode) != 0))
+        tree_set_path(want, tree_string(mode), "status", "migrationState", "mode", NULL);
+}
+
+void
+source_vmim_changed(struct handler *h, const struct tree *vmim)
+{
+    size_t it = 0;
+    void *value;
+
+    while (strmap_next(h->vms, &it, NULL, &value)) {
+        struct vm_entry *e = value;
+
+        if (e->src && e->src->src && strcmp(e->src_uid, object_uid(vmim)) == 0)
+            apply_override(e, vmim);
+    }
+}
+
+/* drover.io/bandwidth-override: set, changed or taken away. */
+static void
+apply_override(struct vm_entry *e, const struct tree *vmim)
+{
+    const char *text = object_annotation(vmim, ANN_BANDWIDTH_OVERRIDE);
+    struct quantity q = {0};
+    int64_t wanted = -1;
+
+    if (text && quantity_parse(text, &q, NULL) == 0 && q.units >= 0)
+        wanted = q.units;
+    if (wanted == e->src_override)
+        return;
+    e->src_override = wanted;
+    if (wanted < 0)
+        wanted = e->src_own_limit;
+    mig_source_set_bandwidth(e->src->src, (uint64_t)wanted);
+    log_info("migration.bandwidth", LS("migration", e->src_uid), LI("bytes_per_s", wanted));
+    report_bandwidth(e, wanted);
+}
+
 static void
 begin(struct vm_entry *e, const struct vmi *v)
 {
     struct source_run *r = xcalloc(1, sizeof *r);
+    const struct tree *vmim;
 
     if (!fill_config(e, v, &r->cfg)) {
         free(r);
@@ -231,15 +294,22 @@ begin(struct vm_entry *e, const struct vmi *v)
     r->cfg.guest = native_guest(e->guest);
     r->cfg.commit = on_commit;
     r->cfg.progress = on_progress;
+    r->cfg.decided = on_decided;
+    r->cfg.share = e->h->share;
     r->cfg.ctx = r;
     r->commit = e->j;
     r->commit.state = JOURNAL_COMMITTED;
     memcpy(r->commit.migration_uid, e->src_uid, sizeof r->commit.migration_uid);
     r->src = mig_source_new(&r->cfg);
     e->src_phase = SRC_RUNNING;
+    e->src_own_limit = (int64_t)r->cfg.limits.bandwidth_bytes_per_s;
+    report_start(e, v, &r->cfg);
     log_info("migration.started", LS("vmi", v->meta.name), LS("migration", e->src_uid),
              LS("target", r->cfg.target_addr), LS("from", r->cfg.local_ip));
     start_thread(e, r);
+    vmim = informer_get_uid(e->h->vmims, e->src_uid);
+    if (vmim)
+        apply_override(e, vmim);
 }
 
 static void
@@ -320,21 +390,37 @@ static void
 write_progress(void *ctx)
 {
     struct progress *p = ctx;
-    const struct mig_stats *st = &p->stats;
-    AUTO_TREE struct tree *t = tree_map();
-    AUTO_FREE char *key = xasprintf("progress/%s", p->uid);
 
-    tree_set(t, "round", tree_int(st->round));
-    tree_set(t, "totalBytes", tree_int((int64_t)st->total_bytes));
-    tree_set(t, "remainingBytes", tree_int((int64_t)st->remaining_bytes));
-    tree_set(t, "sentBytes", tree_int((int64_t)st->sent_bytes));
-    tree_set(t, "transferBytesPerSecond", tree_int((int64_t)st->transfer_bytes_per_s));
-    tree_set(t, "dirtyBytesPerSecond", tree_int((int64_t)st->dirty_bytes_per_s));
-    tree_set(t, "predictedDowntimeMs", tree_int((int64_t)(st->predicted_downtime_us / 1000)));
-    tree_set(t, "elapsedMs",
-             tree_int(st->started_us ? (int64_t)((clock_mono_us() - st->started_us) / 1000) : 0));
-    vmim_annotate(p->e->h, p->uid, ANN_MIGRATION_PROGRESS, t, key, NULL, NULL);
+    report_progress(p->e, p->uid, &p->stats);
+    if (p->e->src_mode != p->stats.mode) {
+        p->e->src_mode = p->stats.mode;
+        vm_reconcile(p->e);
+    }
     free(p);
+}
+
+/* The engine's thread. */
+static void
+on_decided(void *ctx, const struct mig_decision *d)
+{
+    struct source_run *r = ctx;
+    struct decision *n = xcalloc(1, sizeof *n);
+
+    n->e = r->e;
+    memcpy(n->uid, r->commit.migration_uid, sizeof n->uid);
+    n->at_us = clock_wall_us();
+    n->d = *d;
+    loop_post(r->l, write_decision, n);
+}
+
+static void
+write_decision(void *ctx)
+{
+    struct decision *n = ctx;
+
+    if (strcmp(n->uid, n->e->src_uid) == 0)
+        report_decision(n->e, n->at_us, &n->d);
+    free(n);
 }
 
 static void
@@ -348,10 +434,17 @@ on_ended(void *ctx)
     if (r->resolving) {
         log_info("migration.resolved", LS("migration", e->src_uid), LI("outcome", r->outcome),
                  LS("error", err_msg(&r->err)));
+        if (r->outcome != MIG_UNKNOWN)
+            report_note(e, "the target was asked: the guest %s",
+                        r->outcome == MIG_MOVED ? "runs there"
+                                                : "never ran there; it goes on here");
     } else {
         mig_source_free(r->src);
         e->src_stats = r->stats;
+        e->src_mode = r->stats.mode;
         e->src_cause = r->cause;
+        report_progress(e, e->src_uid, &r->stats);
+        report_end(e, r->outcome, r->cause, &r->stats, &r->err);
         log_info("migration.ended", LS("migration", e->src_uid), LI("outcome", r->outcome),
                  LI("rounds", r->stats.round), LI("bytes", (int64_t)r->stats.sent_bytes),
                  LI("downtime_us", (int64_t)r->stats.downtime_us), LS("error", err_msg(&r->err)));
@@ -479,13 +572,14 @@ report(struct vm_entry *e, const struct vmi *v, struct tree *want)
         }
         return false;
     }
-    if (!e->src_result_sent && send_result(e))
+    if (!e->src_result_sent && report_result(e))
         return moved; /* the state follows when the details are there */
     if (moved) {
         (void)FAULT(SRC_GUEST_GONE);
         time_format(e->src_end_us ? e->src_end_us : vm_now(e), true, now, sizeof now);
         tree_set_path(want, tree_bool(true), "status", "migrationState", "completed", NULL);
         tree_set_path(want, tree_string(now), "status", "migrationState", "endTimestamp", NULL);
+        want_mode(e, v, want);
         if (ms->abort_requested) /* it came after the commit */
             tree_set_path(want, tree_string("Failed"), "status", "migrationState", "abortStatus",
                           NULL);
@@ -507,63 +601,4 @@ want_failed(struct vm_entry *e, struct tree *want, const char *reason)
     tree_set_path(want, tree_bool(true), "status", "migrationState", "failed", NULL);
     tree_set_path(want, tree_string(reason), "status", "migrationState", "failureReason", NULL);
     tree_set_path(want, tree_string(now), "status", "migrationState", "endTimestamp", NULL);
-}
-
-/* True while the details are on their way. */
-static bool
-send_result(struct vm_entry *e)
-{
-    static const char *const causes[] = {
-        [MIG_CAUSE_NONE] = "",
-        [MIG_CAUSE_CANCELLED] = "cancelled",
-        [MIG_CAUSE_COMPLETION_TIMEOUT] = "completionTimeout",
-        [MIG_CAUSE_PROGRESS_TIMEOUT] = "progressTimeout",
-        [MIG_CAUSE_CONNECT] = "connect",
-        [MIG_CAUSE_PEER] = "peer",
-        [MIG_CAUSE_PROTOCOL] = "protocol",
-        [MIG_CAUSE_GUEST] = "guest",
-        [MIG_CAUSE_LOCAL] = "local",
-    };
-    const struct mig_stats *st = &e->src_stats;
-    AUTO_TREE struct tree *t = tree_map();
-    uint64_t end = st->finished_us ? st->finished_us : clock_mono_us();
-
-    if (e->writing)
-        return true;
-    tree_set(t, "outcome",
-             tree_string(e->has_journal && e->j.state == JOURNAL_MOVED ? "succeeded" : "failed"));
-    tree_set(t, "cause", tree_string(causes[e->src_cause]));
-    tree_set(t, "rounds", tree_int(st->round));
-    tree_set(t, "sentBytes", tree_int((int64_t)st->sent_bytes));
-    tree_set(t, "totalMs", tree_int(st->started_us ? (int64_t)((end - st->started_us) / 1000) : 0));
-    tree_set(t, "downtimeMs", tree_float((double)st->downtime_us / 1000.0));
-    tree_set(t, "cpuMs", tree_int((int64_t)(st->cpu_us / 1000)));
-    tree_set(t, "rawPages", tree_int((int64_t)st->raw_pages));
-    tree_set(t, "zeroPages", tree_int((int64_t)st->zero_pages));
-    tree_set(t, "absentPages", tree_int((int64_t)st->absent_pages));
-    tree_set(t, "channels", tree_int(st->channels));
-    if (!vmim_annotate(e->h, e->src_uid, ANN_MIGRATION_RESULT, t, NULL, on_result, e)) {
-        e->src_result_sent = true; /* the object is gone: nobody will read it */
-        return false;
-    }
-    e->writing = true;
-    return true;
-}
-
-static void
-on_result(void *ctx, int status, const struct tree *body, const char *error)
-{
-    struct vm_entry *e = ctx;
-
-    (void)body;
-    e->writing = false;
-    if (status == 0 || status >= 500) {
-        handler_retry_later(e->h);
-        return;
-    }
-    if (status >= 300)
-        log_warn("migration.result", LS("migration", e->src_uid), LI("status", status),
-                 LS("error", error));
-    e->src_result_sent = true;
-    vm_reconcile(e);
 }

@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "handler/handler.h"
+#include "handler/stats_tree.h"
 
 #define RESULT_TRIES 20 /* half a second apart */
 
@@ -74,6 +75,7 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         snprintf(e->dst_uid, sizeof e->dst_uid, "%s", uid);
         e->dst_phase = DST_NONE;
         e->dst_reason[0] = e->dst_address[0] = '\0';
+        memset(&e->dst_stats, 0, sizeof e->dst_stats);
         e->dst_result_sent = false;
         e->dst_result_tries = 0;
     }
@@ -335,8 +337,10 @@ on_ended(void *ctx)
 {
     struct target_run *r = ctx;
     struct vm_entry *e = r->e;
+    AUTO_TREE struct tree *result = NULL;
 
     pthread_join(r->thread, NULL);
+    mig_target_stats(r->t, &e->dst_stats);
     mig_target_free(r->t);
     e->dst = NULL;
     e->j = r->j;
@@ -345,6 +349,8 @@ on_ended(void *ctx)
     switch (r->outcome) {
     case MIG_TARGET_RUNNING:
         e->dst_phase = DST_DONE;
+        result = stats_tree_target(&e->dst_stats, e->h->cfg.node_name);
+        vmim_annotate(e->h, e->dst_uid, ANN_TARGET_RESULT, result, NULL, NULL, NULL);
         break;
     case MIG_TARGET_FAILED:
     case MIG_TARGET_ABORTED:

@@ -78,7 +78,7 @@ struct mig_decision {
  * here (the source knows stop, scan, pages, state; the target load, commit, resume). */
 struct mig_downtime {
     uint64_t stop_us, scan_us, pages_us, state_us; /* source */
-    uint64_t load_us, commit_us, resume_us;        /* target; commit: at the source, its record */
+    uint64_t load_us, commit_us, resume_us;        /* target; commit: each end its own record */
 };
 
 #define MIG_FAULT_BUCKETS 24 /* [i]: faults answered in less than 2^i microseconds, not 2^(i-1) */

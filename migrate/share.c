@@ -247,7 +247,7 @@ share_out(struct share *s, uint64_t now_us)
 static uint64_t
 cap_of(const struct share *s)
 {
-    return smaller(s->node_cap, s->link_cap);
+    return s->len > 1 ? smaller(s->node_cap, s->link_cap) : s->node_cap;
 }
 
 /* Of two limits, where 0 is none. */

@@ -29,7 +29,8 @@ void share_allocate(uint64_t cap, const struct share_claim *claims, size_t n, ui
 
 struct share *share_new(void);
 void share_free(struct share *s); /* nobody draws from it any more; NULL is fine */
-/* Bytes a second; 0 = no cap. The smaller of both counts. Takes effect at once. */
+/* Bytes a second; 0 = no cap. The smaller of both counts; the link's only while there is somebody to
+ * share it with: one alone finds out by itself what a link gives. Takes effect at once. */
 void share_set_caps(struct share *s, uint64_t node_bytes_per_s, uint64_t link_bytes_per_s,
                     uint64_t now_us);
 uint64_t share_cap(struct share *s);

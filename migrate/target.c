@@ -30,6 +30,7 @@ static enum switch_event wait_question(struct mig_target *t);
 static enum switch_event trouble(struct mig_target *t, enum control_error_code code, int rc,
                                  const struct err *why);
 static enum switch_event fault(struct mig_target *t, const char *name);
+static void spent(struct mig_target *t, uint64_t *us, uint64_t began_us);
 static void sum_stats(struct mig_target *t);
 static uint64_t thread_cpu_us(void);
 
@@ -205,8 +206,10 @@ static enum switch_event
 do_load(struct mig_target *t)
 {
     struct err err = {0};
+    uint64_t began = clock_mono_us();
     int rc = t->cfg.guest.ops->load_state(t->cfg.guest.impl, t->state, t->state_have, &err);
 
+    spent(t, &t->stats.downtime.load_us, began);
     if (rc != 0) {
         err_prefix(&err, rc, "device state");
         return trouble(t, CONTROL_ERR_GUEST, rc, &err);
@@ -323,11 +326,13 @@ static enum switch_event
 do_commit(struct mig_target *t)
 {
     struct err err = {0};
+    uint64_t began = clock_mono_us();
     int rc;
 
     if (FAULT(DST_COMMIT_RECEIVED))
         return fault(t, "dst.commit.received");
     rc = t->cfg.committed ? t->cfg.committed(t->cfg.ctx, &err) : 0;
+    spent(t, &t->stats.downtime.commit_us, began);
     if (rc != 0) {
         err_prefix(&err, rc, "COMMIT could not be recorded");
         return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
@@ -339,9 +344,11 @@ static enum switch_event
 do_resume(struct mig_target *t)
 {
     struct err err = {0};
+    uint64_t began = clock_mono_us();
     int rc = t->cfg.guest.ops ? t->cfg.guest.ops->resume(t->cfg.guest.impl, &err)
                               : err_set(&err, -ESRCH, "the guest's process is gone");
 
+    spent(t, &t->stats.downtime.resume_us, began);
     if (rc == 0)
         return SWITCH_EV_DONE;
     trouble(t, CONTROL_ERR_GUEST, rc, &err);
@@ -416,12 +423,22 @@ fault(struct mig_target *t, const char *name)
     return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
 }
 
+/* A phase of the downtime is over; us is one of t->stats. */
+static void
+spent(struct mig_target *t, uint64_t *us, uint64_t began_us)
+{
+    pthread_mutex_lock(&t->mu);
+    *us = clock_mono_us() - began_us;
+    pthread_mutex_unlock(&t->mu);
+}
+
 /* mu held */
 static void
 sum_stats(struct mig_target *t)
 {
     t->stats.sent_bytes = t->ctl ? ctl_bytes(t->ctl) : t->ctl_bytes;
     t->stats.cpu_us = t->run_cpu_us;
+    t->stats.channels = t->channels;
     t->stats.raw_pages = t->stats.zero_pages = 0;
     for (uint32_t i = 0; i < t->channels && t->chans; i++) {
         struct target_chan *c = &t->chans[i];

@@ -38,6 +38,10 @@ struct nl_counters {
 };
 int nl_link_counters(const char *ifname, struct nl_counters *ret, struct err *err);
 
+/* Bytes a second of the hardware under an interface (also under a VLAN, macvlan or ipvlan on it), as
+ * its driver says; 0 = not known: there is none, as with a veth or a bridge, or it does not say. */
+uint64_t nl_link_speed(const char *ifname);
+
 /* Making things (for `drover dev` and, later, the handler). Names are at most 15 bytes. -EEXIST
  * when the name is taken; -ENOENT when an interface that is named is not there. New interfaces are
  * down. */

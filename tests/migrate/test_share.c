@@ -378,6 +378,12 @@ test_limit_changes(void **state)
     share_set_caps(w.s, CAP, 20 * MIB, w.now);
     run_for(&w, SECOND);
     check_rate(&a, SECOND, 10, "under the link's cap");
+    share_set_caps(w.s, 0, 20 * MIB, w.now);
+    share_leave(&b.m, w.now);
+    w.len = 1;
+    assert_int_equal(share_rate(&a.m), 0); /* alone on the link */
+    share_set_caps(w.s, 10 * MIB, 20 * MIB, w.now);
+    assert_int_equal(share_rate(&a.m), 10 * MIB);
     share_set_caps(w.s, 0, 0, w.now);
     assert_int_equal(share_rate(&a.m), 0);
     end(&w);
