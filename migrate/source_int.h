@@ -16,6 +16,7 @@
 #include "migrate/ctl.h"
 #include "migrate/engine.h"
 #include "migrate/present.h"
+#include "migrate/source_encode.h"
 #include "migrate/switch.h"
 #include "migrate/track.h"
 #include "proto/frame.h"
@@ -37,10 +38,12 @@ enum source_phase { SOURCE_COUNT, SOURCE_SEND, SOURCE_ARM, SOURCE_PROBE };
 
 struct source_batch {
     struct frame_run runs[FRAME_MAX_RUNS];
-    uint32_t runs_len, raw_pages, max_raw_pages;
+    uint32_t runs_len, raw_pages, zero_pages, max_raw_pages;
+    uint64_t resent[FRAME_MAX_RAW_PAGES / 64]; /* of the raw pages: those that were sent before */
+    uint64_t bytes;                            /* of the payload */
     uint64_t sums[FRAME_MAX_RAW_PAGES];
     uint8_t head[FRAME_MAX_HEAD];
-    struct iovec iov[1 + FRAME_MAX_RUNS];
+    struct iovec iov[1 + SOURCE_BATCH_RUNS];
 };
 
 struct source_worker {
@@ -55,12 +58,14 @@ struct source_worker {
     struct present present[GUEST_MAX_REGIONS];
     uint64_t empty_until[GUEST_MAX_REGIONS]; /* no data before this offset when round 1 looked */
     struct source_batch batch;
+    struct source_encode *encode; /* or NULL: raw */
     uint64_t seq, probed_pages;
     uint64_t paced; /* the rate that the kernel was told to pace for */
     struct err err; /* why its phase failed */
     enum mig_cause cause;
     /* read by others at any time */
     _Atomic uint64_t sent_bytes, batches, raw_pages, zero_pages, absent_pages;
+    _Atomic uint64_t enc_pages[MIG_ENC_COUNT], enc_bytes[MIG_ENC_COUNT];
     _Atomic uint64_t done_pages; /* of this round */
     _Atomic uint64_t cpu_us;
 };
@@ -74,6 +79,7 @@ struct mig_source {
     struct ctl *ctl; /* set and unset under mu */
     struct share_member share;
     uint32_t channels;
+    uint64_t capabilities; /* CONTROL_CAP bits that both ends have */
     struct source_worker *workers;
     int wake_fd; /* eventfd: a phase ended, or cancel */
     uint64_t rtt_us;

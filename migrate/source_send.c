@@ -30,6 +30,7 @@ static int on_range(void *ctx, const struct track_range *r);
 static int send_pages(struct stripe *t);
 static int add(struct stripe *t, uint32_t page, enum frame_kind kind);
 static int flush(struct source_worker *w);
+static int sum_raw(struct source_worker *w);
 static int put_frame(struct source_worker *w, enum frame_type type, int iov_len);
 static uint32_t batch_pages(struct source_worker *w);
 
@@ -43,6 +44,7 @@ source_send(struct source_worker *w)
     int rc;
 
     w->batch.max_raw_pages = batch_pages(w);
+    source_encode_begin(w);
     for (uint64_t i = w->index; i < s->layout.stripes; i += s->channels) {
         struct stripe t = {.w = w, .word = i * WORDS};
         bool skip = false;
@@ -118,6 +120,7 @@ later_pass(struct stripe *t, bool *ret_skip)
         return rc;
     }
     for (unsigned i = 0; i < WORDS; i++) {
+        source_encode_forget(w, (t->word + i) * 64, again[i]);
         t->written[i] |= again[i];
         again[i] = 0;
     }
@@ -135,6 +138,7 @@ last_pass(struct stripe *t, bool *ret_skip)
     for (unsigned i = 0; i < WORDS; i++) {
         t->written[i] = dirty[i] | again[i];
         any |= t->written[i];
+        source_encode_forget(w, (t->word + i) * 64, again[i]);
         dirty[i] = again[i] = 0;
     }
     memset(t->unmapped, 0, sizeof t->unmapped);
@@ -186,8 +190,12 @@ send_pages(struct stripe *t)
     for (uint64_t page = bits_next(any, 0, t->pages); page < t->pages;
          page = bits_next(any, page + 1, t->pages)) {
         bool raw = bits_test(data, page) && !zero_page(map + page * LAYOUT_PAGE_BYTES);
-        int rc = add(t, (uint32_t)page, raw ? FRAME_RAW : FRAME_ZERO);
+        struct source_batch *b = &t->w->batch;
+        int rc;
 
+        if (raw && bits_test(sent, page))
+            bits_set(b->resent, b->raw_pages);
+        rc = add(t, (uint32_t)page, raw ? FRAME_RAW : FRAME_ZERO);
         if (rc != 0)
             return rc;
         if (raw)
@@ -214,6 +222,7 @@ add(struct stripe *t, uint32_t page, enum frame_kind kind)
         b->runs[b->runs_len++] = (struct frame_run){
             .offset = offset, .pages = 1, .region = (uint16_t)t->region, .kind = (uint16_t)kind};
     b->raw_pages += kind == FRAME_RAW;
+    b->zero_pages += kind == FRAME_ZERO;
     if (b->raw_pages == b->max_raw_pages || b->runs_len == SOURCE_BATCH_RUNS)
         return flush(t->w);
     return 0;
@@ -223,44 +232,64 @@ static int
 flush(struct source_worker *w)
 {
     struct source_batch *b = &w->batch;
-    uint32_t sums = 0, zero_pages = 0;
-    int iov_len = 1, rc;
+    uint64_t began_us, sent_bytes = w->sent_bytes;
+    bool encoded;
+    int rc;
 
     if (b->runs_len == 0)
         return 0;
+    b->bytes = (uint64_t)b->raw_pages * LAYOUT_PAGE_BYTES;
+    encoded = source_encode_batch(w);
+    began_us = clock_mono_us();
     /* Waiting comes first: what is summed is then sent at once, before the guest can change much of
      * it. */
     rc = source_hold_back(w, FRAME_HEADER_SIZE + (uint64_t)b->runs_len * FRAME_RUN_SIZE +
-                                 (uint64_t)b->raw_pages * (FRAME_SUM_SIZE + LAYOUT_PAGE_BYTES));
+                                 (uint64_t)b->raw_pages * FRAME_SUM_SIZE + b->bytes);
+    if (rc == 0)
+        rc = put_frame(w, FRAME_BATCH, encoded ? 1 + (b->bytes > 0) : sum_raw(w));
     if (rc != 0)
         return rc;
-    for (uint32_t i = 0; i < b->runs_len; i++) {
-        const struct frame_run *r = &b->runs[i];
-        uint8_t *p = w->s->regions[r->region].map + r->offset;
-
-        if (r->kind == FRAME_ZERO) {
-            zero_pages += r->pages;
-            continue;
-        }
-        for (uint32_t k = 0; k < r->pages; k++)
-            b->sums[sums++] = frame_page_sum(p + (size_t)k * LAYOUT_PAGE_BYTES);
-        b->iov[iov_len].iov_base = p;
-        b->iov[iov_len++].iov_len = (size_t)r->pages * LAYOUT_PAGE_BYTES;
-    }
-    rc = put_frame(w, FRAME_BATCH, iov_len);
-    if (rc != 0)
-        return rc;
+    source_encode_sent(w, w->sent_bytes - sent_bytes, (clock_mono_us() - began_us) * 1000, encoded);
     atomic_fetch_add_explicit(&w->batches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->raw_pages, b->raw_pages, memory_order_relaxed);
-    atomic_fetch_add_explicit(&w->zero_pages, zero_pages, memory_order_relaxed);
-    atomic_fetch_add_explicit(&w->done_pages, b->raw_pages + zero_pages, memory_order_relaxed);
-    b->runs_len = b->raw_pages = 0;
+    atomic_fetch_add_explicit(&w->zero_pages, b->zero_pages, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->done_pages, b->raw_pages + b->zero_pages, memory_order_relaxed);
+    if (!encoded) {
+        atomic_fetch_add_explicit(&w->enc_pages[MIG_ENC_RAW], b->raw_pages, memory_order_relaxed);
+        atomic_fetch_add_explicit(&w->enc_bytes[MIG_ENC_RAW], b->bytes, memory_order_relaxed);
+    }
+    memset(b->resent, 0, sizeof b->resent);
+    b->runs_len = b->raw_pages = b->zero_pages = 0;
+    b->bytes = 0;
     b->max_raw_pages = batch_pages(w);
     if (w->seq % 64 == 0)
         atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
     if (!w->s->paused && FAULT(SRC_ROUND))
         return err_set(&w->err, -EIO, "fault point src.round");
     return 0;
+}
+
+/* The raw pages of the batch, where they lie in the guest's memory, and their sums. Returns the
+ * length of iov. */
+static int
+sum_raw(struct source_worker *w)
+{
+    struct source_batch *b = &w->batch;
+    uint32_t sums = 0;
+    int iov_len = 1;
+
+    for (uint32_t i = 0; i < b->runs_len; i++) {
+        const struct frame_run *r = &b->runs[i];
+        uint8_t *p = w->s->regions[r->region].map + r->offset;
+
+        if (r->kind == FRAME_ZERO)
+            continue;
+        for (uint32_t k = 0; k < r->pages; k++)
+            b->sums[sums++] = frame_page_sum(p + (size_t)k * LAYOUT_PAGE_BYTES);
+        b->iov[iov_len].iov_base = p;
+        b->iov[iov_len++].iov_len = (size_t)r->pages * LAYOUT_PAGE_BYTES;
+    }
+    return iov_len;
 }
 
 /* Header, records and sums of the batch (or none) in front of the payload that iov holds
@@ -273,7 +302,7 @@ put_frame(struct source_worker *w, enum frame_type type, int iov_len)
                              .round = w->s->round,
                              .runs = type == FRAME_BATCH ? b->runs_len : 0,
                              .pages = b->raw_pages,
-                             .bytes = (uint64_t)b->raw_pages * LAYOUT_PAGE_BYTES,
+                             .bytes = b->bytes,
                              .seq = w->seq++};
     int rc;
 

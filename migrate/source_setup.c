@@ -50,6 +50,7 @@ source_teardown(struct mig_source *s)
             present_done(&w->present[r]);
         track_buf_free(w->scan);
         w->scan = NULL;
+        source_encode_done(w);
     }
     track_free(s->track, NULL);
     s->track = NULL;
@@ -119,6 +120,7 @@ connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
     struct control_msg m = {.type = CONTROL_HELLO,
                             .hello = {.version_min = PROTO_VERSION_MIN,
                                       .version_max = PROTO_VERSION,
+                                      .capabilities = CONTROL_CAPS_ENCODINGS,
                                       .regions_len = s->layout.regions,
                                       .channels = s->channels,
                                       .stripe_bytes = LAYOUT_STRIPE_BYTES}};
@@ -164,6 +166,7 @@ connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
         source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
     } else {
         memcpy(token, m.accept.token, CONTROL_TOKEN_SIZE);
+        s->capabilities = m.accept.capabilities & CONTROL_CAPS_ENCODINGS;
     }
     control_msg_done(&m);
     return rc;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
@@ -297,6 +298,8 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
 
     st->sent_bytes = s->ctl ? ctl_bytes(s->ctl) : s->ctl_bytes;
     st->raw_pages = st->zero_pages = st->absent_pages = 0;
+    memset(st->enc_pages, 0, sizeof st->enc_pages);
+    memset(st->enc_bytes, 0, sizeof st->enc_bytes);
     for (uint32_t i = 0; i < s->channels && s->workers; i++) {
         struct source_worker *w = &s->workers[i];
 
@@ -304,8 +307,13 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
         st->raw_pages += atomic_load_explicit(&w->raw_pages, memory_order_relaxed);
         st->zero_pages += atomic_load_explicit(&w->zero_pages, memory_order_relaxed);
         st->absent_pages += atomic_load_explicit(&w->absent_pages, memory_order_relaxed);
+        for (unsigned e = 0; e < MIG_ENC_COUNT; e++) {
+            st->enc_pages[e] += atomic_load_explicit(&w->enc_pages[e], memory_order_relaxed);
+            st->enc_bytes[e] += atomic_load_explicit(&w->enc_bytes[e], memory_order_relaxed);
+        }
         cpu += atomic_load_explicit(&w->cpu_us, memory_order_relaxed);
     }
+    st->enc_pages[MIG_ENC_ZERO] = st->zero_pages;
     st->cpu_us = cpu + s->run_cpu_us;
     st->limit_bytes_per_s = share_rate(&s->share);
 }

@@ -72,6 +72,7 @@ static int
 prepare(struct source_worker *w)
 {
     w->scan = track_buf_new();
+    source_encode_init(w);
     for (uint32_t r = 0; r < w->s->layout.regions; r++) {
         int rc = present_init(&w->present[r], &w->s->regions[r], &w->err);
 

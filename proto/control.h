@@ -50,6 +50,13 @@ enum control_error_code { /* as on the wire */
                           CONTROL_ERR_LOCAL = 7,
 };
 
+enum control_capability { /* bits of Hello and Accept, never reused */
+                          CONTROL_CAP_DELTA = 1 << 0,
+                          CONTROL_CAP_LZ4 = 1 << 1,
+                          CONTROL_CAP_ZSTD = 1 << 2,
+};
+#define CONTROL_CAPS_ENCODINGS (CONTROL_CAP_DELTA | CONTROL_CAP_LZ4 | CONTROL_CAP_ZSTD)
+
 struct control_hello {
     uint32_t version_min, version_max;
     uint64_t capabilities;

@@ -1,0 +1,34 @@
+/* Encoding of batches at the source: what stands between the list of pages that a worker wants to
+ * send (source_send.c) and the frame. A batch is either left alone (raw pages go straight from the
+ * guest's memory) or encoded entirely: then its payload is a private copy, and no page of it can
+ * change between its sum and its sending. Each worker has its own; only its thread uses it, but for
+ * init and done. */
+#ifndef MIGRATE_SOURCE_ENCODE_H
+#define MIGRATE_SOURCE_ENCODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct source_worker;
+struct source_encode;
+
+/* Makes w->encode after the handshake; NULL when policy or target leave nothing but raw. */
+void source_encode_init(struct source_worker *w);
+void source_encode_done(struct source_worker *w);
+
+/* A send phase begins: time that passed before it does not count. */
+void source_encode_begin(struct source_worker *w);
+/* Encodes w->batch: true when it did. Then runs, runs_len, bytes, sums and iov[1] are the frame's;
+ * otherwise nothing has changed. */
+bool source_encode_batch(struct source_worker *w);
+/* The batch was sent: `bytes` on the wire, send_ns for holding back and sending. */
+void source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bool encoded);
+
+/* The target does not have what was sent of these pages (it asked for them again): bit i of mask is
+ * page `page` + i, by number of the layout. They travel whole next time. */
+void source_encode_forget(struct source_worker *w, uint64_t page, uint64_t mask);
+/* It is not known what the target has (a connection was lost): no page is a delta until it was sent
+ * whole again. Also ends deltas for good where they must not be any more (`for_good`: post-copy). */
+void source_encode_forget_all(struct source_worker *w, bool for_good);
+
+#endif
