@@ -40,7 +40,7 @@ struct mig_limits { /* all 0 = none */
     uint64_t completion_timeout_us; /* whole migration, from the first byte to the switchover */
     uint64_t progress_timeout_us;   /* remaining bytes have not reached a new minimum for so long */
     uint64_t max_downtime_us;       /* budget for the switchover; 0 = 300 ms */
-    uint64_t delta_cache_bytes;     /* memory for versions that were sent, at the source; 0 = 256 MiB,
+    uint64_t delta_cache_bytes; /* memory for versions that were sent, at the source; 0 = 256 MiB,
                                        at most an eighth of the guest's memory */
 };
 
@@ -90,7 +90,7 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     uint64_t total_bytes;     /* guest memory size */
     uint64_t remaining_bytes; /* of this round and what is known dirty */
     uint64_t sent_bytes;      /* on the wire, all channels, headers included */
-    uint64_t raw_pages; /* sent with their content, in whatever encoding */
+    uint64_t raw_pages;       /* sent with their content, in whatever encoding */
     uint64_t zero_pages, absent_pages;
     uint64_t again_pages; /* asked for again: written while being sent, or damaged on the way */
     uint64_t transfer_bytes_per_s, dirty_bytes_per_s; /* smoothed, of the last round */

@@ -12,8 +12,8 @@
 #include "migrate/codec_cache.h"
 #include "migrate/codec_choose.h"
 
-#define CACHE_MAX_BYTES (256ull << 20) /* of all workers, unless configured */
-#define CACHE_PART      8              /* of the guest's memory, at most, unless configured */
+#define CACHE_MAX_BYTES (256ull << 20)   /* of all workers, unless configured */
+#define CACHE_PART      8                /* of the guest's memory, at most, unless configured */
 #define GROUP_SHRINK(n) ((n) - (n) / 16) /* a group that shrinks less travels raw */
 
 struct source_encode {
@@ -125,7 +125,7 @@ source_encode_batch(struct source_worker *w)
         return false;
     e->plan = codec_choose_next(&e->choose, limit_of_worker(w), clock_mono_us());
     if (e->no_delta)
-        e->plan.delta = e->plan.keep_one_in = 0;
+        e->plan.keep_one_in = 0;
     cached = e->cache && codec_cache_used(e->cache) > 0;
     if (e->plan.keep_one_in && e->cache_bytes && !w->s->paused)
         kept = bits_next(b->resent, 0, b->raw_pages) < b->raw_pages;
@@ -133,8 +133,8 @@ source_encode_batch(struct source_worker *w)
                     (e->plan.group == MIG_ENC_RAW && e->plan.trial == MIG_ENC_AUTO && !kept)))
         return false;
     if (!e->payload) {
-        e->payload = xmalloc((size_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES +
-                             CODEC_DELTA_SLACK + LAYOUT_PAGE_BYTES);
+        e->payload = xmalloc((size_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES + CODEC_DELTA_SLACK +
+                             LAYOUT_PAGE_BYTES);
         e->group = xmalloc((size_t)FRAME_GROUP_PAGES * LAYOUT_PAGE_BYTES);
         e->lz = codec_lz_new();
     }
@@ -203,8 +203,7 @@ source_encode_forget(struct source_worker *w, uint64_t page, uint64_t mask)
     if (!e || !e->cache)
         return;
     for (; mask; mask &= mask - 1)
-        codec_cache_drop(e->cache,
-                         cache_number(w->s, page + (uint64_t)__builtin_ctzll(mask)));
+        codec_cache_drop(e->cache, cache_number(w->s, page + (uint64_t)__builtin_ctzll(mask)));
 }
 
 void
@@ -332,8 +331,7 @@ put_group(struct source_worker *w, enum mig_encoding enc)
     }
     if (len > 0) {
         for (uint32_t i = 0; i < e->group_pages; i++)
-            w->batch.sums[e->sums_len++] =
-                frame_page_sum(e->group + (size_t)i * LAYOUT_PAGE_BYTES);
+            w->batch.sums[e->sums_len++] = frame_page_sum(e->group + (size_t)i * LAYOUT_PAGE_BYTES);
         e->bytes += len;
         e->pages_of[enc] += e->group_pages;
         e->bytes_of[enc] += len;

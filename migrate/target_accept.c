@@ -232,7 +232,9 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
 {
     struct mig_target *t = d->t;
     struct control_msg m = {.type = CONTROL_ACCEPT,
-                            .accept = {.version = PROTO_VERSION, .channels = h->channels}};
+                            .accept = {.version = PROTO_VERSION,
+                                       .capabilities = h->capabilities & CONTROL_CAPS_ENCODINGS,
+                                       .channels = h->channels}};
     struct control_header head;
     struct err err = {0};
 
@@ -277,6 +279,10 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
         chans[i].index = i;
         chans[i].round = 1;
     }
+    t->kinds = FRAME_KINDS_PLAIN |
+               (m.accept.capabilities & CONTROL_CAP_DELTA ? FRAME_KIND_BIT(FRAME_DELTA) : 0) |
+               (m.accept.capabilities & CONTROL_CAP_LZ4 ? FRAME_KIND_BIT(FRAME_LZ4) : 0) |
+               (m.accept.capabilities & CONTROL_CAP_ZSTD ? FRAME_KIND_BIT(FRAME_ZSTD) : 0);
     pthread_mutex_lock(&t->mu);
     t->chans = chans;
     t->channels = t->stats.channels = h->channels;

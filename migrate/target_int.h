@@ -36,6 +36,9 @@ struct target_chan {
     uint64_t seq;
     uint32_t round; /* that its next frame must bear */
     uint8_t *buf;   /* payload of one batch */
+    uint8_t *out;   /* what of it was decoded; made when the first comes */
+    struct codec_lz *lz;
+    const uint8_t *data[FRAME_MAX_RUNS]; /* where the pages of each run of the batch are */
     uint8_t head[FRAME_MAX_HEAD];
     struct frame_run runs[FRAME_MAX_RUNS];
     bool good[FRAME_MAX_RAW_PAGES];
@@ -62,6 +65,7 @@ struct mig_target {
     uint32_t channels;        /* both set under mu */
     struct target_chan *chans;
     uint8_t token[CONTROL_TOKEN_SIZE];
+    uint32_t kinds; /* of runs that may come: FRAME_KIND_BITs */
     struct err err; /* first trouble */
     enum control_error_code code;
     /* owned by the run thread */
@@ -123,5 +127,9 @@ void target_receivers_stop(struct mig_target *t); /* shuts, joins; idempotent */
 bool
 target_receivers_idle(struct mig_target *t); /* no channel has anything behind the last round */
 void target_round_begun(struct mig_target *t, uint32_t round);
+
+/* target_decode.c: the pages of a batch that has been received: c->data by run, c->good by page. */
+void target_decode(struct target_chan *c, const struct frame_header *h);
+void target_decode_done(struct target_chan *c);
 
 #endif

@@ -71,6 +71,7 @@ target_receivers_stop(struct mig_target *t)
         c->started = false;
         free(c->buf);
         c->buf = NULL;
+        target_decode_done(c);
     }
 }
 
@@ -150,7 +151,7 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     if (rc != 0)
         return rc;
     *ret_code = CONTROL_ERR_PROTOCOL;
-    rc = frame_decode_runs(c->head, &h, &c->t->layout, c->index, FRAME_KINDS_PLAIN, c->runs, err);
+    rc = frame_decode_runs(c->head, &h, &c->t->layout, c->index, c->t->kinds, c->runs, err);
     if (rc != 0)
         return rc;
     c->seq++;
@@ -214,12 +215,10 @@ on_round_end(struct target_chan *c)
 static int
 place(struct target_chan *c, const struct frame_header *h, struct err *err)
 {
-    uint32_t pages = h->pages, at = 0;
+    uint32_t at = 0;
     int rc = 0;
 
-    for (uint32_t i = 0; i < pages; i++)
-        c->good[i] =
-            frame_page_sum(c->buf + (size_t)i * LAYOUT_PAGE_BYTES) == frame_sum(c->head, h, i);
+    target_decode(c, h);
     pthread_mutex_lock(&c->t->write_mu);
     for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
         const struct frame_run *r = &c->runs[i];
@@ -235,7 +234,7 @@ place(struct target_chan *c, const struct frame_header *h, struct err *err)
                 ;
             if (good)
                 rc = write_raw(c->t, r, from, to - from,
-                               c->buf + (size_t)(at + from) * LAYOUT_PAGE_BYTES, err);
+                               c->data[i] + (size_t)from * LAYOUT_PAGE_BYTES, err);
             else
                 note_bad(c->t, r, from, to - from);
         }
@@ -312,11 +311,23 @@ note_bad(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32_
 static void
 count(struct target_chan *c, const struct frame_header *h)
 {
+    static const enum mig_encoding enc_of[] = {[FRAME_RAW] = MIG_ENC_RAW,
+                                               [FRAME_ZERO] = MIG_ENC_ZERO,
+                                               [FRAME_DELTA] = MIG_ENC_DELTA,
+                                               [FRAME_LZ4] = MIG_ENC_LZ4,
+                                               [FRAME_ZSTD] = MIG_ENC_ZSTD};
     uint64_t zero = 0;
 
-    for (uint32_t i = 0; i < h->runs; i++)
-        zero += c->runs[i].kind == FRAME_ZERO ? c->runs[i].pages : 0;
     pthread_mutex_lock(&c->t->mu);
+    for (uint32_t i = 0; i < h->runs; i++) {
+        const struct frame_run *r = &c->runs[i];
+        enum mig_encoding e = enc_of[r->kind];
+
+        zero += r->kind == FRAME_ZERO ? r->pages : 0;
+        c->t->stats.enc_pages[e] += r->pages;
+        c->t->stats.enc_bytes[e] +=
+            r->kind == FRAME_RAW ? (uint64_t)r->pages * LAYOUT_PAGE_BYTES : r->bytes;
+    }
     c->totals.batches++;
     c->totals.raw_pages += h->pages;
     c->totals.zero_pages += zero;
