@@ -104,8 +104,7 @@ codec_choose_next(const struct codec_choose *c, uint64_t limit_bytes_per_s, uint
     uint64_t raw, best;
 
     if (c->fixed != MIG_ENC_AUTO) {
-        p.delta = c->fixed == MIG_ENC_DELTA && c->allowed[MIG_ENC_DELTA];
-        p.keep_one_in = p.delta;
+        p.keep_one_in = c->fixed == MIG_ENC_DELTA && c->allowed[MIG_ENC_DELTA];
         if (c->fixed == MIG_ENC_LZ4 || c->fixed == MIG_ENC_ZSTD)
             p.group = c->allowed[c->fixed] ? c->fixed : MIG_ENC_RAW;
         return p;
@@ -132,7 +131,6 @@ codec_choose_next(const struct codec_choose *c, uint64_t limit_bytes_per_s, uint
     if (c->allowed[MIG_ENC_DELTA] && worth(c, MIG_ENC_DELTA, raw)) {
         const struct codec_measure *m = &c->of[MIG_ENC_DELTA];
 
-        p.delta = true;
         p.keep_one_in = m->known && m->permille > DELTA_BAD ? DELTA_SAMPLE : 1;
         if (p.group != MIG_ENC_RAW)
             p.delta_budget = c->of[p.group].permille * LAYOUT_PAGE_BYTES / 1000;

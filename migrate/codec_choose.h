@@ -43,9 +43,8 @@ struct codec_choose {
 struct codec_plan {
     enum mig_encoding group; /* of pages that are no delta: RAW, LZ4 or ZSTD */
     enum mig_encoding trial; /* try this one on the first CODEC_TRY_PAGES pages; 0 (AUTO) = none */
-    bool delta;              /* pages in the cache are tried as deltas */
-    uint32_t delta_budget;   /* in at most so many bytes */
-    uint32_t keep_one_in;    /* pages that were sent before enter the cache: all (1), one in so many
+    uint32_t delta_budget; /* a page in the cache is a delta if that takes at most so many bytes */
+    uint32_t keep_one_in;  /* pages that were sent before enter the cache: all (1), one in so many
                                 (to notice when deltas become worth it), or none (0) */
 };
 

@@ -1,0 +1,236 @@
+/* Whole migrations with encoded pages, over loopback: every byte of memory, what was chosen, and
+ * that words rewritten faster than the link converge by delta and not otherwise. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/migrate/pair.h"
+
+#define MIB (1ull << 20)
+
+struct row {
+    const char *name;
+    struct fake_config cfg;
+    enum mig_encoding encoding;
+    uint64_t limit_bytes_per_s;
+    /* what is expected: of the pages with content, so many percent at least as this encoding */
+    enum mig_encoding as;
+    unsigned percent;
+    unsigned most_bytes_percent; /* of what raw would have sent */
+};
+
+static const struct row rows[] = {
+    {"raw as told",
+     {{64 * MIB}, .seed = 1, .fill_pages = 8192, .content = FAKE_TEXT},
+     MIG_ENC_RAW,
+     0,
+     MIG_ENC_RAW,
+     100,
+     102},
+    {"lz4 as told, text",
+     {{64 * MIB}, .seed = 2, .fill_pages = 8192, .content = FAKE_TEXT},
+     MIG_ENC_LZ4,
+     0,
+     MIG_ENC_LZ4,
+     100,
+     30},
+    {"zstd as told, text",
+     {{64 * MIB}, .seed = 3, .fill_pages = 8192, .content = FAKE_TEXT},
+     MIG_ENC_ZSTD,
+     0,
+     MIG_ENC_ZSTD,
+     100,
+     30},
+    {"lz4 as told, random: travels raw",
+     {{64 * MIB}, .seed = 4, .fill_pages = 8192, .content = FAKE_RANDOM},
+     MIG_ENC_LZ4,
+     0,
+     MIG_ENC_RAW,
+     100,
+     102},
+    {"pages that lie apart are compressed together",
+     {{64 * MIB}, .seed = 5, .fill_pages = 3000, .stride = 5, .content = FAKE_TEXT},
+     MIG_ENC_LZ4,
+     0,
+     MIG_ENC_LZ4,
+     100,
+     30},
+    {"odd sizes, two regions, a writer, lz4",
+     {{7 * MIB + 4096, 5 * MIB + 12288},
+      .seed = 6,
+      .fill_pages = 3000,
+      .set_pages = 2500,
+      .pages_per_s = 20000,
+      .zero_percent = 10,
+      .punch_percent = 10,
+      .content = FAKE_TEXT},
+     MIG_ENC_LZ4,
+     20000000,
+     MIG_ENC_LZ4,
+     95,
+     40},
+    {"chosen: a slow link and text",
+     {{64 * MIB}, .seed = 7, .fill_pages = 8192, .content = FAKE_TEXT},
+     MIG_ENC_AUTO,
+     30000000,
+     MIG_ENC_ZSTD,
+     0,
+     30},
+    {"chosen: a slow link and random memory",
+     {{32 * MIB}, .seed = 8, .fill_pages = 4096, .content = FAKE_RANDOM},
+     MIG_ENC_AUTO,
+     30000000,
+     MIG_ENC_RAW,
+     100,
+     102},
+    {"delta as told, with zeros and holes between",
+     {{64 * MIB},
+      .seed = 9,
+      .fill_pages = 4096,
+      .set_pages = 2000,
+      .pages_per_s = 8000,
+      .zero_percent = 5,
+      .punch_percent = 5,
+      .content = FAKE_WORDS},
+     MIG_ENC_DELTA,
+     30000000,
+     MIG_ENC_DELTA,
+     1,
+     100},
+    {"delta as told, whole pages rewritten: travels raw",
+     {{64 * MIB},
+      .seed = 10,
+      .fill_pages = 2048,
+      .set_pages = 500,
+      .pages_per_s = 3000,
+      .content = FAKE_RANDOM},
+     MIG_ENC_DELTA,
+     30000000,
+     MIG_ENC_RAW,
+     95, /* a page that is being written when it is sent is one */
+     102},
+};
+
+static uint64_t
+content_pages(const struct mig_stats *st)
+{
+    uint64_t n = 0;
+
+    for (unsigned e = MIG_ENC_RAW; e < MIG_ENC_COUNT; e++)
+        n += e == MIG_ENC_ZERO ? 0 : st->enc_pages[e];
+    return n;
+}
+
+static void
+test_moves(void **state)
+{
+    const struct row *r = *state;
+    struct fake_guest *a = fake_guest_new(&r->cfg, false), *b = fake_guest_new(&r->cfg, true);
+    uint64_t bytes = 0, pages;
+    struct pair p;
+
+    pair_init(&p, a, b);
+    p.src.policy.encoding = r->encoding;
+    p.src.limits.bandwidth_bytes_per_s = r->limit_bytes_per_s;
+    p.src.limits.max_downtime_us = r->cfg.set_pages ? 100000 : 0;
+    p.src.limits.completion_timeout_us = 60000000;
+    pair_run(&p);
+    if (p.src_outcome != MIG_MOVED)
+        print_error("source: %s; target: %s\n", err_msg(&p.src_err), err_msg(&p.dst_err));
+    assert_int_equal(p.src_outcome, MIG_MOVED);
+    assert_int_equal(p.dst_outcome, MIG_TARGET_RUNNING);
+    assert_int_equal(fake_guest_wrong_pages(b), 0);
+    pages = content_pages(&p.src_stats);
+    assert_int_equal(pages, p.src_stats.raw_pages);
+    for (unsigned e = 0; e < MIG_ENC_COUNT; e++) {
+        assert_int_equal(p.src_stats.enc_pages[e], p.dst_stats.enc_pages[e]);
+        assert_int_equal(p.src_stats.enc_bytes[e], p.dst_stats.enc_bytes[e]);
+        bytes += p.src_stats.enc_bytes[e];
+    }
+    if (p.src_stats.enc_pages[r->as] * 100 < pages * r->percent ||
+        p.src_stats.sent_bytes * 100 > pages * FAKE_PAGE * r->most_bytes_percent)
+        fail_msg("%llu pages: raw %llu, delta %llu, lz4 %llu, zstd %llu; %llu bytes",
+                 (unsigned long long)pages, (unsigned long long)p.src_stats.enc_pages[MIG_ENC_RAW],
+                 (unsigned long long)p.src_stats.enc_pages[MIG_ENC_DELTA],
+                 (unsigned long long)p.src_stats.enc_pages[MIG_ENC_LZ4],
+                 (unsigned long long)p.src_stats.enc_pages[MIG_ENC_ZSTD],
+                 (unsigned long long)p.src_stats.sent_bytes);
+    assert_true(bytes < p.src_stats.sent_bytes);
+    pair_done(&p);
+    fake_guest_free(a);
+    fake_guest_free(b);
+}
+
+/* Words rewritten all over 16 MiB, at twice what the link takes. */
+static void
+rewrite_words(enum mig_encoding encoding, uint64_t timeout_us, struct pair *p, uint64_t *ret_wrong)
+{
+    const struct fake_config c = {{128 * MIB},       .seed = 20,           .fill_pages = 4096,
+                                  .set_pages = 4096, .pages_per_s = 12000, .content = FAKE_WORDS};
+    struct fake_guest *a = fake_guest_new(&c, false), *b = fake_guest_new(&c, true);
+
+    pair_init(p, a, b);
+    p->src.policy.encoding = encoding;
+    p->src.limits.bandwidth_bytes_per_s = 24000000;
+    p->src.limits.completion_timeout_us = timeout_us;
+    p->src.limits.max_downtime_us = 100000;
+    pair_run(p);
+    *ret_wrong = fake_guest_wrong_pages(p->src_outcome == MIG_MOVED ? b : a);
+    pair_done(p);
+    fake_guest_free(a);
+    fake_guest_free(b);
+}
+
+static void
+test_words_converge_by_delta(void **state)
+{
+    struct pair p;
+    uint64_t wrong;
+
+    (void)state;
+    rewrite_words(MIG_ENC_AUTO, 60000000, &p, &wrong);
+    if (p.src_outcome != MIG_MOVED)
+        print_error("source: %s\n", err_msg(&p.src_err));
+    assert_int_equal(p.src_outcome, MIG_MOVED);
+    assert_int_equal(wrong, 0);
+    assert_true(p.src_stats.enc_pages[MIG_ENC_DELTA] > 1000);
+    /* a delta is a few dozen bytes */
+    assert_true(p.src_stats.enc_bytes[MIG_ENC_DELTA] < p.src_stats.enc_pages[MIG_ENC_DELTA] * 400);
+}
+
+static void
+test_words_do_not_converge_raw(void **state)
+{
+    struct pair p;
+    uint64_t wrong;
+
+    (void)state;
+    rewrite_words(MIG_ENC_RAW, 5000000, &p, &wrong);
+    assert_int_equal(p.src_outcome, MIG_FAILED);
+    assert_int_equal(p.cause, MIG_CAUSE_COMPLETION_TIMEOUT);
+    assert_int_equal(wrong, 0);
+}
+
+int
+main(void)
+{
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_words_converge_by_delta),
+        cmocka_unit_test(test_words_do_not_converge_raw),
+    };
+    struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(others)] = {0};
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        tests[n++] = (struct CMUnitTest){.name = rows[i].name,
+                                         .test_func = test_moves,
+                                         .initial_state = (void *)(uintptr_t)&rows[i]};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        tests[n++] = others[i];
+    pair_skip_unless_supported(tests, n);
+    return cmocka_run_group_tests_name("encode", tests, NULL, NULL);
+}
