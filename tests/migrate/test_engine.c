@@ -201,7 +201,7 @@ test_moves(void **state)
     assert_true(p.src_stats.round >= 2);
     assert_int_equal(p.src_stats.channels, r->channels);
     assert_int_equal(p.src_stats.remaining_bytes, 0);
-    assert_true(p.src_stats.sent_bytes >= p.src_stats.raw_pages * 4096);
+    assert_true(p.src_stats.sent_bytes >= p.src_stats.enc_pages[MIG_ENC_RAW] * 4096);
     assert_true(p.src_stats.started_us > 0 && p.src_stats.paused_us >= p.src_stats.started_us &&
                 p.src_stats.finished_us >= p.src_stats.paused_us);
     assert_true(p.src_stats.downtime_us > 0 &&
