@@ -11,12 +11,36 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
+#include "migrate/tls.h"
 
 struct conn;
 
 /* Takes fd, which blocks. Never NULL. */
 struct conn *conn_plain(int fd);
-/* Closes. NULL is fine. No other thread uses it any more. */
+/* The same over TLS 1.3 (tls.h): takes fd, also on an error; ctx is borrowed. accepts: this end was
+ * dialled. peer: the node that the other end must be. Nothing but the handshake may be called until
+ * it is over. */
+int conn_tls(int fd, struct tls_ctx *ctx, bool accepts, const char *peer, struct conn **ret,
+             struct err *err);
+/* 1: over; 0: call it again when poll says conn_events; -errno: the peer is not who it must be, or
+ * speaks no TLS. Never blocks. 1 on a plain connection. */
+int conn_handshake(struct conn *c, struct err *err);
+short conn_events(struct conn *c);
+/* Waits for it: 0; -ETIMEDOUT after timeout_us, -ECANCELED when cancel_fd (-1 = none) becomes
+ * readable. */
+int conn_handshake_wait(struct conn *c, uint64_t timeout_us, int cancel_fd, struct err *err);
+/* Whether the peer of a TLS connection began with a control frame in the clear; and what to answer
+ * then: the bytes as they are, without TLS, if they go at once. */
+bool conn_met_plaintext(struct conn *c);
+void conn_answer_plaintext(struct conn *c, const void *buf, size_t len);
+/* How it is encrypted: "" or tls_suite. */
+void conn_suite(struct conn *c, char ret[TLS_SUITE_SIZE]);
+
+/* Nothing more is sent, and the peer is told; what it sends may still be received. Never
+ * blocks. */
+void conn_finish(struct conn *c);
+/* Closes; a peer over TLS is told that this is the end. NULL is fine. No other thread uses it any
+ * more. */
 void conn_free(struct conn *c);
 /* For poll alone, and on a plain connection for sendfile and splice. -1 when c is NULL. */
 int conn_fd(const struct conn *c);
@@ -36,6 +60,8 @@ int conn_recv(struct conn *c, void *buf, size_t len, uint64_t timeout_us, struct
  * other -errno. */
 ssize_t conn_send_some(struct conn *c, const void *buf, size_t len, struct err *err);
 ssize_t conn_recv_some(struct conn *c, void *buf, size_t len, struct err *err);
+/* 0 when everything that was offered is with the kernel, -EAGAIN, other -errno. */
+int conn_flush(struct conn *c, struct err *err);
 /* Whether bytes wait in this process: poll says nothing of them. Any thread. */
 bool conn_pending(struct conn *c);
 /* Whether the peer has sent something that was not received yet. Any thread. */

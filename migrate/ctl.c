@@ -116,10 +116,13 @@ ctl_send(struct ctl *c, struct control_msg *m, struct err *err)
 
     uint64_t deadline = clock_mono_us() + c->dead_peer_us;
 
-    while (at < out.len && rc == 0) {
-        ssize_t n = conn_send_some(c->conn, out.buf + at, out.len - at, err);
+    for (bool done = false; !done && rc == 0;) {
+        ssize_t n = at < out.len ? conn_send_some(c->conn, out.buf + at, out.len - at, err)
+                                 : conn_flush(c->conn, err);
 
-        if (n > 0) {
+        if (n == 0) {
+            done = true;
+        } else if (n > 0) {
             at += (size_t)n;
             deadline = clock_mono_us() + c->dead_peer_us;
         } else if (n == -EAGAIN) {

@@ -22,8 +22,8 @@
 
 #include "base/err.h"
 #include "migrate/guest.h"
+#include "migrate/tls.h"
 
-struct tls_ctx;
 struct share;
 
 #define MIG_UID_SIZE  64
@@ -100,7 +100,8 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     uint64_t predicted_downtime_us;
     uint64_t cpu_us; /* user + system of the engine's threads on this side */
     uint32_t channels;
-    bool encrypted; /* TLS on every channel */
+    bool encrypted;             /* TLS on every channel */
+    char suite[TLS_SUITE_SIZE]; /* how: "TLS 1.3, TLS_AES_128_GCM_SHA256"; "" = it is not */
     enum mig_mode mode;
     uint32_t reconnects; /* connections that were lost and made again */
     uint64_t enc_pages[MIG_ENC_COUNT],
@@ -153,8 +154,8 @@ struct mig_source_config {
     unsigned channels;               /* 0 = automatic, at least 2 */
     struct mig_limits limits;
     struct mig_policy policy;
-    struct tls_ctx *tls; /* NULL: plaintext. Borrowed (migrate/tls.h) */
-    char tls_peer[64];   /* node name that the target's certificate must bear */
+    struct tls_ctx *tls;          /* NULL: plaintext. Borrowed (migrate/tls.h) */
+    char tls_peer[TLS_NODE_SIZE]; /* node name that the target's certificate must bear */
     struct share *share; /* the node's budget that this migration draws from, or NULL. Borrowed */
     char fallback_addr[MIG_ADDR_SIZE]; /* tried when target_addr cannot be reached any more; "" */
     uint64_t reconnect_us;             /* a cut connection is tried again for so long; 0 = 30 s */
@@ -194,7 +195,7 @@ struct mig_target_config {
     char bind_device[16];
     char fallback_listen_ip[INET6_ADDRSTRLEN]; /* listens there, too; "" = no */
     struct tls_ctx *tls;                       /* NULL: plaintext. Borrowed */
-    char tls_peer[64]; /* node name that the source's certificate must bear */
+    char tls_peer[TLS_NODE_SIZE]; /* node name that the source's certificate must bear */
     char
         state_path[256]; /* post-copy: what has arrived is kept in this file, so that a handler that
                              is restarted goes on; "" = kept in memory */
@@ -208,6 +209,9 @@ struct mig_target_config {
     /* Makes durable that this generation will never run here; called before the answer NEVER.
      * While recovering with guest.ops NULL the guest is gone, and NEVER is the answer. */
     int (*never)(void *ctx, struct err *err);
+    /* A connection was turned away because of its certificate, or because one side encrypts and the
+     * other does not; why. At most once a second, on the engine's thread; may be NULL. */
+    void (*refused)(void *ctx, const char *why);
     void *ctx;
 };
 

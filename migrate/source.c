@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
-#include "migrate/xport.h"
 
 #define RESUME_TRIES 3
 
@@ -133,21 +132,16 @@ enum mig_outcome
 mig_source_resolve(const struct mig_source_config *cfg, struct err *err)
 {
     struct switch_source sw = {.state = SWITCH_SRC_ASKING, .since_us = clock_mono_us()};
-    struct xport_dial d = {.addr = cfg->target_addr,
-                           .local_ip = cfg->local_ip,
-                           .device = cfg->bind_device,
-                           .timeout_us = SOURCE_DIAL_US,
-                           .user_timeout_us = CTL_DEAD_PEER_US,
-                           .cancel_fd = -1};
     struct control_msg m = {.type = CONTROL_QUESTION, .question.commit = true};
     enum switch_event ev = SWITCH_EV_TROUBLE;
     uint64_t rtt;
     struct ctl *ctl = NULL;
     unsigned actions;
-    int fd, rc = xport_dial(&d, &fd, &rtt, err);
+    struct conn *conn;
+    int rc = source_dial(cfg, CTL_DEAD_PEER_US, -1, &conn, &rtt, err);
 
     if (rc == 0)
-        rc = ctl_new(conn_plain(fd), cfg->ident.generation, cfg->dead_peer_us, &ctl, err);
+        rc = ctl_new(conn, cfg->ident.generation, cfg->dead_peer_us, &ctl, err);
     if (rc == 0) {
         memcpy(m.question.vmi_uid, cfg->ident.vmi_uid, sizeof m.question.vmi_uid);
         memcpy(m.question.migration_uid, cfg->ident.migration_uid, sizeof m.question.migration_uid);

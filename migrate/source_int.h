@@ -132,6 +132,9 @@ struct mig_source {
 /* source_setup.c: everything before the first page. */
 int source_setup(struct mig_source *s);
 void source_teardown(struct mig_source *s);
+/* One connection to the target as cfg wants it, the handshake of TLS done. *ret is the caller's. */
+int source_dial(const struct mig_source_config *cfg, uint64_t user_timeout_us, int cancel_fd,
+                struct conn **ret, uint64_t *ret_rtt_us, struct err *err);
 
 /* source_worker.c */
 int source_workers_start(struct mig_source *s);

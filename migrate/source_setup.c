@@ -91,24 +91,46 @@ get_regions(struct mig_source *s, struct err *err)
     return rc;
 }
 
+int
+source_dial(const struct mig_source_config *cfg, uint64_t user_timeout_us, int cancel_fd,
+            struct conn **ret, uint64_t *ret_rtt_us, struct err *err)
+{
+    struct xport_dial d = {.addr = cfg->target_addr,
+                           .local_ip = cfg->local_ip,
+                           .device = cfg->bind_device,
+                           .timeout_us = SOURCE_DIAL_US,
+                           .user_timeout_us = user_timeout_us,
+                           .cancel_fd = cancel_fd};
+    struct conn *c;
+    int fd, rc = xport_dial(&d, &fd, ret_rtt_us, err);
+
+    if (rc != 0)
+        return rc;
+    if (cfg->tls) {
+        rc = conn_tls(fd, cfg->tls, false, cfg->tls_peer, &c, err);
+        if (rc != 0)
+            return rc;
+        rc = conn_handshake_wait(c, SOURCE_DIAL_US, cancel_fd, err);
+        if (rc != 0) {
+            conn_free(c);
+            return err_prefix(err, rc, "connect to %s", cfg->target_addr);
+        }
+    } else {
+        c = conn_plain(fd);
+    }
+    *ret = c;
+    return 0;
+}
+
 static int
 dial(struct mig_source *s, uint64_t user_timeout_us, struct conn **ret)
 {
-    struct xport_dial d = {.addr = s->cfg.target_addr,
-                           .local_ip = s->cfg.local_ip,
-                           .device = s->cfg.bind_device,
-                           .timeout_us = SOURCE_DIAL_US,
-                           .user_timeout_us = user_timeout_us,
-                           .cancel_fd = s->wake_fd};
     struct err err = {0};
     uint64_t rtt;
-    int fd, rc = xport_dial(&d, &fd, &rtt, &err);
+    int rc = source_dial(&s->cfg, user_timeout_us, s->wake_fd, ret, &rtt, &err);
 
-    if (rc == 0) {
-        *ret = conn_plain(fd);
-        if (s->rtt_us == 0 || rtt < s->rtt_us)
-            s->rtt_us = rtt;
-    }
+    if (rc == 0 && (s->rtt_us == 0 || rtt < s->rtt_us))
+        s->rtt_us = rtt;
     if (rc == -ECANCELED)
         return source_trouble(s, MIG_CAUSE_CANCELLED, rc, &err);
     return rc ? source_trouble(s, MIG_CAUSE_CONNECT, rc, &err) : 0;
@@ -141,6 +163,8 @@ connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
         return source_trouble(s, MIG_CAUSE_LOCAL, rc, &err);
     pthread_mutex_lock(&s->mu);
     s->ctl = ctl;
+    s->stats.encrypted = !conn_is_plain(conn);
+    conn_suite(conn, s->stats.suite);
     pthread_mutex_unlock(&s->mu);
     memcpy(m.hello.vmi_uid, s->cfg.ident.vmi_uid, sizeof m.hello.vmi_uid);
     memcpy(m.hello.migration_uid, s->cfg.ident.migration_uid, sizeof m.hello.migration_uid);

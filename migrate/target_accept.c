@@ -13,11 +13,16 @@
 #include "base/rng.h"
 #include "migrate/xport.h"
 
-#define FIRST_MAX 8192 /* bytes of a connection's first frame */
+#define FIRST_MAX     8192    /* bytes of a connection's first frame */
+#define TOLD_US       1000000 /* cfg.refused is called so often at most */
+#define TLS_HANDSHAKE 22      /* the first bytes of a ClientHello (RFC 8446, 5.1) */
+#define TLS_MAJOR     3
 
 /* A connection that has not shown yet what it is. */
 struct pending {
     struct conn *conn; /* NULL = free */
+    bool shaken;       /* the handshake of TLS is over */
+    bool leaving;      /* turned away: it may still read why */
     uint64_t deadline_us;
     size_t have;
     uint8_t buf[FIRST_MAX];
@@ -28,11 +33,16 @@ struct door {
     bool want_data;
     uint64_t deadline_us;
     uint32_t attached;
+    uint64_t told_us; /* when cfg.refused was called */
+    struct err why;   /* the last one that was turned away */
     struct pending pending[TARGET_PENDING];
 };
 
 static int serve(struct door *d);
 static void take_new(struct door *d, uint64_t now);
+static short events(struct pending *p);
+static void attend(struct door *d, struct pending *p);
+static void turn_away(struct door *d, struct pending *p, const struct err *why);
 static void read_first(struct door *d, struct pending *p);
 static int want(const struct pending *p, size_t *ret, struct err *err);
 static void on_first(struct door *d, struct pending *p);
@@ -46,6 +56,8 @@ static int adopt(struct mig_target *t, struct pending *p);
 static int check_control(struct mig_target *t);
 static void refuse(struct pending *p, uint64_t generation, enum control_error_code code,
                    const char *text);
+static void encode_refusal(struct sb *out, uint64_t generation, enum control_error_code code,
+                           const char *text);
 static void drop(struct pending *p);
 
 int
@@ -80,7 +92,8 @@ serve(struct door *d)
     int rc;
 
     for (int i = 0; i < TARGET_PENDING; i++)
-        p[3 + i] = (struct pollfd){.fd = conn_fd(d->pending[i].conn), .events = POLLIN};
+        p[3 + i] =
+            (struct pollfd){.fd = conn_fd(d->pending[i].conn), .events = events(&d->pending[i])};
     poll(p, 3 + TARGET_PENDING, TARGET_TICK_US / 1000);
     now = clock_mono_us();
     if (p[1].revents)
@@ -91,7 +104,7 @@ serve(struct door *d)
     }
     for (int i = 0; i < TARGET_PENDING; i++) {
         if (d->pending[i].conn && p[3 + i].revents)
-            read_first(d, &d->pending[i]);
+            attend(d, &d->pending[i]);
         if (d->pending[i].conn && now > d->pending[i].deadline_us)
             drop(&d->pending[i]);
     }
@@ -107,6 +120,12 @@ serve(struct door *d)
                      t->ctl ? "the source opened %u of %u data channels in time"
                             : "no source came in time",
                      d->attached, t->channels);
+        if (!t->ctl && d->why.code) {
+            struct err last = d->why;
+
+            rc = err_set(&err, rc, "no source came in time; the last that tried: %s",
+                         err_msg(&last));
+        }
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     }
     return 0;
@@ -131,11 +150,75 @@ take_new(struct door *d, uint64_t now)
                 p = &d->pending[i];
         }
         drop(p);
-        p->conn = conn_plain(fd);
         p->have = 0;
+        p->shaken = p->leaving = false;
         p->deadline_us = now + TARGET_HANDSHAKE_US;
-        read_first(d, p);
+        if (!d->t->cfg.tls)
+            p->conn = conn_plain(fd);
+        else if (conn_tls(fd, d->t->cfg.tls, true, d->t->cfg.tls_peer, &p->conn, &d->why) != 0)
+            continue;
+        attend(d, p);
     }
+}
+
+static short
+events(struct pending *p)
+{
+    return p->shaken || p->leaving ? POLLIN : conn_events(p->conn);
+}
+
+static void
+attend(struct door *d, struct pending *p)
+{
+    struct err err = {0};
+
+    if (p->leaving) {
+        ssize_t n = recv(conn_fd(p->conn), p->buf, sizeof p->buf, MSG_DONTWAIT);
+
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            drop(p);
+        return;
+    }
+    if (!p->shaken) {
+        int rc = conn_handshake(p->conn, &err);
+
+        if (rc < 0)
+            turn_away(d, p, &err);
+        if (rc <= 0)
+            return;
+        p->shaken = true;
+    }
+    read_first(d, p);
+}
+
+/* Its certificate is not good, or one side encrypts and the other does not. It gets to know, if it
+ * is ours: what was said must not be lost because the connection closes with bytes unread, so it
+ * closes when the other end has, or at the deadline. */
+static void
+turn_away(struct door *d, struct pending *p, const struct err *why)
+{
+    uint64_t now = clock_mono_us();
+    uint64_t generation = d->t->cfg.ident.generation;
+
+    if (why->code != -ECONNRESET) { /* that one left by itself */
+        d->why = *why;
+        if (d->t->cfg.refused && (!d->told_us || now - d->told_us > TOLD_US)) {
+            d->t->cfg.refused(d->t->cfg.ctx, err_msg(why));
+            d->told_us = now;
+        }
+    }
+    if (conn_met_plaintext(p->conn)) {
+        AUTO_SB struct sb out = SB_INIT;
+
+        encode_refusal(&out, generation, CONTROL_ERR_PROTOCOL,
+                       "the source sends in the clear, and this target wants TLS 1.3: encryption "
+                       "must be on, or turned off, at both");
+        conn_answer_plaintext(p->conn, out.buf, out.len);
+        shutdown(conn_fd(p->conn), SHUT_WR);
+    } else {
+        conn_finish(p->conn);
+    }
+    p->leaving = true;
 }
 
 static void
@@ -146,6 +229,14 @@ read_first(struct door *d, struct pending *p)
         size_t need;
         ssize_t n;
 
+        if (p->have >= 4 && p->buf[0] == TLS_HANDSHAKE && p->buf[1] == TLS_MAJOR) {
+            refuse(p, d->t->cfg.ident.generation, CONTROL_ERR_PROTOCOL, "encryption is off here");
+            err_set(&err, -EPROTO,
+                    "the source encrypts, and this target was told not to: "
+                    "encryption must be on, or turned off, at both");
+            turn_away(d, p, &err);
+            return;
+        }
         if (want(p, &need, &err) != 0) {
             drop(p); /* no drover at the other end: no answer either */
             return;
@@ -351,13 +442,16 @@ static int
 adopt(struct mig_target *t, struct pending *p)
 {
     struct err err = {0};
+    struct conn *conn = TAKE_PTR(p->conn);
     struct ctl *ctl;
-    int rc = ctl_new(TAKE_PTR(p->conn), t->cfg.ident.generation, t->cfg.dead_peer_us, &ctl, &err);
+    int rc = ctl_new(conn, t->cfg.ident.generation, t->cfg.dead_peer_us, &ctl, &err);
 
     if (rc != 0)
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     pthread_mutex_lock(&t->mu);
     t->ctl = ctl;
+    t->stats.encrypted = !conn_is_plain(conn);
+    conn_suite(conn, t->stats.suite);
     pthread_mutex_unlock(&t->mu);
     return 0;
 }
@@ -392,14 +486,21 @@ check_control(struct mig_target *t)
 static void
 refuse(struct pending *p, uint64_t generation, enum control_error_code code, const char *text)
 {
-    struct control_msg m = {
-        .type = CONTROL_ERROR, .generation = generation, .text.code = (int)code};
     AUTO_SB struct sb out = SB_INIT;
 
-    snprintf(m.text.text, sizeof m.text.text, "%s", text);
-    control_encode(&out, &m);
+    encode_refusal(&out, generation, code, text);
     /* What fits into an empty socket buffer; nobody waits for a stranger. */
     conn_send_some(p->conn, out.buf, out.len, NULL);
+}
+
+static void
+encode_refusal(struct sb *out, uint64_t generation, enum control_error_code code, const char *text)
+{
+    struct control_msg m = {
+        .type = CONTROL_ERROR, .generation = generation, .text.code = (int)code};
+
+    snprintf(m.text.text, sizeof m.text.text, "%s", text);
+    control_encode(out, &m);
 }
 
 static void

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/migrate/certs.h"
+
 static int
 word(bool *durable, int *left, const char *what, struct err *err)
 {
@@ -76,6 +78,8 @@ on_decided(void *ctx, const struct mig_decision *d)
         p->on_decided(p, d);
 }
 
+bool pair_over_tls;
+
 void
 pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
 {
@@ -89,6 +93,12 @@ pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
         p->dst.guest = fake_guest_port(dst);
     snprintf(p->src.local_ip, sizeof p->src.local_ip, "127.0.0.1");
     snprintf(p->dst.listen_ip, sizeof p->dst.listen_ip, "127.0.0.1");
+    if (pair_over_tls) {
+        p->src.tls = certs_node("n1");
+        p->dst.tls = certs_node("n2");
+        snprintf(p->src.tls_peer, sizeof p->src.tls_peer, "n2");
+        snprintf(p->dst.tls_peer, sizeof p->dst.tls_peer, "n1");
+    }
     p->src.channels = 2;
     p->src.dead_peer_us = p->dst.dead_peer_us = PAIR_PATIENT_US;
     p->src.commit = on_commit;
@@ -198,4 +208,17 @@ pair_skip_unless_supported(struct CMUnitTest *tests, size_t n)
         return;
     for (size_t i = 0; i < n; i++)
         tests[i].test_func = skip_test;
+}
+
+int
+pair_run_both(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+    char over_tls[64];
+    int failed = _cmocka_run_group_tests(name, tests, n, NULL, NULL);
+
+    snprintf(over_tls, sizeof over_tls, "%s over TLS", name);
+    pair_over_tls = true;
+    failed += _cmocka_run_group_tests(over_tls, tests, n, NULL, NULL);
+    pair_over_tls = false;
+    return failed;
 }

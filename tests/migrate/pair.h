@@ -36,6 +36,8 @@ struct pair {
     struct mig_stats src_stats, dst_stats;
 };
 
+/* Whether pair_init gives both ends certificates: source n1, target n2. */
+extern bool pair_over_tls;
 void pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst);
 /* Opens the target and starts its thread. */
 void pair_listen(struct pair *p);
@@ -50,5 +52,7 @@ void pair_done(struct pair *p);
 /* Makes tests skip, with the reason, where the kernel cannot track memory. */
 struct CMUnitTest;
 void pair_skip_unless_supported(struct CMUnitTest *tests, size_t n);
+/* Runs them in the clear and then over TLS. Failures, for main to return. */
+int pair_run_both(const char *name, const struct CMUnitTest *tests, size_t n);
 
 #endif

@@ -206,6 +206,8 @@ test_moves(void **state)
                 p.src_stats.finished_us >= p.src_stats.paused_us);
     assert_true(p.src_stats.downtime_us > 0 &&
                 p.src_stats.downtime_us <= p.src_stats.finished_us - p.src_stats.paused_us);
+    assert_int_equal(p.src_stats.encrypted, pair_over_tls);
+    assert_int_equal(p.dst_stats.encrypted, pair_over_tls);
     pair_done(&p);
     fake_guest_free(a);
     fake_guest_free(b);
@@ -288,5 +290,5 @@ main(void)
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         tests[n++] = others[i];
     pair_skip_unless_supported(tests, n);
-    return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+    return pair_run_both("engine", tests, n);
 }
