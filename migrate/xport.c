@@ -14,6 +14,12 @@
 #include "base/fault.h"
 #include "base/fs.h"
 
+/* A peer that answers so fast is in the same room. There CUBIC is asked for: where BBR is the
+ * system's choice its pacing by timers halves what a fast link carries and doubles what a byte
+ * costs (docs/decisions/0005-speed-of-the-raw-path.md). Farther away the system's choice stays. */
+#define XPORT_NEAR_US      1000
+#define XPORT_NEAR_CONTROL "cubic"
+
 static int parse(const char *addr, struct sockaddr_storage *ret, socklen_t *ret_len,
                  struct err *err);
 static int resolve(const char *ip, const char *port, struct sockaddr_storage *ret,
@@ -52,6 +58,9 @@ xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct
     if (rc != 0)
         return err_set(err, rc, "socket: %s", strerror(-rc));
     xport_tune(fd, d->user_timeout_us);
+    if (*ret_rtt_us < XPORT_NEAR_US)
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, XPORT_NEAR_CONTROL,
+                   sizeof XPORT_NEAR_CONTROL - 1);
     *ret_fd = take_fd(&fd);
     return 0;
 }

@@ -16,7 +16,8 @@
 /* Connects to "ip:port" or "[ip6]:port" from local_ip ("" = any) through device ("" = any). Gives
  * up after timeout_us (-ETIMEDOUT) or when cancel_fd becomes readable (-ECANCELED; -1 = never).
  * *ret_fd is the caller's: blocking, TCP_NODELAY, data that stays unacknowledged for
- * user_timeout_us breaks it. *ret_rtt_us: how long connecting took. */
+ * user_timeout_us breaks it; to a peer that answers within a millisecond, CUBIC where it is granted.
+ * *ret_rtt_us: how long connecting took. */
 struct xport_dial {
     const char *addr, *local_ip, *device;
     uint64_t timeout_us, user_timeout_us;

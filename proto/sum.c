@@ -1,4 +1,4 @@
-/* Chooses between the AVX2 and the portable form of XXH3; see sum.h. */
+/* Chooses between the AVX-512, the AVX2 and the portable form of XXH3; see sum.h. */
 #include "proto/sum.h"
 
 #include <stdatomic.h>
@@ -12,6 +12,8 @@ static sum_fn *
 choose(void)
 {
 #if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return sum_bytes_avx512;
     if (__builtin_cpu_supports("avx2"))
         return sum_bytes_avx2;
 #endif

@@ -10,10 +10,11 @@
  * Same result on every machine. Any thread. */
 uint64_t sum_bytes(const void *p, size_t len, uint64_t seed);
 
-/* The portable form, for the test that compares both. */
+/* The portable form, for the test that compares all. */
 uint64_t sum_bytes_plain(const void *p, size_t len, uint64_t seed);
 
-/* sum.c only: the AVX2 form in a file of its own. */
+/* sum.c and its test only: each form in a file of its own. Only where the processor has it. */
 uint64_t sum_bytes_avx2(const void *p, size_t len, uint64_t seed);
+uint64_t sum_bytes_avx512(const void *p, size_t len, uint64_t seed);
 
 #endif
