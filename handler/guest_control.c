@@ -23,6 +23,7 @@ struct client {
     int fd;           /* -1 = free */
     uint16_t pending; /* operation that it waits for, 0 = none */
     uint64_t used;    /* when it last said something, as a count */
+    bool throttles;   /* what it asked for lasts as long as it does */
 };
 
 struct server {
@@ -122,6 +123,8 @@ client_drop(struct server *s, struct client *c)
 {
     if (c->pending == GUEST_WIRE_VERIFY)
         guest_machine_verify_cancel(s->m); /* nobody is left to hear, and vCPUs stand for it */
+    if (c->throttles)
+        guest_machine_throttle(s->m, 0, false, NULL);
     if (c->fd >= 0)
         close(c->fd);
     *c = (struct client){.fd = -1};
@@ -139,7 +142,7 @@ slot_for_new(struct server *s)
 
         if (c->fd < 0)
             return c;
-        if (!c->pending && (!oldest || c->used < oldest->used))
+        if (!c->pending && !c->throttles && (!oldest || c->used < oldest->used))
             oldest = c;
     }
     return oldest;
@@ -306,6 +309,22 @@ do_save(struct server *s, struct client *c)
         reply(s, c, GUEST_WIRE_SAVE, 0, s->out, len, -1);
 }
 
+/* The last who asks is the one whose end lifts it. */
+static int
+do_throttle(struct server *s, struct client *c, uint64_t arg, struct err *err)
+{
+    uint64_t percent = arg & ~(uint64_t)GUEST_THROTTLE_WRITERS;
+    int r = guest_machine_throttle(s->m, percent > 100 ? 100 : (unsigned)percent,
+                                   arg & GUEST_THROTTLE_WRITERS, err);
+
+    if (r != 0)
+        return r;
+    for (unsigned i = 0; i < GUEST_MAX_CLIENTS; i++)
+        s->clients[i].throttles = false;
+    c->throttles = percent > 0;
+    return 0;
+}
+
 static void
 handle(struct server *s, struct client *c, const struct guest_wire_request *q, const void *data)
 {
@@ -355,6 +374,9 @@ handle(struct server *s, struct client *c, const struct guest_wire_request *q, c
         break;
     case GUEST_WIRE_SET_RATE:
         r = guest_machine_set_rate(s->m, q->arg, &err);
+        break;
+    case GUEST_WIRE_THROTTLE:
+        r = do_throttle(s, c, q->arg, &err);
         break;
     case GUEST_WIRE_QUIT:
         s->quit = true;

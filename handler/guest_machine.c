@@ -20,6 +20,8 @@ struct guest_machine {
     struct guest_config cfg;
     struct guest_vcpus *vcpus; /* NULL while incoming */
     int event_fd, uffd;
+    unsigned throttle_percent;
+    bool throttle_writers;
     enum verify_phase verify;
     pthread_t verify_thread;
     atomic_bool verify_cancel;
@@ -121,6 +123,9 @@ guest_machine_status(struct guest_machine *m, struct guest_wire_status *ret)
     ret->resumes = c.resumes;
     ret->downtime_us = c.downtime_us;
     ret->last_gap_us = c.last_gap_us;
+    ret->throttle_percent = m->throttle_percent;
+    ret->throttle_writers = m->throttle_writers;
+    ret->throttled_us = c.throttled_us;
     ret->vcpus = m->cfg.vcpus;
     snprintf(ret->workload, sizeof(ret->workload), "%s", guest_workload_names[m->cfg.workload]);
 }
@@ -227,6 +232,19 @@ guest_machine_set_rate(struct guest_machine *m, uint64_t bytes_per_s, struct err
                        bytes_per_s, GUEST_MAX_RATE);
     m->cfg.rate_bytes_per_s = bytes_per_s;
     guest_vcpus_set_rate(m->vcpus, bytes_per_s);
+    return 0;
+}
+
+int
+guest_machine_throttle(struct guest_machine *m, unsigned percent, bool writers, struct err *err)
+{
+    if (percent > 99)
+        return err_set(err, -EINVAL, "throttle: %u percent: want 0 to 99", percent);
+    if (!m->vcpus)
+        return percent ? err_set(err, -EINVAL, "throttle: the guest waits for its state") : 0;
+    guest_vcpus_throttle(m->vcpus, percent, writers);
+    m->throttle_percent = percent;
+    m->throttle_writers = writers && percent;
     return 0;
 }
 

@@ -43,6 +43,9 @@ bool guest_machine_running(struct guest_machine *m); /* nothing holds the vCPUs 
 int guest_machine_save(struct guest_machine *m, uint8_t *buf, size_t *ret_len, struct err *err);
 int guest_machine_load(struct guest_machine *m, const void *buf, size_t len, struct err *err);
 int guest_machine_set_rate(struct guest_machine *m, uint64_t bytes_per_s, struct err *err);
+/* As guest_vcpus_throttle. -EINVAL: more than 99 percent; while incoming. */
+int guest_machine_throttle(struct guest_machine *m, unsigned percent, bool writers,
+                           struct err *err);
 
 /* Begins to hold and compare; done when guest_machine_verifying is false, then the result is to be
  * taken. */

@@ -14,6 +14,7 @@
 
 #include "base/sb.h"
 #include "handler/guest_reads.h"
+#include "handler/guest_wire.h"
 
 #define NS_PER_S       1000000000ull
 #define TICK_NS        1000000ull  /* also the longest without a look at the clock */
@@ -22,19 +23,22 @@
 #define CLOCK_BYTES    (64u << 10) /* looks at the clock within a tick so often */
 #define STEP_COST      64          /* of a step on that scale, beside its bytes */
 #define STOP_TIMEOUT_S 1
+#define SLICE_NS       10000000ull /* of throttling: run, then sleep */
 
 struct vcpu {
     struct guest_vcpus *all;
     pthread_t thread;
     unsigned index;
     struct guest_plan plan;
-    atomic_uint_fast64_t steps, written_bytes, checked_reads, read_mismatches;
+    atomic_uint_fast64_t steps, written_bytes, checked_reads, read_mismatches, throttled_ns;
     /* owned by the thread; while it is parked, by the holder of mu */
     uint64_t last_mono_ns, last_real_ns; /* of the last tick; 0 = none yet */
     bool foreign_clock;                  /* last_mono_ns is another kernel's */
     bool load_reported;
     bool parked; /* is counted; from before its thread runs, so that a guest is born paused */
     uint64_t generation; /* of the release that it last saw */
+    uint64_t wakes;      /* of the last that it saw */
+    uint64_t asleep_ns;  /* since when it sleeps for throttling; 0 = it does not */
     double credit_bytes;
     uint64_t credit_ns; /* when credit was last added */
 };
@@ -45,12 +49,14 @@ struct guest_vcpus {
     int notify_fd;
     atomic_uint hold; /* written under mu */
     atomic_uint_fast64_t rate;
+    atomic_uint throttle; /* percent, GUEST_THROTTLE_WRITERS; written under mu */
     struct guest_reads *reads;
     pthread_mutex_t mu; /* guards what follows */
     pthread_cond_t cond;
     bool quit;
     uint32_t parked;
     uint64_t generation; /* counts releases */
+    uint64_t wakes;      /* counts changes of throttle, which end a sleep */
     uint64_t resumes;
     uint32_t gap_left;
     uint64_t gap_max_us, last_gap_us;
@@ -233,6 +239,16 @@ guest_vcpus_set_rate(struct guest_vcpus *c, uint64_t bytes_per_s)
 }
 
 void
+guest_vcpus_throttle(struct guest_vcpus *c, unsigned percent, bool writers)
+{
+    pthread_mutex_lock(&c->mu);
+    atomic_store(&c->throttle, percent | (writers && percent ? GUEST_THROTTLE_WRITERS : 0));
+    c->wakes++;
+    pthread_cond_broadcast(&c->cond);
+    pthread_mutex_unlock(&c->mu);
+}
+
+void
 guest_vcpus_counters(struct guest_vcpus *c, struct guest_counters *ret)
 {
     *ret = (struct guest_counters){0};
@@ -241,6 +257,7 @@ guest_vcpus_counters(struct guest_vcpus *c, struct guest_counters *ret)
         ret->written_bytes += atomic_load(&c->vcpus[v].written_bytes);
         ret->checked_reads += atomic_load(&c->vcpus[v].checked_reads);
         ret->read_mismatches += atomic_load(&c->vcpus[v].read_mismatches);
+        ret->throttled_us += atomic_load(&c->vcpus[v].throttled_ns) / 1000;
     }
     pthread_mutex_lock(&c->mu);
     ret->resumes = c->resumes;
@@ -303,13 +320,15 @@ park(struct vcpu *u, uint64_t next_ns)
     while (!c->quit) {
         if (atomic_load(&c->hold))
             pthread_cond_wait(&c->cond, &c->mu);
-        else if (u->generation != c->generation || now_ns(CLOCK_MONOTONIC) >= next_ns)
+        else if (u->generation != c->generation || u->wakes != c->wakes ||
+                 now_ns(CLOCK_MONOTONIC) >= next_ns)
             break;
         else
             pthread_cond_timedwait(&c->cond, &c->mu, &next);
     }
     c->parked--;
     u->parked = false;
+    u->wakes = c->wakes;
     quit = c->quit;
     pthread_mutex_unlock(&c->mu);
     return !quit;
@@ -387,10 +406,32 @@ report_gap(struct vcpu *u, uint64_t before_mono, uint64_t before_real, bool fore
     pthread_mutex_unlock(&c->mu);
 }
 
+/* What part of its time, in percent, this vCPU is to sleep. Every workload but idle writes. */
+static unsigned
+throttled(const struct vcpu *u, uint64_t share)
+{
+    unsigned t = atomic_load_explicit(&u->all->throttle, memory_order_relaxed);
+    bool writes = u->all->config.workload != GUEST_IDLE && share > 0;
+
+    return t & GUEST_THROTTLE_WRITERS && !writes ? 0 : t & ~GUEST_THROTTLE_WRITERS;
+}
+
+/* Until when it is to sleep: the rest of a slice that it has used up; 0 = not. *ret_end_ns is where
+ * its part of the slice ends. Slices of different vCPUs do not begin together. */
+static uint64_t
+sleep_until(struct vcpu *u, unsigned percent, uint64_t now, uint64_t *ret_end_ns)
+{
+    uint64_t shift = SLICE_NS / u->all->config.vcpus * u->index;
+    uint64_t begin = now - (now + shift) % SLICE_NS;
+
+    *ret_end_ns = begin + SLICE_NS * (100 - percent) / 100;
+    return percent > 0 && now >= *ret_end_ns ? begin + SLICE_NS : 0;
+}
+
 /* Steps until the credit is used up, the tick is over or the vCPUs are held; true when the tick
  * ended it. */
 static bool
-steps(struct vcpu *u, uint64_t rate, uint64_t start_ns)
+steps(struct vcpu *u, uint64_t rate, uint64_t start_ns, uint64_t most_ns)
 {
     double limit = (double)rate * BURST_NS / NS_PER_S, spent = 0;
     uint64_t since_clock = 0;
@@ -403,7 +444,7 @@ steps(struct vcpu *u, uint64_t rate, uint64_t start_ns)
         since_clock += bytes + STEP_COST;
         if (since_clock >= CLOCK_BYTES) {
             since_clock = 0;
-            if (now_ns(CLOCK_MONOTONIC) - start_ns >= TICK_NS)
+            if (now_ns(CLOCK_MONOTONIC) - start_ns >= most_ns)
                 return true;
         }
     } while (u->credit_bytes > 0 && spent <= limit &&
@@ -419,7 +460,8 @@ tick(struct vcpu *u)
     uint64_t rate = atomic_load_explicit(&c->rate, memory_order_relaxed);
     uint64_t share = rate / c->config.vcpus + (u->index < rate % c->config.vcpus);
     uint64_t start = now_ns(CLOCK_MONOTONIC), before_mono = u->last_mono_ns;
-    uint64_t before_real = u->last_real_ns, generation;
+    uint64_t before_real = u->last_real_ns, generation, end, wake;
+    unsigned percent = throttled(u, share);
     double most = (double)share * DEBT_NS / NS_PER_S + 1;
     bool resumed, foreign = u->foreign_clock, late = false;
 
@@ -428,18 +470,28 @@ tick(struct vcpu *u)
     pthread_mutex_unlock(&c->mu);
     resumed = u->generation != generation;
     u->generation = generation;
+    if (u->asleep_ns)
+        count(&u->throttled_ns, start - u->asleep_ns);
+    u->asleep_ns = 0;
+    wake = sleep_until(u, percent, start, &end);
+    if (wake && !resumed) {
+        u->asleep_ns = start;
+        return wake;
+    }
     /* The first tick after a stand makes a step at once, and time that was stood owes nothing. */
     if (resumed)
         u->credit_bytes = 1;
     else
-        u->credit_bytes += (double)share * (double)(start - u->credit_ns) / NS_PER_S;
+        u->credit_bytes +=
+            (double)share * (double)(start - u->credit_ns) / NS_PER_S * (100 - percent) / 100;
     if (u->credit_bytes > most)
         u->credit_bytes = most;
     u->credit_ns = start;
     if (c->config.workload == GUEST_IDLE)
         step(u);
     else if (share > 0 && u->credit_bytes > 0)
-        late = steps(u, share, start);
+        late = steps(u, share, start,
+                     percent && end > start && end - start < TICK_NS ? end - start : TICK_NS);
     u->last_mono_ns = now_ns(CLOCK_MONOTONIC);
     u->last_real_ns = now_ns(CLOCK_REALTIME);
     u->foreign_clock = false;

@@ -22,6 +22,7 @@ struct guest_counters {
     uint64_t resumes;
     bool downtime_known;
     uint64_t downtime_us, last_gap_us;
+    uint64_t throttled_us;    /* that the vCPUs slept, all together */
     char first_mismatch[256]; /* "" when there was none in this process */
 };
 
@@ -43,6 +44,9 @@ unsigned guest_vcpus_holds(struct guest_vcpus *c);
 bool guest_vcpus_stopped(struct guest_vcpus *c); /* held, and all stand still */
 
 void guest_vcpus_set_rate(struct guest_vcpus *c, uint64_t bytes_per_s);
+/* Any thread. The vCPUs (writers: only those that write) sleep percent (0-99) of their time, at the
+ * end of each slice of 10 ms, and their clocks earn steps for the rest only. 0 lifts it at once. */
+void guest_vcpus_throttle(struct guest_vcpus *c, unsigned percent, bool writers);
 void guest_vcpus_counters(struct guest_vcpus *c, struct guest_counters *ret);
 /* Only while stopped. */
 void guest_vcpus_save(struct guest_vcpus *c, struct guest_state *ret);

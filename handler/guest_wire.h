@@ -27,8 +27,13 @@ enum guest_wire_op {
     GUEST_WIRE_LOAD = 8,      /* the state's bytes -> nothing */
     GUEST_WIRE_VERIFY = 9,    /* -> struct guest_wire_verify */
     GUEST_WIRE_SET_RATE = 10, /* arg: bytes a second */
-    GUEST_WIRE_QUIT = 11
+    GUEST_WIRE_QUIT = 11,
+    /* 12: kept free for the descriptor of an earlier handler */
+    GUEST_WIRE_THROTTLE =
+        13 /* arg: percent (0-99), bit 8: writers only; ends with the connection */
 };
+
+#define GUEST_THROTTLE_WRITERS 0x100u
 
 struct guest_wire_request { /* followed by len bytes */
     uint32_t magic;
@@ -56,7 +61,9 @@ struct guest_wire_status {
     uint64_t steps, written_bytes, checked_reads, read_mismatches;
     uint64_t resumes, downtime_us, last_gap_us;
     uint32_t vcpus, reserved;
-    char workload[16]; /* NUL-terminated */
+    char workload[16];                           /* NUL-terminated */
+    uint32_t throttle_percent, throttle_writers; /* now; writers: only they */
+    uint64_t throttled_us; /* that vCPUs slept for it, all together, in this process */
 };
 
 struct guest_wire_memory {

@@ -44,6 +44,7 @@ native_new(const char *dir, const char *uid, pid_t pid, int pidfd, struct native
     g->pid = pid;
     g->pidfd = pidfd;
     g->memfd = -1;
+    g->throttle_fd = -1;
     pthread_mutex_init(&g->mu, NULL);
     r = fs_read_all(path, NATIVE_FILE_MAX, &text, &len, err);
     if (r == 0)
@@ -148,6 +149,8 @@ native_free(struct native_guest *g)
         return;
     if (g->map)
         munmap(g->map, g->memory_bytes);
+    if (g->throttle_fd >= 0)
+        close(g->throttle_fd);
     if (g->memfd >= 0)
         close(g->memfd);
     if (g->pidfd >= 0)

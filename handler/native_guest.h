@@ -119,13 +119,16 @@ struct native_status {
     uint64_t rate_bytes_per_s;
     uint64_t set_bytes, fill_bytes, zero_bytes;
     uint64_t steps; /* of all vCPUs, since the guest was first started, migrations included */
-    uint64_t written_bytes;   /* likewise */
-    uint64_t checked_reads;   /* likewise: reads that were compared with what was written */
-    uint64_t read_mismatches; /* of those; any makes verify fail */
-    uint64_t resumes;         /* of this process; a migrated guest that runs has at least 1 */
-    bool downtime_known;      /* loaded, resumed, and every vCPU has made a step since */
-    uint64_t downtime_us;     /* longest gap between two steps of a vCPU around the last load */
-    uint64_t last_gap_us;     /* the same around the last pause of any kind; 0 = none yet */
+    uint64_t written_bytes;    /* likewise */
+    uint64_t checked_reads;    /* likewise: reads that were compared with what was written */
+    uint64_t read_mismatches;  /* of those; any makes verify fail */
+    uint64_t resumes;          /* of this process; a migrated guest that runs has at least 1 */
+    bool downtime_known;       /* loaded, resumed, and every vCPU has made a step since */
+    uint64_t downtime_us;      /* longest gap between two steps of a vCPU around the last load */
+    uint64_t last_gap_us;      /* the same around the last pause of any kind; 0 = none yet */
+    unsigned throttle_percent; /* in force; 0 = none */
+    bool throttle_writers;     /* only for vCPUs that write */
+    uint64_t throttled_us;     /* that vCPUs slept for it in this process, all together */
 };
 
 /* Asks the guest. An ended one is no error: state is NATIVE_ENDED and memory_bytes is set. */
@@ -155,9 +158,10 @@ int native_set_rate(struct native_guest *g, uint64_t rate_bytes_per_s, struct er
  * userfaultfd: each call makes the guest close the one before and open a new one: full where that
  * is permitted, else user-mode-only. pause: waits until all vCPUs have stopped (-ETIMEDOUT after 10
  * s, the request stands then). Pausing a paused guest and resuming a running one are fine. resume
- * of an incoming guest before load: -EINVAL. save_state: -EBUSY unless paused. The buffer is
- * malloc'd; at most GUEST_MAX_STATE_BYTES. load_state: -EBUSY unless incoming; afterwards the guest
- * is paused. */
+ * of an incoming guest before load: -EINVAL. throttle: lasts until it is lifted, or the connection
+ * that this keeps for it ends (native_free, the end of this process). save_state: -EBUSY unless
+ * paused. The buffer is malloc'd; at most GUEST_MAX_STATE_BYTES. load_state: -EBUSY unless incoming;
+ * afterwards the guest is paused. */
 struct guest native_guest(struct native_guest *g);
 
 #endif

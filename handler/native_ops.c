@@ -74,6 +74,9 @@ native_status(struct native_guest *g, struct native_status *ret, struct err *err
         .downtime_known = w.flags & GUEST_STATUS_DOWNTIME_KNOWN,
         .downtime_us = w.downtime_us,
         .last_gap_us = w.last_gap_us,
+        .throttle_percent = w.throttle_percent,
+        .throttle_writers = w.throttle_writers,
+        .throttled_us = w.throttled_us,
     };
     copy_text(ret->workload, sizeof(ret->workload), w.workload, sizeof(w.workload));
     return 0;
@@ -197,6 +200,21 @@ op_userfaultfd_close(void *guest, struct err *err)
 }
 
 static int
+op_throttle(void *guest, unsigned percent, bool writers_only, struct err *err)
+{
+    struct native_guest *g = guest;
+    const struct native_request q = {.op = GUEST_WIRE_THROTTLE,
+                                     .arg = percent | (writers_only ? GUEST_THROTTLE_WRITERS : 0)};
+    int r = native_call_on(g, &g->throttle_fd, &q, NULL, 0, NULL, NULL, err);
+
+    if (percent == 0 && g->throttle_fd >= 0) {
+        close(g->throttle_fd);
+        g->throttle_fd = -1;
+    }
+    return r;
+}
+
+static int
 op_pause(void *guest, struct err *err)
 {
     return simple_call(guest, GUEST_WIRE_PAUSE, 0, err);
@@ -239,6 +257,7 @@ native_guest(struct native_guest *g)
         .pid = op_pid,
         .userfaultfd = op_userfaultfd,
         .userfaultfd_close = op_userfaultfd_close,
+        .throttle = op_throttle,
         .pause = op_pause,
         .resume = op_resume,
         .save_state = op_save_state,

@@ -26,6 +26,7 @@ struct native_guest {
     int memfd; /* -1 = not yet */
     uint8_t *map;
     uint64_t hva;
+    int throttle_fd; /* the connection that a throttle lasts for; -1 = none */
 };
 
 /* Held while a directory is without a pid file although its guest is being started. */
@@ -63,5 +64,9 @@ struct native_request {
  * guest's own error, or what the socket says. */
 int native_call(struct native_guest *g, const struct native_request *q, void *buf, size_t cap,
                 size_t *ret_len, int *ret_fd, struct err *err);
+
+/* The same on a connection that stays: *fd is made when it is -1, and closed, -1, on an error. */
+int native_call_on(struct native_guest *g, int *fd, const struct native_request *q, void *buf,
+                   size_t cap, size_t *ret_len, int *ret_fd, struct err *err);
 
 #endif

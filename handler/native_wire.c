@@ -11,6 +11,9 @@
 #include "base/sb.h"
 #include "handler/native_priv.h"
 
+static int exchange(struct native_guest *g, int fd, const struct native_request *q, void *buf,
+                    size_t cap, size_t *ret_len, int *ret_fd, struct err *err);
+
 static int
 ended(struct native_guest *g, int error, const char *what, struct err *err)
 {
@@ -113,8 +116,31 @@ int
 native_call(struct native_guest *g, const struct native_request *q, void *buf, size_t cap,
             size_t *ret_len, int *ret_fd, struct err *err)
 {
-    AUTO_FREE uint8_t *in = xmalloc(GUEST_WIRE_MAX);
     AUTO_FD int fd = -1;
+
+    return native_call_on(g, &fd, q, buf, cap, ret_len, ret_fd, err);
+}
+
+int
+native_call_on(struct native_guest *g, int *fd, const struct native_request *q, void *buf,
+               size_t cap, size_t *ret_len, int *ret_fd, struct err *err)
+{
+    int r = *fd >= 0 ? 0 : connect_to(g, q->timeout_us ? q->timeout_us : NATIVE_CALL_US, fd, err);
+
+    if (r == 0)
+        r = exchange(g, *fd, q, buf, cap, ret_len, ret_fd, err);
+    if (r < 0 && *fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    return r;
+}
+
+static int
+exchange(struct native_guest *g, int fd, const struct native_request *q, void *buf, size_t cap,
+         size_t *ret_len, int *ret_fd, struct err *err)
+{
+    AUTO_FREE uint8_t *in = xmalloc(GUEST_WIRE_MAX);
     AUTO_FD int got_fd = -1;
     struct guest_wire_reply h;
     ssize_t n;
@@ -123,9 +149,6 @@ native_call(struct native_guest *g, const struct native_request *q, void *buf, s
     if (q->len > GUEST_MAX_STATE_BYTES)
         return err_set(err, -EINVAL, "guest %s: %zu bytes are more than a state has", g->uid,
                        q->len);
-    r = connect_to(g, q->timeout_us ? q->timeout_us : NATIVE_CALL_US, &fd, err);
-    if (r < 0)
-        return r;
     r = send_request(fd, q);
     if (r < 0)
         return ended(g, r, "asking", err);

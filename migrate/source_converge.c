@@ -13,9 +13,9 @@
 #include "migrate/bits.h"
 
 #define PROBE_MAX_US     300000 /* of all probes together */
-#define PROBE_MIN_US     2000   /* shorter ones tell nothing */
-#define PROBE_SHARE      200    /* one part in so many of the time that sending all would take */
-#define PROBE_LINK       1250000000ull /* bytes a second: at this rate, when none was learnt */
+#define PROBE_MIN_US     4000   /* shorter ones tell nothing */
+#define PROBE_SHARE      100    /* one part in so many of the time that sending all would take */
+#define PROBE_LINK       2500000000ull /* bytes a second: at this rate, when none was learnt */
 #define PROBE_BYTES      (32ull << 30) /* more content than this is probed in part */
 #define PROBES           4
 #define LEARNT_FIXED_MAX 100000 /* us: what one slow disk did is not to keep others from moving */

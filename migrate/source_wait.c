@@ -151,7 +151,8 @@ check_clocks(struct mig_source *s, uint64_t now)
         return 0; /* no limit takes it back any more */
     /* Where a pause or post-copy is allowed, the end of the round decides (converge.h); a round that
      * does not end for as long again is given up. */
-    if (s->cfg.policy.allow_disruption || (s->cfg.policy.allow_post_copy && s->can_post_copy))
+    if (limit &&
+        (s->cfg.policy.allow_disruption || (s->cfg.policy.allow_post_copy && s->can_post_copy)))
         limit = 2 * limit + s->long_pause_us;
     if (limit && started && now - started > limit) {
         rc = err_set(&err, -ETIMEDOUT, "not complete after %.1f s", (double)limit / 1e6);

@@ -354,6 +354,81 @@ test_reads_notice(void **state)
     }
 }
 
+/* What is written within us, from now. */
+static uint64_t
+written_within(struct rig *r, uint64_t us)
+{
+    struct guest_counters a, b;
+
+    guest_vcpus_counters(r->vcpus, &a);
+    let_pass(us);
+    guest_vcpus_counters(r->vcpus, &b);
+    return b.written_bytes - a.written_bytes;
+}
+
+/* Throttling: so many percent less, of vCPUs that keep to a rate and of ones that do what they can;
+ * lifted at once; a pause takes effect in the middle of a sleep; memory stays right. */
+static void
+test_throttle(void **state)
+{
+    static const uint64_t rates[] = {64 * MIB, GUEST_MAX_RATE};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+        struct guest_counters c;
+        struct rig r;
+        uint64_t full, slow, slept;
+
+        rig_init(&r, GUEST_SEQUENTIAL, 1, rates[i]);
+        go(&r);
+        UNTIL(&r, &c, c.steps > 100);
+        full = written_within(&r, 200000);
+        guest_vcpus_throttle(r.vcpus, 80, i == 0);
+        let_pass(20000);
+        slow = written_within(&r, 400000) / 2;
+        /* a fifth; a machine with other work makes it less, never the double */
+        if (slow * 10 > full * 4 || slow == 0)
+            fail_msg("%llu of %llu bytes", (unsigned long long)slow, (unsigned long long)full);
+        guest_vcpus_counters(r.vcpus, &c);
+        assert_true(c.throttled_us > 100000);
+        guest_vcpus_throttle(r.vcpus, 99, false);
+        let_pass(15000);
+        hold(&r);
+        verify_stopped(&r);
+        go(&r);
+        guest_vcpus_throttle(r.vcpus, 0, false);
+        let_pass(20000);
+        guest_vcpus_counters(r.vcpus, &c);
+        slept = c.throttled_us;
+        assert_true(written_within(&r, 200000) > slow * 2);
+        guest_vcpus_counters(r.vcpus, &c);
+        assert_int_equal(c.throttled_us, slept);
+        hold(&r);
+        verify_stopped(&r);
+        rig_done(&r);
+    }
+}
+
+/* An idle guest does not write: throttling the writers leaves it alone. */
+static void
+test_throttle_spares_readers(void **state)
+{
+    struct guest_counters c;
+    struct rig r;
+
+    (void)state;
+    rig_init(&r, GUEST_IDLE, 2, 64 * MIB);
+    go(&r);
+    guest_vcpus_throttle(r.vcpus, 90, true);
+    let_pass(50000);
+    guest_vcpus_counters(r.vcpus, &c);
+    assert_int_equal(c.throttled_us, 0);
+    guest_vcpus_throttle(r.vcpus, 90, false);
+    UNTIL(&r, &c, c.throttled_us > 0);
+    hold(&r);
+    rig_done(&r);
+}
+
 int
 main(void)
 {
@@ -362,6 +437,7 @@ main(void)
         cmocka_unit_test(test_hold_is_quick),   cmocka_unit_test(test_rate),
         cmocka_unit_test(test_rate_changes),    cmocka_unit_test(test_gap),
         cmocka_unit_test(test_save_and_load),   cmocka_unit_test(test_reads_notice),
+        cmocka_unit_test(test_throttle),        cmocka_unit_test(test_throttle_spares_readers),
     };
 
     return cmocka_run_group_tests_name("guest_vcpu", tests, NULL, NULL);

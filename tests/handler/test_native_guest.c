@@ -81,6 +81,36 @@ test_absent(void **state)
     native_rig_finish(in);
 }
 
+/* A throttle shows, lasts as long as the handle that asked for it, and bad ones are refused. */
+static void
+test_throttle(void **state)
+{
+    struct native_guest *g = native_rig_start("hotcold"), *other;
+    struct guest port;
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(native_open(native_rig_state_dir, native_uid(g), &other, &err), 0);
+    port = native_guest(other);
+    assert_int_equal(port.ops->throttle(port.impl, 100, false, &err), -EINVAL);
+    assert_int_equal(port.ops->throttle(port.impl, 40, true, &err), 0);
+    assert_int_equal(native_rig_status(g).throttle_percent, 40);
+    assert_true(native_rig_status(g).throttle_writers);
+    assert_int_equal(port.ops->throttle(port.impl, 99, false, &err), 0);
+    assert_int_equal(native_rig_status(g).throttle_percent, 99);
+    assert_false(native_rig_status(g).throttle_writers);
+    while (native_rig_status(g).throttled_us == 0)
+        ;
+    assert_int_equal(port.ops->throttle(port.impl, 0, false, &err), 0);
+    assert_int_equal(native_rig_status(g).throttle_percent, 0);
+    assert_int_equal(port.ops->throttle(port.impl, 50, false, &err), 0);
+    native_free(other); /* as when the handler dies */
+    while (native_rig_status(g).throttle_percent != 0)
+        ;
+    native_rig_verify(g);
+    native_rig_finish(g);
+}
+
 static void
 test_set_rate(void **state)
 {
@@ -501,13 +531,13 @@ int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_workloads),    cmocka_unit_test(test_absent),
-        cmocka_unit_test(test_set_rate),     cmocka_unit_test(test_detached),
-        cmocka_unit_test(test_found_again),  cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_ends),         cmocka_unit_test(test_stale_pid),
-        cmocka_unit_test(test_half_started), cmocka_unit_test(test_spawn_refused),
-         cmocka_unit_test(test_spawn_twice),
-        cmocka_unit_test(test_long_path),    cmocka_unit_test(test_command_line),
+        cmocka_unit_test(test_workloads),     cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_throttle),      cmocka_unit_test(test_set_rate),
+        cmocka_unit_test(test_detached),      cmocka_unit_test(test_found_again),
+        cmocka_unit_test(test_killed),        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_stale_pid),     cmocka_unit_test(test_half_started),
+        cmocka_unit_test(test_spawn_refused), cmocka_unit_test(test_spawn_twice),
+        cmocka_unit_test(test_long_path),     cmocka_unit_test(test_command_line),
     };
 
     if (argc > 1)

@@ -24,7 +24,7 @@
 #include "base/rng.h"
 #include "base/sb.h"
 
-enum op { OP_PAUSE, OP_RESUME, OP_UFFD, OP_UFFD_CLOSE, OP_STATUS, OP_LOAD };
+enum op { OP_PAUSE, OP_RESUME, OP_UFFD, OP_UFFD_CLOSE, OP_STATUS, OP_LOAD, OP_THROTTLE };
 
 struct request {
     enum op op;
@@ -184,6 +184,22 @@ op_userfaultfd_close(void *impl, struct err *err)
 }
 
 static int
+op_throttle(void *impl, unsigned percent, bool writers_only, struct err *err)
+{
+    struct fake_guest *g = impl;
+    struct reply r;
+    int rc = percent ? told_to_fail(g, &g->fail_throttle, "throttle", err) : 0;
+
+    if (rc != 0)
+        return rc;
+    g->throttles += percent > 0;
+    g->throttle_percent = percent;
+    g->throttle_writers = writers_only;
+    rc = call(g, (struct request){.op = OP_THROTTLE, .steps = percent}, &r, NULL);
+    return rc ? err_set(err, rc, "throttle: %s", strerror(-rc)) : 0;
+}
+
+static int
 op_pause(void *impl, struct err *err)
 {
     struct fake_guest *g = impl;
@@ -259,6 +275,7 @@ fake_guest_port(struct fake_guest *g)
                                          .pid = op_pid,
                                          .userfaultfd = op_userfaultfd,
                                          .userfaultfd_close = op_userfaultfd_close,
+                                         .throttle = op_throttle,
                                          .pause = op_pause,
                                          .resume = op_resume,
                                          .save_state = op_save,
@@ -473,7 +490,8 @@ child_main(struct fake_guest *g, int sock, bool running)
 {
     struct reply r = {.running = running, .seed = g->cfg.seed};
     int uffds[MAX_UFFDS], uffds_len = 0;
-    uint64_t start = clock_mono_us(), paced = 0, stride = g->cfg.stride ? g->cfg.stride : 1;
+    uint64_t start = clock_mono_us(), paced = 0, percent = 0,
+             stride = g->cfg.stride ? g->cfg.stride : 1;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (running) {
@@ -488,7 +506,8 @@ child_main(struct fake_guest *g, int sock, bool running)
         struct request q;
 
         if (writes && g->cfg.pages_per_s) {
-            uint64_t due = (clock_mono_us() - start) * g->cfg.pages_per_s / 1000000;
+            uint64_t due =
+                (clock_mono_us() - start) * g->cfg.pages_per_s / 1000000 * (100 - percent) / 100;
 
             for (int i = 0; i < 64 && paced < due; i++, paced++)
                 make_step(g, r.seed, r.steps++);
@@ -534,6 +553,11 @@ child_main(struct fake_guest *g, int sock, bool running)
         case OP_LOAD:
             r.steps = q.steps;
             r.seed = q.seed;
+            break;
+        case OP_THROTTLE:
+            percent = q.steps;
+            start = clock_mono_us();
+            paced = 0;
             break;
         case OP_STATUS:
             break;

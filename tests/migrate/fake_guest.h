@@ -49,11 +49,13 @@ struct fake_guest {
     int sock;
     uint64_t calls; /* requests so far */
     /* told to fail: the next n calls */
-    int fail_pause, fail_resume, fail_save, fail_load, fail_uffd;
+    int fail_pause, fail_resume, fail_save, fail_load, fail_uffd, fail_throttle;
     int fail_rc; /* with this code; 0 = -EIO */
     unsigned load_delay_ms;
     /* calls so far */
-    int pauses, resumes, uffds, uffd_closes;
+    int pauses, resumes, uffds, uffd_closes, throttles;
+    unsigned throttle_percent; /* now */
+    bool throttle_writers;
 };
 
 /* incoming: paused, memory never touched. Otherwise it runs (or idles) at once. */
