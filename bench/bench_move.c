@@ -50,6 +50,25 @@ bench_guest_memory(struct native_guest *g, const uint8_t **ret, struct err *err)
     return 0;
 }
 
+struct watch {
+    struct bench_move *m;
+    struct mig_source *src;
+    bool done;
+};
+
+/* The first decision comes before the first byte, if the engine can tell anything then. */
+static void
+on_decided(void *ctx, const struct mig_decision *d)
+{
+    struct watch *w = ctx;
+
+    if (w->done)
+        return;
+    w->done = true;
+    mig_source_stats(w->src, &w->m->before);
+    w->m->predicted = d->at_us == 0 && w->m->before.predicted_total_p50_us > 0;
+}
+
 int
 bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, struct err *err)
 {
@@ -58,17 +77,15 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
                                     .limits = m->limits,
                                     .policy = m->policy,
                                     .commit = durable,
-                                    .progress = m->progress,
-                                    .decided = m->decided,
-                                    .ctx = m->ctx};
+                                    .decided = on_decided};
     struct bench_order o = {.job = BENCH_JOB_MOVE,
                             .bytes = native_memory_bytes(g),
                             .allocated = m->allocated,
                             .encrypted = m->encrypted,
                             .downtime = m->downtime,
                             .verify = m->verify};
+    struct watch w = {.m = m};
     struct native_guest *fresh;
-    struct mig_source *src;
     struct bench_result r;
     uint64_t began, cpu;
     int rc, far_rc;
@@ -82,14 +99,15 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
         return rc;
     }
     cfg.guest = native_guest(fresh);
-    src = mig_source_new(&cfg);
+    cfg.ctx = &w;
+    w.src = mig_source_new(&cfg);
     cpu = bench_cpu_us();
     began = clock_mono_us();
-    m->outcome = mig_source_run(src, &m->cause, err);
+    m->outcome = mig_source_run(w.src, &m->cause, err);
     m->us = clock_mono_us() - began;
     m->cpu_us = bench_cpu_us() - cpu;
-    mig_source_stats(src, &m->stats);
-    mig_source_free(src);
+    mig_source_stats(w.src, &m->stats);
+    mig_source_free(w.src);
     if (m->outcome != MIG_MOVED)
         rc = m->outcome == MIG_FAILED ? -ECANCELED : -EIO;
     far_rc = bench_sides_arrived(s, rc ? NULL : err);

@@ -20,9 +20,6 @@ struct bench_move {
     unsigned channels;                           /* 0 = the engine's choice */
     struct mig_limits limits;
     struct mig_policy policy;
-    void (*progress)(void *ctx, const struct mig_stats *st);
-    void (*decided)(void *ctx, const struct mig_decision *d);
-    void *ctx;
     /* what came of it */
     enum mig_outcome outcome;
     enum mig_cause cause;
@@ -30,6 +27,8 @@ struct bench_move {
     uint64_t cpu_us;                  /* of this process meanwhile */
     uint64_t far_cpu_us, downtime_us; /* downtime: as the guest's own clock saw it */
     struct mig_stats stats, far_stats;
+    bool predicted;          /* the engine said before the first byte what it would come to */
+    struct mig_stats before; /* that */
 };
 
 /* Moves a copy of g: afterwards g runs on here and the copy is gone. Each is a first migration: the
