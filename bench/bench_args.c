@@ -24,6 +24,7 @@ static const struct row {
     {"qemu", BENCH_ROW_QEMU, bench_row_qemu},
     {"sparse", BENCH_ROW_SPARSE, bench_row_sparse},
     {"downtime", BENCH_ROW_DOWNTIME, bench_row_downtime},
+    {"faults", BENCH_ROW_FAULTS, bench_row_faults},
     {"predict", BENCH_ROW_PREDICT, bench_row_predict},
     {"delta", BENCH_ROW_DELTA, bench_row_delta},
 };

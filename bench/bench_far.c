@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/sb.h"
 #include "bench/bench_house.h"
+#include "bench/bench_prober.h"
 #include "bench/bench_raw.h"
 #include "bench/bench_sides.h"
 #include "handler/native_guest.h"
@@ -29,6 +30,7 @@ struct far {
 
 static void do_raw(struct far *f, const struct bench_order *o, struct bench_result *r);
 static void do_move(struct far *f, const struct bench_order *o, struct bench_result *r);
+static void do_faults(struct far *f, const struct bench_order *o, struct bench_result *r);
 static void do_echo(struct far *f, struct bench_result *r);
 
 void
@@ -47,6 +49,9 @@ bench_far_loop(int sock)
         case BENCH_JOB_MOVE:
             do_move(&f, &o, &r);
             break;
+        case BENCH_JOB_FAULTS:
+            do_faults(&f, &o, &r);
+            continue; /* it has answered */
         case BENCH_JOB_ECHO:
             do_echo(&f, &r);
             break;
@@ -212,6 +217,45 @@ do_move(struct far *f, const struct bench_order *o, struct bench_result *r)
     if (g)
         (void)native_remove(g, NULL);
     native_free(g);
+}
+
+/* --- FAULTS --- */
+
+static void
+do_faults(struct far *f, const struct bench_order *o, struct bench_result *r)
+{
+    struct mig_target_config cfg = {.ident = bench_ident,
+                                    .listen_ip = BENCH_FAR_IP,
+                                    .prepared = durable,
+                                    .committed = durable,
+                                    .never = durable};
+    struct bench_prober g;
+    struct mig_target *t = NULL;
+    struct err err = {0};
+
+    r->rc = bench_prober_init(&g, o->bytes, &err);
+    if (r->rc == 0) {
+        cfg.guest = bench_prober_port(&g);
+        r->rc = mig_target_new(&cfg, &t, &err);
+    }
+    tell_address(f, t ? mig_target_address(t) : "");
+    if (r->rc == 0 && mig_target_run(t, &err) != MIG_TARGET_RUNNING)
+        r->rc = -EIO;
+    bench_prober_stop(&g);
+    tell_arrived(f);
+    if (t)
+        mig_target_stats(t, &r->stats);
+    mig_target_free(t);
+    if (r->rc == 0)
+        r->sum = bench_prober_sum(&g);
+    snprintf(r->text, sizeof r->text, "%s", err_msg(&err));
+    r->fault_len =
+        (uint32_t)(g.fault_us.len < BENCH_MAX_FAULTS ? g.fault_us.len : BENCH_MAX_FAULTS);
+    if (send(f->sock, r, sizeof *r, MSG_NOSIGNAL) < 0 ||
+        (r->fault_len > 0 &&
+         send(f->sock, g.fault_us.v, r->fault_len * sizeof *g.fault_us.v, MSG_NOSIGNAL) < 0))
+        _exit(1);
+    bench_prober_done(&g);
 }
 
 /* --- ECHO --- */

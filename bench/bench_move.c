@@ -17,8 +17,8 @@ durable(void *ctx, struct err *err)
 }
 
 int
-bench_guest_start(const struct native_config *cfg, const char *uid, struct native_guest **ret,
-                  struct err *err)
+bench_move_guest_start(const struct native_config *cfg, const char *uid, struct native_guest **ret,
+                       struct err *err)
 {
     struct native_config c = *cfg;
 
@@ -28,7 +28,7 @@ bench_guest_start(const struct native_config *cfg, const char *uid, struct nativ
 }
 
 void
-bench_guest_stop(struct native_guest *g)
+bench_move_guest_stop(struct native_guest *g)
 {
     if (g)
         (void)native_remove(g, NULL); /* the house ends what is left */
@@ -36,7 +36,7 @@ bench_guest_stop(struct native_guest *g)
 }
 
 int
-bench_guest_memory(struct native_guest *g, const uint8_t **ret, struct err *err)
+bench_move_guest_memory(struct native_guest *g, const uint8_t **ret, struct err *err)
 {
     struct guest port = native_guest(g);
     struct guest_region r[GUEST_MAX_REGIONS];

@@ -8,11 +8,11 @@
 
 /* A drover-guest at the near side. uid names it; everything else as in native_config (state_dir is
  * set here). */
-int bench_guest_start(const struct native_config *cfg, const char *uid, struct native_guest **ret,
-                      struct err *err);
-void bench_guest_stop(struct native_guest *g); /* ends it and frees; NULL is fine */
+int bench_move_guest_start(const struct native_config *cfg, const char *uid,
+                           struct native_guest **ret, struct err *err);
+void bench_move_guest_stop(struct native_guest *g); /* ends it and frees; NULL is fine */
 /* Its memory as this process has it mapped (native_guest.h), all of it read once. */
-int bench_guest_memory(struct native_guest *g, const uint8_t **ret, struct err *err);
+int bench_move_guest_memory(struct native_guest *g, const uint8_t **ret, struct err *err);
 
 struct bench_move {
     /* what is asked for */

@@ -9,7 +9,7 @@
 #include <sys/un.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
+#include "bench/bench_raw.h"
 
 #define ANSWER_S   60
 #define LINE_BYTES (1u << 20) /* longer lines are not QEMU's */
@@ -107,7 +107,7 @@ bench_qmp_call(struct bench_qmp *q, const char *command, struct tree *args, stru
         tree_set(request, "arguments", args);
     tree_to_json(request, 0, &text);
     sb_putc(&text, '\n');
-    rc = fs_write_full(q->fd, text.buf, text.len);
+    rc = bench_send_all(q->fd, text.buf, text.len, NULL);
     if (rc != 0)
         return err_set(err, rc, "QEMU ended");
     for (;;) {

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "base/sb.h"
 #include "netpolicy/nl_link.h"
 
 #define PREFIX 30
@@ -96,6 +97,20 @@ bench_sides_result(struct bench_sides *s, struct bench_result *ret, struct err *
     if (recv(s->sock, ret, sizeof *ret, 0) != (ssize_t)sizeof *ret)
         return err_set(err, -EIO, "the far side does not answer");
     return ret->rc ? err_set(err, ret->rc, "far side: %s", ret->text) : 0;
+}
+
+int
+bench_sides_faults(struct bench_sides *s, const struct bench_result *r, struct bench_samples *ret,
+                   struct err *err)
+{
+    AUTO_FREE double *v = xcalloc(BENCH_MAX_FAULTS, sizeof *v);
+    size_t bytes = r->fault_len * sizeof *v;
+
+    if (r->fault_len > 0 && recv(s->sock, v, BENCH_MAX_FAULTS * sizeof *v, 0) != (ssize_t)bytes)
+        return err_set(err, -EIO, "the far side does not answer");
+    for (uint32_t i = 0; i < r->fault_len; i++)
+        bench_samples_add(ret, v[i]);
+    return 0;
 }
 
 uint64_t

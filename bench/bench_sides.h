@@ -9,15 +9,20 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "bench/bench_stat.h"
 #include "migrate/engine.h"
 
 #define BENCH_NEAR_IP "198.18.0.1"
 #define BENCH_FAR_IP  "198.18.0.2"
 
+#define BENCH_MAX_FAULTS 8192u
+
 enum bench_job {
-    BENCH_JOB_RAW,  /* receive a known number of bytes over plain TCP streams */
-    BENCH_JOB_MOVE, /* be the target of a migration, with a drover-guest */
-    BENCH_JOB_ECHO, /* answer requests with 4 KiB until the connection ends */
+    BENCH_JOB_RAW,    /* receive a known number of bytes over plain TCP streams */
+    BENCH_JOB_MOVE,   /* be the target of a migration, with a drover-guest */
+    BENCH_JOB_FAULTS, /* be the target of a migration, with a guest that measures its page faults;
+                         after the result come fault_len doubles: bench_sides_faults */
+    BENCH_JOB_ECHO,   /* answer requests with 4 KiB until the connection ends */
 };
 
 struct bench_order {
@@ -36,7 +41,8 @@ struct bench_result { /* of the far side */
     uint64_t sum;           /* RAW: of the memory that arrived */
     uint64_t cpu_us;        /* user and system, of the far process while it received */
     uint64_t downtime_us;   /* MOVE: as the guest's own clock saw it */
-    struct mig_stats stats; /* MOVE */
+    struct mig_stats stats; /* MOVE, FAULTS */
+    uint32_t fault_len;     /* FAULTS: latencies that follow, at most BENCH_MAX_FAULTS */
 };
 
 struct bench_sides {
@@ -54,6 +60,10 @@ int bench_sides_order(struct bench_sides *s, const struct bench_order *o,
 /* Waits until the far side has received everything (its figures come later: bench_sides_result). */
 int bench_sides_arrived(struct bench_sides *s, struct err *err);
 int bench_sides_result(struct bench_sides *s, struct bench_result *ret, struct err *err);
+
+/* Appends what the guest at the far side measured, in microseconds. After a result of FAULTS. */
+int bench_sides_faults(struct bench_sides *s, const struct bench_result *r,
+                       struct bench_samples *ret, struct err *err);
 
 /* Identity that both sides use. */
 extern const struct mig_ident bench_ident;

@@ -107,12 +107,12 @@ bench_row_delta(struct bench_run *b, struct err *err)
     bench_machine_touch(2 * bytes);
     rc = bench_sides_start(&sides, err);
     if (rc == 0)
-        rc = bench_guest_start(&cfg, "delta", &g, err);
+        rc = bench_move_guest_start(&cfg, "delta", &g, err);
     for (size_t k = 0; k < KINDS && rc == 0; k++) {
         bench_run_progress(b, "delta: %s", kinds[k].name);
         rc = run_one(b, &sides, g, &kinds[k], &o[k], err);
     }
-    bench_guest_stop(g);
+    bench_move_guest_stop(g);
     bench_sides_stop(&sides);
     if (rc == 0)
         report(row, o);

@@ -65,9 +65,9 @@ bench_row_downtime(struct bench_run *b, struct err *err)
     bench_machine_touch(2 * bytes);
     rc = bench_sides_start(&sides, err);
     if (rc == 0)
-        rc = bench_guest_start(&cfg, "downtime", &g, err);
+        rc = bench_move_guest_start(&cfg, "downtime", &g, err);
     if (rc == 0)
-        rc = bench_guest_memory(g, &memory, err);
+        rc = bench_move_guest_memory(g, &memory, err);
     if (rc == 0)
         rc = bench_link_speed(&sides, memory, bytes, LINK_RUNS, &link, err);
     if (rc == 0)
@@ -80,7 +80,7 @@ bench_row_downtime(struct bench_run *b, struct err *err)
         if (rc == 0)
             add(&d, &m);
     }
-    bench_guest_stop(g);
+    bench_move_guest_stop(g);
     bench_sides_stop(&sides);
     snprintf(row->title, sizeof row->title,
              "%.3g MiB, sequential writes of %.2f GB/s (a quarter of the link's %.2f), %u runs",

@@ -85,7 +85,7 @@ run_cell(struct predict *p, const struct workload *w, double share, struct err *
     struct native_config cfg = {
         .memory_bytes = p->bytes, .vcpus = 1, .fill_bytes = p->bytes, .workload = w->name};
     struct native_guest *g = NULL;
-    int rc = bench_guest_start(&cfg, "predict", &g, err);
+    int rc = bench_move_guest_start(&cfg, "predict", &g, err);
 
     for (int limited = 0; limited < (p->b->o->quick ? 1 : 2) && rc == 0; limited++) {
         double link = limited ? (double)LIMIT : p->link;
@@ -102,7 +102,7 @@ run_cell(struct predict *p, const struct workload *w, double share, struct err *
         if (rc == 0)
             take(p, &m);
     }
-    bench_guest_stop(g);
+    bench_move_guest_stop(g);
     return rc ? err_prefix(err, rc, "%s", w->name) : 0;
 }
 
@@ -114,15 +114,15 @@ warm_up(struct predict *p, struct err *err)
     struct bench_move m = {.channels = p->b->o->channels};
     struct native_guest *g = NULL;
     const uint8_t *memory;
-    int rc = bench_guest_start(&cfg, "warm", &g, err);
+    int rc = bench_move_guest_start(&cfg, "warm", &g, err);
 
     if (rc == 0)
-        rc = bench_guest_memory(g, &memory, err);
+        rc = bench_move_guest_memory(g, &memory, err);
     if (rc == 0)
         rc = bench_link_speed(&p->sides, memory, p->bytes, LINK_RUNS, &p->link, err);
     if (rc == 0)
         rc = bench_move(&p->sides, g, &m, err);
-    bench_guest_stop(g);
+    bench_move_guest_stop(g);
     return rc;
 }
 

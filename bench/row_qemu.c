@@ -66,12 +66,12 @@ bench_row_qemu(struct bench_run *b, struct err *err)
         bench_machine_touch(2 * q.bytes);
         rc = bench_sides_start(&q.sides, err);
         if (rc == 0)
-            rc = bench_guest_start(&cfg, "qemu", &q.guest, err);
+            rc = bench_move_guest_start(&cfg, "qemu", &q.guest, err);
         if (rc == 0)
             rc = fill_file(&q, err);
         for (unsigned i = 0; i < runs && rc == 0; i++)
             rc = measure(&q, err);
-        bench_guest_stop(q.guest);
+        bench_move_guest_stop(q.guest);
         bench_sides_stop(&q.sides);
         (void)unlink(FILE_PATH);
         if (rc == 0)
@@ -133,7 +133,7 @@ fill_file(struct qemu_run *q, struct err *err)
     AUTO_FD int fd = open(FILE_PATH, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     const uint8_t *memory;
     void *p;
-    int rc = bench_guest_memory(q->guest, &memory, err);
+    int rc = bench_move_guest_memory(q->guest, &memory, err);
 
     if (rc != 0)
         return rc;

@@ -23,7 +23,7 @@ bench_row_sparse(struct bench_run *b, struct err *err)
     bench_machine_touch(4 * TOUCHED);
     rc = bench_sides_start(&sides, err);
     if (rc == 0)
-        rc = bench_guest_start(&cfg, "sparse", &g, err);
+        rc = bench_move_guest_start(&cfg, "sparse", &g, err);
     for (unsigned i = 0; i < runs && rc == 0; i++) {
         struct bench_move m = {.verify = true, .channels = b->o->channels};
 
@@ -32,7 +32,7 @@ bench_row_sparse(struct bench_run *b, struct err *err)
         bench_samples_add(&seconds, (double)m.us / 1e6);
         bench_samples_add(&downtime, (double)m.stats.downtime_us / 1e3);
     }
-    bench_guest_stop(g);
+    bench_move_guest_stop(g);
     bench_sides_stop(&sides);
     if (rc == 0)
         bench_row_limit(row, "s", bench_median(&seconds), BOUND_S, false, "total time");

@@ -72,14 +72,14 @@ bench_row_streams(struct bench_run *b, struct err *err)
     bench_machine_touch(2 * s.bytes);
     rc = bench_sides_start(&s.sides, err);
     if (rc == 0)
-        rc = bench_guest_start(&cfg, "streams", &s.guest, err);
+        rc = bench_move_guest_start(&cfg, "streams", &s.guest, err);
     if (rc == 0)
-        rc = bench_guest_memory(s.guest, &s.memory, err);
+        rc = bench_move_guest_memory(s.guest, &s.memory, err);
     if (rc == 0) {
         s.sum = sum_bytes(s.memory, s.bytes, 0);
         rc = measure(&s, runs, err);
     }
-    bench_guest_stop(s.guest);
+    bench_move_guest_stop(s.guest);
     bench_sides_stop(&s.sides);
     if (rc == 0) {
         if (cpu)
