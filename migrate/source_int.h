@@ -34,7 +34,7 @@
 /* Runs of a batch before it is encoded: encoding may make a run of each page. */
 #define SOURCE_BATCH_RUNS (FRAME_MAX_RUNS - FRAME_MAX_RAW_PAGES)
 
-enum source_phase { SOURCE_COUNT, SOURCE_SEND, SOURCE_ARM, SOURCE_PROBE };
+enum source_phase { SOURCE_COUNT, SOURCE_SEND, SOURCE_ARM, SOURCE_PROBE, SOURCE_DIGEST };
 
 struct source_batch {
     struct frame_run runs[FRAME_MAX_RUNS];
@@ -87,9 +87,10 @@ struct mig_source {
     /* bitmaps of all pages: owned by the workers during a phase (each its stripes), else by the run
      * thread */
     size_t words;
-    uint64_t *dirty; /* found by the last count */
-    uint64_t *sent;  /* the target has content other than zero */
-    uint64_t *again; /* the target asked for them: bad checksum */
+    uint64_t *dirty;   /* found by the last count */
+    uint64_t *sent;    /* the target has content other than zero */
+    uint64_t *again;   /* the target asked for them: bad checksum, or another digest */
+    uint64_t *digests; /* by stripe, of a full verification; NULL before */
 
     /* owned by the run thread; constant during a phase */
     uint32_t round;
@@ -99,7 +100,9 @@ struct mig_source {
     struct stall stall;
     bool round_ended, round_done, prepared, running, never; /* what was said and heard */
     bool finish_said, commit_said;
-    enum mig_cause cause; /* first trouble */
+    bool comparing, compared; /* digests were said, and the target's word on them heard */
+    uint64_t differing;       /* stripes, of the last comparison */
+    enum mig_cause cause;     /* first trouble */
     struct err err;
     uint64_t state_bytes, state_sum; /* of the device state that was sent */
     uint64_t round_pages, round_began_us, scan_us, dirty_rate;
@@ -154,6 +157,7 @@ uint64_t source_batch_bytes(struct source_worker *w, uint64_t max);
 enum source_wait {
     SOURCE_WAIT_WORKERS,
     SOURCE_WAIT_ROUND_DONE,
+    SOURCE_WAIT_COMPARED,
     SOURCE_WAIT_PREPARED,
     SOURCE_WAIT_OUTCOME,
     SOURCE_WAIT_UNTIL /* s->wait_until_us */
@@ -187,6 +191,11 @@ void source_unthrottle(struct mig_source *s);   /* idempotent */
 void source_converge_end(struct mig_source *s); /* learns from what it was; mu not held */
 /* An entry of the decision log. */
 void source_log(struct mig_source *s, const char *text);
+
+/* source_verify.c: both ends digest all memory, the target compares. *ret_pages: what differs, asked
+ * for again. 0, or trouble. */
+int source_verify(struct mig_source *s, uint64_t *ret_pages);
+int source_digest(struct source_worker *w); /* its phase */
 
 uint64_t source_thread_cpu_us(void);
 

@@ -121,12 +121,22 @@ source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state
         rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, send_state, &st);
     for (unsigned i = 0; rc == 0; i++) {
         struct err err = {0};
+        bool differs = false;
 
         remaining = bits_count(s->again, s->words) * LAYOUT_PAGE_BYTES;
-        if (remaining == 0)
+        if (remaining == 0 && s->cfg.policy.verify_full) {
+            rc = source_verify(s, &remaining);
+            remaining *= LAYOUT_PAGE_BYTES;
+            differs = true;
+        }
+        if (rc != 0 || remaining == 0)
             break;
         if (i == SOURCE_REPAIRS) {
-            rc = err_set(&err, -EIO, "pages arrive with bad checksums again and again");
+            rc = differs ? err_set(&err, -EIO,
+                                   "verification: %llu stripes of 2 MiB still differ at the target "
+                                   "after they were sent again %u times",
+                                   (unsigned long long)s->differing, SOURCE_REPAIRS)
+                         : err_set(&err, -EIO, "pages arrive with bad checksums again and again");
             return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
         }
         rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, NULL, NULL);

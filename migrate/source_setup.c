@@ -68,7 +68,8 @@ source_teardown(struct mig_source *s)
     free(s->dirty);
     free(s->sent);
     free(s->again);
-    s->dirty = s->sent = s->again = NULL;
+    free(s->digests);
+    s->dirty = s->sent = s->again = s->digests = NULL;
 }
 
 static int

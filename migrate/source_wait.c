@@ -18,7 +18,7 @@ static int check_clocks(struct mig_source *s, uint64_t now);
 static int worker_failed(struct mig_source *s, struct source_worker *w);
 static int receive(struct mig_source *s);
 static int on_message(struct mig_source *s, struct control_msg *m);
-static int on_round_done(struct mig_source *s, const struct control_round_done *d);
+static int on_bad(struct mig_source *s, const struct control_round_done *d);
 static int unexpected(struct mig_source *s, const struct control_msg *m);
 
 int
@@ -114,6 +114,9 @@ check(struct mig_source *s, enum source_wait what, bool *ret_done)
         break;
     case SOURCE_WAIT_ROUND_DONE:
         *ret_done = s->round_done;
+        break;
+    case SOURCE_WAIT_COMPARED:
+        *ret_done = s->compared;
         break;
     case SOURCE_WAIT_PREPARED:
         *ret_done = s->prepared;
@@ -228,7 +231,14 @@ on_message(struct mig_source *s, struct control_msg *m)
     case CONTROL_ROUND_DONE:
         if (!s->round_ended || s->round_done || m->round_done.round != s->round)
             return unexpected(s, m);
-        return on_round_done(s, &m->round_done);
+        s->round_done = !m->round_done.more;
+        return on_bad(s, &m->round_done);
+    case CONTROL_COMPARED:
+        if (!s->comparing || s->compared || m->round_done.round != s->round)
+            return unexpected(s, m);
+        s->compared = !m->round_done.more;
+        s->differing += m->round_done.bad_len;
+        return on_bad(s, &m->round_done);
     case CONTROL_PREPARED:
         if (!s->finish_said || s->prepared)
             return unexpected(s, m);
@@ -255,7 +265,7 @@ on_message(struct mig_source *s, struct control_msg *m)
 }
 
 static int
-on_round_done(struct mig_source *s, const struct control_round_done *d)
+on_bad(struct mig_source *s, const struct control_round_done *d)
 {
     for (uint32_t i = 0; i < d->bad_len; i++) {
         const struct control_bad_run *b = &d->bad[i];
@@ -276,7 +286,6 @@ on_round_done(struct mig_source *s, const struct control_round_done *d)
         bits_set_range(s->again, page, page + b->pages);
         s->again_pages += b->pages;
     }
-    s->round_done = !d->more;
     return 0;
 }
 

@@ -104,9 +104,10 @@ worker_main(void *arg)
 
         pthread_mutex_unlock(&s->mu);
 
-        int rc = phase == SOURCE_COUNT  ? source_count(w)
-                 : phase == SOURCE_SEND ? source_send(w)
-                                        : source_probe(w, phase == SOURCE_ARM);
+        int rc = phase == SOURCE_COUNT    ? source_count(w)
+                 : phase == SOURCE_SEND   ? source_send(w)
+                 : phase == SOURCE_DIGEST ? source_digest(w)
+                                          : source_probe(w, phase == SOURCE_ARM);
 
         atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
         pthread_mutex_lock(&s->mu);

@@ -83,6 +83,7 @@ mig_target_run(struct mig_target *t, struct err *err)
     t->run_cpu_base_us = thread_cpu_us();
     start_life(t);
     target_receivers_stop(t);
+    target_verify_free(t);
     pthread_mutex_lock(&t->mu);
     t->run_cpu_us = thread_cpu_us() - t->run_cpu_base_us;
     t->stats.finished_us = clock_mono_us();

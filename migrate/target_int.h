@@ -77,6 +77,7 @@ struct mig_target {
     uint8_t *state;
     uint64_t state_have, state_room;
     struct control_finish finish;
+    struct target_verify *verify; /* of a full verification, or NULL */
     uint64_t run_cpu_base_us;
 
     /* Held around writes to the memory files: the kernel lets one writer at a time into a file and
@@ -131,5 +132,12 @@ void target_round_begun(struct mig_target *t, uint32_t round);
 /* target_decode.c: the pages of a batch that has been received: c->data by run, c->good by page. */
 void target_decode(struct target_chan *c, const struct frame_header *h);
 void target_decode_done(struct target_chan *c);
+
+/* target_verify.c, run thread only. 0, or trouble. */
+int target_on_digests(struct mig_target *t, const struct control_digests *d);
+int target_verify_poll(struct mig_target *t); /* compares when both ends' digests are there */
+bool target_verify_runs(const struct mig_target *t);
+void target_verify_stop(struct mig_target *t); /* joins its threads; idempotent */
+void target_verify_free(struct mig_target *t);
 
 #endif

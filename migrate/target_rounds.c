@@ -84,6 +84,8 @@ target_next(struct mig_target *t, struct control_msg *ret)
                 return target_trouble(t, chan_code, chan_err.code, &chan_err);
         } else {
             rc = confirm_round(t);
+            if (rc == 0)
+                rc = target_verify_poll(t);
             if (rc != 0)
                 return rc;
         }
@@ -142,6 +144,8 @@ on_message(struct mig_target *t, struct control_msg *m)
         return confirm_round(t);
     case CONTROL_STATE:
         return on_state(t, &m->state);
+    case CONTROL_DIGESTS:
+        return target_on_digests(t, &m->digests);
     case CONTROL_FINISH:
         return on_finish(t, &m->finish);
     default:
@@ -168,6 +172,8 @@ on_finish(struct mig_target *t, const struct control_finish *f)
 {
     if (!t->round_paused || !t->round_done || f->round != t->round)
         return target_protocol_error(t, "FINISH out of turn");
+    if (target_verify_runs(t))
+        return target_protocol_error(t, "FINISH while memory is being compared");
     if (t->bad_left)
         return target_protocol_error(t, "FINISH although pages were asked for again");
     if (f->state_bytes != t->state_have || f->state_sum != sum_bytes(t->state, t->state_have, 0))

@@ -31,6 +31,8 @@ enum control_type { /* wire values, never reused */
                     CONTROL_ANSWER = 13,
                     CONTROL_HEARTBEAT = 14,
                     CONTROL_ERROR = 15,
+                    CONTROL_DIGESTS = 19,
+                    CONTROL_COMPARED = 20,
 };
 
 enum control_guest_state { /* as on the wire */
@@ -110,6 +112,13 @@ struct control_finish {
     uint64_t state_bytes, state_sum;
 };
 
+struct control_digests {
+    uint32_t round;
+    uint64_t first_stripe;
+    size_t len;     /* at most CONTROL_MAX_DIGESTS; 0: the target may begin to compute its own */
+    uint64_t *sums; /* encode: borrowed; decode: freed by control_msg_done */
+};
+
 struct control_question {
     char vmi_uid[CONTROL_UID_SIZE], migration_uid[CONTROL_UID_SIZE];
     bool commit;
@@ -128,9 +137,10 @@ struct control_msg {
         struct control_accept accept;
         struct control_round_begin round_begin;
         struct control_round_end round_end;
-        struct control_round_done round_done;
+        struct control_round_done round_done; /* COMPARED, too */
         struct control_state state;
         struct control_finish finish;
+        struct control_digests digests;
         struct control_question question;
         struct control_text text;
         uint64_t heartbeat_seq;

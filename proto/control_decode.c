@@ -13,7 +13,8 @@
 typedef int decode_fn(const void *pb, struct control_msg *m, struct err *err);
 
 static decode_fn get_hello, get_accept, get_round_begin, get_round_end, get_round_done, get_state,
-    get_finish, get_nothing, get_abort, get_question, get_answer, get_heartbeat, get_error;
+    get_finish, get_digests, get_compared, get_nothing, get_abort, get_question, get_answer,
+    get_heartbeat, get_error;
 
 static const struct {
     const ProtobufCMessageDescriptor *descriptor;
@@ -34,8 +35,12 @@ static const struct {
     [CONTROL_ANSWER] = {&drover__answer__descriptor, get_answer},
     [CONTROL_HEARTBEAT] = {&drover__heartbeat__descriptor, get_heartbeat},
     [CONTROL_ERROR] = {&drover__error__descriptor, get_error},
+    [CONTROL_DIGESTS] = {&drover__digests__descriptor, get_digests},
+    [CONTROL_COMPARED] = {&drover__compared__descriptor, get_compared},
 };
 
+static int get_bad(uint32_t round, size_t n, Drover__BadRun *const *bad, bool more,
+                   struct control_round_done *r, struct err *err);
 static int get_uid(char out[CONTROL_UID_SIZE], const char *s, const char *field, struct err *err);
 static void get_text(char out[CONTROL_TEXT_SIZE], const char *s);
 
@@ -92,7 +97,9 @@ control_decode(const struct control_header *h, const uint8_t *payload, struct co
 void
 control_msg_done(struct control_msg *m)
 {
-    if (m->type == CONTROL_ROUND_DONE)
+    if (m->type == CONTROL_DIGESTS)
+        free(m->digests.sums);
+    else if (m->type == CONTROL_ROUND_DONE || m->type == CONTROL_COMPARED)
         free(m->round_done.bad);
     else if (m->type == CONTROL_STATE)
         free(m->state.data);
@@ -196,21 +203,53 @@ static int
 get_round_done(const void *pb, struct control_msg *m, struct err *err)
 {
     const Drover__RoundDone *p = pb;
-    struct control_round_done *r = &m->round_done;
 
-    if (p->n_bad > CONTROL_MAX_BAD_RUNS)
-        return err_set(err, -EPROTO, "%zu bad runs: at most %d", p->n_bad, CONTROL_MAX_BAD_RUNS);
+    return get_bad(p->round, p->n_bad, p->bad, p->more, &m->round_done, err);
+}
+
+static int
+get_compared(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Compared *p = pb;
+
+    return get_bad(p->round, p->n_bad, p->bad, p->more, &m->round_done, err);
+}
+
+static int
+get_bad(uint32_t round, size_t n, Drover__BadRun *const *bad, bool more,
+        struct control_round_done *r, struct err *err)
+{
+    if (n > CONTROL_MAX_BAD_RUNS)
+        return err_set(err, -EPROTO, "%zu bad runs: at most %d", n, CONTROL_MAX_BAD_RUNS);
+    if (round == 0)
+        return err_set(err, -EPROTO, "round 0");
+    r->round = round;
+    r->more = more;
+    r->bad_len = (uint32_t)n;
+    r->bad = n ? xcalloc(n, sizeof *r->bad) : NULL;
+    for (size_t i = 0; i < n; i++) {
+        r->bad[i].region = bad[i]->region;
+        r->bad[i].offset = bad[i]->offset_bytes;
+        r->bad[i].pages = bad[i]->pages;
+    }
+    return 0;
+}
+
+static int
+get_digests(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Digests *p = pb;
+
+    if (p->n_sums > CONTROL_MAX_DIGESTS)
+        return err_set(err, -EPROTO, "%zu digests: at most %d", p->n_sums, CONTROL_MAX_DIGESTS);
     if (p->round == 0)
         return err_set(err, -EPROTO, "round 0");
-    r->round = p->round;
-    r->more = p->more;
-    r->bad_len = (uint32_t)p->n_bad;
-    r->bad = p->n_bad ? xcalloc(p->n_bad, sizeof *r->bad) : NULL;
-    for (size_t i = 0; i < p->n_bad; i++) {
-        r->bad[i].region = p->bad[i]->region;
-        r->bad[i].offset = p->bad[i]->offset_bytes;
-        r->bad[i].pages = p->bad[i]->pages;
-    }
+    m->digests.round = p->round;
+    m->digests.first_stripe = p->first_stripe;
+    m->digests.len = p->n_sums;
+    m->digests.sums = xmalloc(p->n_sums * sizeof *m->digests.sums + 1);
+    if (p->n_sums)
+        memcpy(m->digests.sums, p->sums, p->n_sums * sizeof *p->sums);
     return 0;
 }
 

@@ -31,6 +31,8 @@ static const char *const type_names[] = {
     [CONTROL_ANSWER] = "ANSWER",
     [CONTROL_HEARTBEAT] = "HEARTBEAT",
     [CONTROL_ERROR] = "ERROR",
+    [CONTROL_DIGESTS] = "DIGESTS",
+    [CONTROL_COMPARED] = "COMPARED",
 };
 
 const char *
@@ -97,8 +99,21 @@ control_encode(struct sb *out, const struct control_msg *m)
         put_round_end(out, &m->round_end);
         break;
     case CONTROL_ROUND_DONE:
+    case CONTROL_COMPARED: /* the same fields */
         put_round_done(out, &m->round_done);
         break;
+    case CONTROL_DIGESTS: {
+        Drover__Digests pb;
+
+        drover__digests__init(&pb);
+        assert(m->digests.len <= CONTROL_MAX_DIGESTS);
+        pb.round = m->digests.round;
+        pb.first_stripe = m->digests.first_stripe;
+        pb.n_sums = m->digests.len;
+        pb.sums = m->digests.sums;
+        put(out, &pb.base);
+        break;
+    }
     case CONTROL_STATE: {
         Drover__State pb;
 

@@ -13,9 +13,10 @@
 #define CONTROL_MAX_STATE    (64u << 20)  /* bytes of device state in all */
 #define CONTROL_MAX_REGIONS  16
 #define CONTROL_MAX_CHANNELS 64
-#define CONTROL_MAX_BAD_RUNS 4096 /* of one ROUND_DONE */
-#define CONTROL_UID_SIZE     64   /* with the NUL */
-#define CONTROL_TEXT_SIZE    512  /* with the NUL */
+#define CONTROL_MAX_BAD_RUNS 4096  /* of one ROUND_DONE */
+#define CONTROL_MAX_DIGESTS  16384 /* of one DIGESTS */
+#define CONTROL_UID_SIZE     64    /* with the NUL */
+#define CONTROL_TEXT_SIZE    512   /* with the NUL */
 #define CONTROL_TOKEN_SIZE   16
 
 /* guest memory (layout.h) */

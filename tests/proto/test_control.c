@@ -31,6 +31,17 @@ decode(const struct sb *in, struct control_msg *ret, struct err *err)
 }
 
 static void
+there_and_back(const struct control_msg *m, struct control_msg *ret)
+{
+    AUTO_SB struct sb out = SB_INIT;
+    struct err err = {0};
+
+    control_encode(&out, m);
+    if (decode(&out, ret, &err) != 0)
+        fail_msg("%s: %s", control_type_name(m->type), err_msg(&err));
+}
+
+static void
 test_there_and_back(void **state)
 {
     (void)state;
@@ -254,6 +265,40 @@ refuse_payload(enum control_type type, const void *payload, size_t len, const ch
         fail_msg("'%s' does not say '%s'", err_msg(&err), text);
 }
 
+/* The messages of a full verification. */
+static void
+test_digests(void **state)
+{
+    uint64_t sums[] = {1, UINT64_MAX, 0, 7};
+    struct control_bad_run bad[] = {{.offset = 2u << 20, .region = 1, .pages = 512}};
+    struct control_msg m = {
+        .type = CONTROL_DIGESTS,
+        .generation = 7,
+        .digests = {.round = 4, .first_stripe = 1ull << 33, .len = 4, .sums = sums}};
+    struct control_msg back;
+
+    (void)state;
+    there_and_back(&m, &back);
+    assert_int_equal(back.digests.round, 4);
+    assert_int_equal(back.digests.first_stripe, 1ull << 33);
+    assert_int_equal(back.digests.len, 4);
+    assert_memory_equal(back.digests.sums, sums, sizeof sums);
+    control_msg_done(&back);
+    m.digests.len = 0;
+    there_and_back(&m, &back);
+    assert_int_equal(back.digests.len, 0);
+    control_msg_done(&back);
+    m = (struct control_msg){.type = CONTROL_COMPARED,
+                             .generation = 7,
+                             .round_done = {.round = 4, .bad_len = 1, .more = true, .bad = bad}};
+    there_and_back(&m, &back);
+    assert_int_equal(back.type, CONTROL_COMPARED);
+    assert_int_equal(back.round_done.bad_len, 1);
+    assert_int_equal(back.round_done.bad[0].offset, 2u << 20);
+    assert_true(back.round_done.more);
+    control_msg_done(&back);
+}
+
 static void
 test_too_many(void **state)
 {
@@ -274,6 +319,16 @@ test_too_many(void **state)
     for (int i = 1; i < CONTROL_MAX_BAD_RUNS + 2; i++)
         buf[2 * i] = 2 << 3 | 2, buf[2 * i + 1] = 0;
     refuse_payload(CONTROL_ROUND_DONE, buf, sizeof buf, "4097 bad runs");
+    refuse_payload(CONTROL_COMPARED, buf, sizeof buf, "4097 bad runs");
+
+    static uint8_t digests[6 + 8 * (CONTROL_MAX_DIGESTS + 1)] = {1 << 3, 1, 3 << 3 | 2};
+    uint32_t len = 8 * (CONTROL_MAX_DIGESTS + 1);
+
+    digests[3] = 0x80 | (len & 0x7f);
+    digests[4] = 0x80 | (len >> 7 & 0x7f);
+    digests[5] = (uint8_t)(len >> 14);
+    refuse_payload(CONTROL_DIGESTS, digests, sizeof digests, "16385 digests");
+    refuse_payload(CONTROL_DIGESTS, "", 0, "round 0");
     /* a token of 3 bytes */
     refuse_payload(CONTROL_ACCEPT, "\x1a\x03xyz", 5, "token of 3 bytes");
 }
@@ -304,7 +359,7 @@ main(void)
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(test_there_and_back),  cmocka_unit_test(test_fields),
         cmocka_unit_test(test_no_bit_may_flip), cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_texts_are_tamed),
+        cmocka_unit_test(test_texts_are_tamed), cmocka_unit_test(test_digests),
     };
     struct CMUnitTest tests[ARRAY_LEN(refused) + ARRAY_LEN(others)] = {0};
     const char *seeds = getenv("DROVER_SEEDS");
