@@ -91,6 +91,12 @@ ctl_free(struct ctl *c)
     free(c);
 }
 
+void
+ctl_shut(struct ctl *c)
+{
+    conn_shut(c->conn);
+}
+
 int
 ctl_fd(const struct ctl *c)
 {

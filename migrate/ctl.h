@@ -21,6 +21,8 @@ int ctl_new(struct conn *c, uint64_t generation, uint64_t dead_peer_us, struct c
             struct err *err);
 /* Stops the heartbeat, closes. NULL is fine. */
 void ctl_free(struct ctl *c);
+/* Makes both ends see a broken connection. Any thread, while c is not freed. */
+void ctl_shut(struct ctl *c);
 /* For poll. */
 int ctl_fd(const struct ctl *c);
 /* How long poll of it may wait, at most `ms`: not at all while bytes wait in this process. */

@@ -142,6 +142,10 @@ const char *mig_cause_text(enum mig_cause c); /* one sentence for the status' fa
  * the first migration. */
 int mig_probe(struct err *err);
 
+/* Whether this kernel can run a target in post-copy (needed there): tried once a process. 0, or
+ * -ENOTSUP. A target that cannot says so in the handshake, and pre-copy is what is left. */
+int mig_probe_post_copy(struct err *err);
+
 /* --- source --- */
 struct mig_source;
 
@@ -160,6 +164,9 @@ struct mig_source_config {
     char fallback_addr[MIG_ADDR_SIZE]; /* tried when target_addr cannot be reached any more; "" */
     uint64_t reconnect_us;             /* a cut connection is tried again for so long; 0 = 30 s */
     uint64_t dead_peer_us;             /* a target that is silent for so long is dead; 0 = 2 s */
+    /* An earlier handler committed a post-copy: ask the target, and serve what it lacks from the
+     * paused guest's memory. */
+    bool recovering;
     /* Called on the engine's thread. commit: make "committed" durable; 0 or -errno (then it is
      * FAILED). */
     int (*commit)(void *ctx, struct err *err);
@@ -175,6 +182,11 @@ struct mig_source *mig_source_new(const struct mig_source_config *cfg); /* copie
 enum mig_outcome mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err);
 /* From any thread. True when the migration will not commit; false when it is too late. */
 bool mig_source_cancel(struct mig_source *s);
+/* From any thread, in post-copy: ends run() with UNKNOWN soon (or as it would have ended). The target
+ * waits, and a source with `recovering` goes on. */
+void mig_source_stop(struct mig_source *s);
+/* From any thread: the target listens there now (its handler was restarted). */
+void mig_source_redirect(struct mig_source *s, const char *addr);
 /* Any thread, while it runs; 0 = no limit of its own. Takes effect within 100 ms. */
 void mig_source_set_bandwidth(struct mig_source *s, uint64_t bytes_per_s);
 void mig_source_stats(struct mig_source *s, struct mig_stats *ret);
@@ -201,6 +213,8 @@ struct mig_target_config {
                              is restarted goes on; "" = kept in memory */
     uint64_t idle_timeout_us; /* nothing came for so long: failed (not once PREPARED); 0 = 30 s */
     uint64_t dead_peer_us;    /* a source that is silent for so long is dead; 0 = 2 s */
+    uint64_t reconnect_us;    /* a source that was cut off is waited for so long; 0 = 30 s. In
+                                 post-copy for ever */
     bool recovering; /* the guest was PREPARED (or COMMITTED) by an earlier handler: only answer
                                       the source's question */
     bool recovering_committed;
@@ -212,16 +226,21 @@ struct mig_target_config {
     /* A connection was turned away because of its certificate, or because one side encrypts and the
      * other does not; why. At most once a second, on the engine's thread; may be NULL. */
     void (*refused)(void *ctx, const char *why);
+    /* Post-copy, on the engine's thread: the guest runs, and memory is still missing. May be NULL. */
+    void (*running)(void *ctx);
     void *ctx;
 };
 
 enum mig_target_outcome {
-    MIG_TARGET_RUNNING, /* committed and resumed; the source was told unless it is gone */
+    /* committed and resumed, and all memory is there (or, see mig_target_source_lost, poisoned); the
+     * source was told unless it is gone */
+    MIG_TARGET_RUNNING,
     /* before PREPARED, or the guest was lost before it ran and hooks.never() is durable: what is
      * left of it is to be thrown away */
     MIG_TARGET_FAILED,
     MIG_TARGET_ABORTED, /* PREPARED, and then the source said ABORT */
-    /* PREPARED, and the connection is gone: keep the guest, run again with `recovering` */
+    /* PREPARED or, in post-copy, RUNNING without all of its memory, and the connection is gone or an
+     * end was asked for: keep the guest, run again with `recovering` or `recovering_committed` */
     MIG_TARGET_IN_DOUBT,
 };
 

@@ -14,7 +14,14 @@
 #define RESUME_TRIES 3
 
 static uint32_t choose_channels(unsigned want);
+static enum switch_event ask(const struct mig_source_config *cfg, int cancel_fd,
+                             uint64_t *ret_missing, struct err *err);
 static void drive(struct mig_source *s, enum switch_event ev);
+static enum switch_event lost_or_trouble(const struct mig_source *s);
+static enum switch_event do_copy(struct mig_source *s);
+static enum switch_event do_dial(struct mig_source *s, unsigned actions);
+static enum switch_event do_ask(struct mig_source *s);
+static enum switch_event do_serve(struct mig_source *s);
 static enum switch_event perform(struct mig_source *s, unsigned actions);
 static enum switch_event do_pause(struct mig_source *s);
 static enum switch_event do_last(struct mig_source *s);
@@ -47,6 +54,8 @@ mig_source_new(const struct mig_source_config *cfg)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->cv, &attr);
+    pthread_mutex_init(&s->plan_mu, NULL);
+    pthread_cond_init(&s->plan_cv, &attr);
     pthread_condattr_destroy(&attr);
     share_join(cfg->share, &s->share, cfg->policy.weight, cfg->limits.bandwidth_bytes_per_s,
                clock_mono_us());
@@ -73,11 +82,14 @@ mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err)
     }
     if (rc == 0)
         rc = source_setup(s);
-    if (rc == 0)
+    if (rc == 0 && !s->cfg.recovering)
         rc = source_workers_start(s);
-    if (rc == 0)
-        rc = source_copy(s);
-    drive(s, rc ? SWITCH_EV_TROUBLE : SWITCH_EV_SWITCH);
+    if (s->cfg.recovering) {
+        s->sw.state = SWITCH_SRC_ASKING;
+        s->epoch = 1 + (uint32_t)(clock_mono_us() & 0xffffff); /* not one of the earlier life's */
+        s->committing = s->commit_said = s->go_postcopy = true;
+    }
+    drive(s, rc ? SWITCH_EV_TROUBLE : s->cfg.recovering ? do_ask(s) : do_copy(s));
     source_converge_end(s);
     source_teardown(s);
     pthread_mutex_lock(&s->mu);
@@ -88,6 +100,24 @@ mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err)
     if (err)
         *err = s->sw.state == SWITCH_SRC_MOVED ? none : s->err;
     return outcomes[s->sw.state];
+}
+
+void
+mig_source_stop(struct mig_source *s)
+{
+    pthread_mutex_lock(&s->mu);
+    s->stop_serving = true;
+    pthread_mutex_unlock(&s->mu);
+    if (s->wake_fd >= 0)
+        eventfd_write(s->wake_fd, 1);
+}
+
+void
+mig_source_redirect(struct mig_source *s, const char *addr)
+{
+    pthread_mutex_lock(&s->mu);
+    snprintf(s->redirect, sizeof s->redirect, "%s", addr);
+    pthread_mutex_unlock(&s->mu);
 }
 
 bool
@@ -122,6 +152,8 @@ mig_source_free(struct mig_source *s)
     share_leave(&s->share, clock_mono_us());
     pthread_cond_destroy(&s->cv);
     pthread_mutex_destroy(&s->mu);
+    pthread_cond_destroy(&s->plan_cv);
+    pthread_mutex_destroy(&s->plan_mu);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
     free(s->workers);
@@ -132,13 +164,32 @@ enum mig_outcome
 mig_source_resolve(const struct mig_source_config *cfg, struct err *err)
 {
     struct switch_source sw = {.state = SWITCH_SRC_ASKING, .since_us = clock_mono_us()};
+    uint64_t missing = 0;
+    enum switch_event ev = ask(cfg, -1, &missing, err);
+    unsigned actions;
+
+    if (ev == SWITCH_EV_RUNNING && missing > 0) {
+        err_set(err, -EBUSY, "it runs there, and %llu pages of its memory are still here",
+                (unsigned long long)missing);
+        return MIG_UNKNOWN;
+    }
+    switch_source_step(&sw, ev, clock_mono_us(), &actions);
+    return sw.state == SWITCH_SRC_MOVED    ? MIG_MOVED
+           : sw.state == SWITCH_SRC_FAILED ? MIG_FAILED
+                                           : MIG_UNKNOWN;
+}
+
+/* QUESTION, and what the target answers: RUNNING (with what it lacks), NEVER, or TROUBLE with err. */
+static enum switch_event
+ask(const struct mig_source_config *cfg, int cancel_fd, uint64_t *ret_missing, struct err *err)
+{
+    const struct switch_source sw = {.state = SWITCH_SRC_ASKING};
     struct control_msg m = {.type = CONTROL_QUESTION, .question.commit = true};
     enum switch_event ev = SWITCH_EV_TROUBLE;
     uint64_t rtt;
     struct ctl *ctl = NULL;
-    unsigned actions;
     struct conn *conn;
-    int rc = source_dial(cfg, CTL_DEAD_PEER_US, -1, &conn, &rtt, err);
+    int rc = source_dial(cfg, CTL_DEAD_PEER_US, cancel_fd, &conn, &rtt, err);
 
     if (rc == 0)
         rc = ctl_new(conn, cfg->ident.generation, cfg->dead_peer_us, &ctl, err);
@@ -149,26 +200,24 @@ mig_source_resolve(const struct mig_source_config *cfg, struct err *err)
     }
     /* It may have to make COMMIT durable and to resume the guest before it answers. */
     if (rc == 0)
-        rc = ctl_wait(ctl, switch_source_deadline_us(&sw) - sw.since_us, -1, &m, err);
+        rc = ctl_wait(ctl, switch_source_deadline_us(&sw), cancel_fd, &m, err);
     if (rc == 1) {
         if (m.type == CONTROL_RUNNING ||
-            (m.type == CONTROL_ANSWER && m.text.code == CONTROL_GUEST_RUNNING))
+            (m.type == CONTROL_ANSWER && m.text.code == CONTROL_GUEST_RUNNING)) {
             ev = SWITCH_EV_RUNNING;
-        else if (m.type == CONTROL_ANSWER && m.text.code == CONTROL_GUEST_NEVER)
+            *ret_missing = m.type == CONTROL_ANSWER ? m.text.missing_pages : 0;
+        } else if (m.type == CONTROL_ANSWER && m.text.code == CONTROL_GUEST_NEVER) {
             ev = SWITCH_EV_NEVER;
-        else if (m.type == CONTROL_ANSWER || m.type == CONTROL_ERROR)
-            err_set(err, -EREMOTEIO, "the target cannot say: %s", m.text.text);
-        else
-            err_set(err, -EPROTO, "the target answers %s to QUESTION", control_type_name(m.type));
-        if (ev == SWITCH_EV_NEVER)
             err_set(err, -ESRCH, "the target says that the guest never ran there: %s", m.text.text);
+        } else if (m.type == CONTROL_ANSWER || m.type == CONTROL_ERROR) {
+            err_set(err, -EREMOTEIO, "the target cannot say: %s", m.text.text);
+        } else {
+            err_set(err, -EPROTO, "the target answers %s to QUESTION", control_type_name(m.type));
+        }
         control_msg_done(&m);
     }
     ctl_free(ctl);
-    switch_source_step(&sw, ev, clock_mono_us(), &actions);
-    return sw.state == SWITCH_SRC_MOVED    ? MIG_MOVED
-           : sw.state == SWITCH_SRC_FAILED ? MIG_FAILED
-                                           : MIG_UNKNOWN;
+    return ev;
 }
 
 static uint32_t
@@ -202,7 +251,15 @@ drive(struct mig_source *s, enum switch_event ev)
 static enum switch_event
 perform(struct mig_source *s, unsigned actions)
 {
+    struct control_msg bye = {.type = CONTROL_BYE};
+
     switch (s->sw.state) {
+    case SWITCH_SRC_COPYING:
+        return do_copy(s);
+    case SWITCH_SRC_DIALING:
+        return do_dial(s, actions);
+    case SWITCH_SRC_SERVING:
+        return do_serve(s);
     case SWITCH_SRC_PAUSING:
         return do_pause(s);
     case SWITCH_SRC_SENDING:
@@ -218,7 +275,84 @@ perform(struct mig_source *s, unsigned actions)
     default:
         if (actions & SWITCH_DO_SAY_ABORT)
             say_abort(s);
+        if ((actions & SWITCH_DO_SAY_BYE) && s->ctl)
+            ctl_send(s->ctl, &bye, NULL);
         return SWITCH_EV_TROUBLE; /* final: nobody looks at it */
+    }
+}
+
+/* What a failure is: of the connection alone, or of the migration. */
+static enum switch_event
+lost_or_trouble(const struct mig_source *s)
+{
+    return s->lost ? SWITCH_EV_LOST : SWITCH_EV_TROUBLE;
+}
+
+static enum switch_event
+do_copy(struct mig_source *s)
+{
+    return source_copy(s) == 0 ? SWITCH_EV_SWITCH : lost_or_trouble(s);
+}
+
+/* The connection is gone, before anything was decided: the guest runs on here at once, and the
+ * migration goes on when the target can be reached again. */
+static enum switch_event
+do_dial(struct mig_source *s, unsigned actions)
+{
+    uint64_t for_us = s->cfg.reconnect_us ? s->cfg.reconnect_us : SOURCE_RECONNECT_US;
+    struct err err = {0};
+    int rc = 0;
+
+    if (actions & SWITCH_DO_RESUME) {
+        rc = s->cfg.guest.ops->resume(s->cfg.guest.impl, &err);
+        if (rc != 0) {
+            s->lost = false;
+            s->cause = MIG_CAUSE_NONE;
+            source_trouble(s, MIG_CAUSE_GUEST, rc, &err);
+            return SWITCH_EV_TROUBLE;
+        }
+    }
+    s->paused = s->go_postcopy = false;
+    return source_relink(s, clock_mono_us() + for_us) == 0 ? SWITCH_EV_DONE : SWITCH_EV_TROUBLE;
+}
+
+/* An earlier life committed a post-copy: what became of it? */
+static enum switch_event
+do_ask(struct mig_source *s)
+{
+    struct err err = {0};
+    uint64_t missing = 0;
+    enum switch_event ev = ask(&s->cfg, s->wake_fd, &missing, &err);
+
+    if (ev == SWITCH_EV_RUNNING && missing > 0)
+        return SWITCH_EV_PARTLY;
+    if (ev != SWITCH_EV_RUNNING)
+        source_trouble(s, MIG_CAUSE_PEER, err.code ? err.code : -EIO, &err);
+    return ev;
+}
+
+/* The guest runs there, and the target alone knows what it lacks. */
+static enum switch_event
+do_serve(struct mig_source *s)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&s->mu);
+    s->stats.mode = MIG_MODE_POSTCOPY;
+    if (!s->cfg.recovering)
+        s->stats.downtime_us = clock_mono_us() - s->stats.paused_us;
+    pthread_mutex_unlock(&s->mu);
+    for (;;) {
+        if (!s->ctl)
+            rc = source_relink(s, 0);
+        if (rc == 0)
+            rc = source_serve(s);
+        if (rc == 0)
+            return SWITCH_EV_ARRIVED;
+        if (!s->lost)
+            return SWITCH_EV_TROUBLE;
+        source_unlink(s);
+        rc = 0;
     }
 }
 
@@ -246,15 +380,20 @@ do_pause(struct mig_source *s)
 static enum switch_event
 do_last(struct mig_source *s)
 {
-    return source_last(s, &s->state_bytes, &s->state_sum) == 0 ? SWITCH_EV_DONE : SWITCH_EV_TROUBLE;
+    int rc = s->go_postcopy ? source_last_post(s) : source_last(s, &s->state_bytes, &s->state_sum);
+
+    return rc == 0 ? SWITCH_EV_DONE : lost_or_trouble(s);
 }
 
 static enum switch_event
 do_finish(struct mig_source *s)
 {
-    struct control_msg m = {
-        .type = CONTROL_FINISH,
-        .finish = {.round = s->round, .state_bytes = s->state_bytes, .state_sum = s->state_sum}};
+    struct control_msg m = {.type = CONTROL_FINISH,
+                            .finish = {.round = s->round,
+                                       .state_bytes = s->state_bytes,
+                                       .state_sum = s->state_sum,
+                                       .post_copy = s->go_postcopy,
+                                       .missing_pages = s->missing_pages}};
 
     if (source_say(s, &m) != 0)
         return SWITCH_EV_TROUBLE;
@@ -318,6 +457,8 @@ do_say_commit(struct mig_source *s)
     }
     if (FAULT(SRC_RUNNING_HEARD))
         return fault(s, "src.running.heard");
+    if (s->go_postcopy)
+        return SWITCH_EV_PARTLY;
     pthread_mutex_lock(&s->mu);
     s->stats.downtime_us = clock_mono_us() - s->stats.paused_us;
     pthread_mutex_unlock(&s->mu);
@@ -351,6 +492,7 @@ static void
 say_abort(struct mig_source *s)
 {
     source_workers_stop(s);
+    source_urgent_stop(s);
     if (s->ctl)
         ctl_send_text(s->ctl, CONTROL_ABORT, 0, err_msg(&s->err), NULL);
 }

@@ -15,6 +15,7 @@
 #include "migrate/converge.h"
 #include "migrate/ctl.h"
 #include "migrate/engine.h"
+#include "migrate/plan.h"
 #include "migrate/present.h"
 #include "migrate/source_encode.h"
 #include "migrate/switch.h"
@@ -29,12 +30,21 @@
 #define SOURCE_PROGRESS_US  500000   /* progress() at least so often */
 #define SOURCE_ANSWER_US    30000000 /* for ROUND_DONE once everything was handed to the sockets */
 #define SOURCE_REASON_US    300000   /* a broken channel waits so long for the peer's own words */
+#define SOURCE_RECONNECT_US 30000000 /* a cut connection is tried again for so long */
+#define SOURCE_REDIAL_US    100000   /* between two tries */
 #define SOURCE_REPAIRS      3        /* extra rounds, paused, for batches with a bad checksum */
 #define SOURCE_CHANNELS_MAX 4        /* when chosen automatically */
 /* Runs of a batch before it is encoded: encoding may make a run of each page. */
 #define SOURCE_BATCH_RUNS (FRAME_MAX_RUNS - FRAME_MAX_RAW_PAGES)
 
-enum source_phase { SOURCE_COUNT, SOURCE_SEND, SOURCE_ARM, SOURCE_PROBE, SOURCE_DIGEST };
+enum source_phase {
+    SOURCE_COUNT,
+    SOURCE_SEND,
+    SOURCE_ARM,
+    SOURCE_PROBE,
+    SOURCE_DIGEST,
+    SOURCE_PUSH
+};
 
 struct source_batch {
     struct frame_run runs[FRAME_MAX_RUNS];
@@ -60,14 +70,28 @@ struct source_worker {
     struct source_batch batch;
     struct source_encode *encode; /* or NULL: raw */
     uint64_t seq, probed_pages;
-    uint64_t paced; /* the rate that the kernel was told to pace for */
-    struct err err; /* why its phase failed */
+    uint64_t next_stripe;       /* of the first round: what it has not come to */
+    uint64_t seen_phase;        /* begun before the thread was */
+    struct control_totals base; /* sent over earlier connections */
+    uint64_t paced;             /* the rate that the kernel was told to pace for */
+    struct err err;             /* why its phase failed */
     enum mig_cause cause;
     /* read by others at any time */
     _Atomic uint64_t sent_bytes, batches, raw_pages, zero_pages, absent_pages;
     _Atomic uint64_t enc_pages[MIG_ENC_COUNT], enc_bytes[MIG_ENC_COUNT];
     _Atomic uint64_t done_pages; /* of this round */
     _Atomic uint64_t cpu_us;
+};
+
+/* The urgent channel: a thread that answers what the target's guest waits for. */
+struct source_urgent {
+    struct mig_source *s;
+    struct conn *conn;
+    pthread_t thread;
+    bool started;
+    struct source_post_batch *batch;
+    uint64_t seq;
+    struct err err;
 };
 
 struct mig_source {
@@ -87,10 +111,31 @@ struct mig_source {
     /* bitmaps of all pages: owned by the workers during a phase (each its stripes), else by the run
      * thread */
     size_t words;
-    uint64_t *dirty;   /* found by the last count */
-    uint64_t *sent;    /* the target has content other than zero */
-    uint64_t *again;   /* the target asked for them: bad checksum, or another digest */
-    uint64_t *digests; /* by stripe, of a full verification; NULL before */
+    uint64_t *dirty;       /* found by the last count */
+    uint64_t *sent;        /* the target has content other than zero */
+    uint64_t *again;       /* the target asked for them: bad checksum, or another digest */
+    uint64_t *digests;     /* by stripe, of a full verification; NULL before */
+    uint64_t *unconfirmed; /* sent in the round that runs: not known to have arrived */
+
+    /* The connections, which can be lost and made again (source_link.c). Owned by the run thread. */
+    uint32_t epoch; /* of the present ones; 0 = none yet */
+    uint8_t token[CONTROL_TOKEN_SIZE];
+    bool lost;   /* the first trouble was that they are gone */
+    int refused; /* enum control_error_code of the last refusal */
+    struct source_urgent urgent;
+
+    /* post-copy (source_post.c) */
+    uint8_t *heat;     /* one number a stripe: rounds in which it was dirty */
+    uint64_t *lacking; /* said by the target that came back */
+    uint64_t lacking_next;
+    bool lacking_whole, complete; /* all of it was heard; COMPLETE was */
+    uint64_t missing_pages;       /* said in FINISH */
+    struct plan plan;             /* guarded by plan_mu */
+    bool planned;
+    pthread_mutex_t plan_mu;
+    pthread_cond_t plan_cv; /* no request is open any more */
+    uint32_t open_requests; /* guarded by plan_mu */
+    uint64_t fault_seen_us; /* guarded by plan_mu */
 
     /* owned by the run thread; constant during a phase */
     uint32_t round;
@@ -125,7 +170,8 @@ struct mig_source {
     uint64_t phase_seq;
     uint32_t pending;             /* workers that are still in the phase */
     struct source_worker *failed; /* the first */
-    bool cancel, committing;
+    bool cancel, committing, stop_serving;
+    char redirect[MIG_ADDR_SIZE]; /* where the target listens now; "" = as before */
     struct mig_stats stats;
     uint64_t run_cpu_us, ctl_bytes; /* ctl_bytes: of a control connection that is closed */
 
@@ -134,6 +180,28 @@ struct mig_source {
 
 /* source_setup.c: everything before the first page. */
 int source_setup(struct mig_source *s);
+/* The handshake and all channels, once. 0, or trouble. */
+int source_connect(struct mig_source *s);
+
+/* source_link.c: connections that are lost and made again. */
+/* Trouble that is the loss of the connection and nothing else. Returns rc. */
+int source_lost(struct mig_source *s, int rc, const struct err *why);
+/* Dials until it works, deadline_us has passed (0 = never) or the caller of the engine wants an end:
+ * then trouble. Workers run afterwards. What was sent and not confirmed is to be sent again. */
+int source_relink(struct mig_source *s, uint64_t deadline_us);
+/* Drops all connections and ends the threads that use them. */
+void source_unlink(struct mig_source *s);
+
+/* source_post.c: the source's part of post-copy. */
+void source_heat(struct mig_source *s); /* after each count */
+/* The guest is paused: MISSING, and the device state; the urgent channel is served from here on. */
+int source_last_post(struct mig_source *s);
+int source_push(struct source_worker *w); /* a phase */
+/* Serves until COMPLETE, over the connections that there are: 0, or trouble. */
+int source_serve(struct mig_source *s);
+int source_on_missing(struct mig_source *s, const struct control_missing *m);
+void source_urgent_stop(struct mig_source *s);
+void source_post_done(struct mig_source *s);
 void source_teardown(struct mig_source *s);
 /* One connection to the target as cfg wants it, the handshake of TLS done. *ret is the caller's. */
 int source_dial(const struct mig_source_config *cfg, uint64_t user_timeout_us, int cancel_fd,
@@ -160,6 +228,8 @@ enum source_wait {
     SOURCE_WAIT_COMPARED,
     SOURCE_WAIT_PREPARED,
     SOURCE_WAIT_OUTCOME,
+    SOURCE_WAIT_LACKING, /* the target has said what it lacks */
+    SOURCE_WAIT_COMPLETE,
     SOURCE_WAIT_UNTIL /* s->wait_until_us */
 };
 /* First trouble wins: it becomes outcome and text. Returns rc. */
@@ -175,6 +245,13 @@ void source_sum_stats(struct mig_source *s, struct mig_stats *st); /* mu held */
 /* source_round.c */
 /* Rounds while the guest runs, until it is time to switch over. */
 int source_copy(struct mig_source *s);
+/* How much is dirty now, what was asked for again included. */
+int source_count_all(struct mig_source *s, uint64_t *ret_bytes);
+/* The device state, on the control connection. */
+struct source_state {
+    uint64_t bytes, sum, us;
+};
+int source_send_state(struct mig_source *s, void *ctx); /* ctx: struct source_state */
 /* The guest is paused: what is still dirty, and the device state. */
 int source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum);
 

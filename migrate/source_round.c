@@ -11,23 +11,30 @@
 
 static int one_round(struct mig_source *s, uint64_t pages,
                      int (*meanwhile)(struct mig_source *s, void *ctx), void *ctx);
-static int count(struct mig_source *s, uint64_t *ret_bytes);
 static uint64_t wire_bytes(struct mig_source *s);
 
 int
 source_copy(struct mig_source *s)
 {
     uint64_t now, remaining = s->layout.total_bytes, wire;
-    bool go_on = true;
-    int rc = source_converge_start(s);
+    bool go_on = true, resumed = s->epoch > 1;
+    int rc = resumed ? source_count_all(s, &remaining) : source_converge_start(s);
 
     if (rc != 0)
         return rc;
     now = clock_mono_us();
     stall_init(&s->stall, now);
-    pthread_mutex_lock(&s->mu);
-    s->stats.started_us = now;
-    pthread_mutex_unlock(&s->mu);
+    if (!resumed) {
+        pthread_mutex_lock(&s->mu);
+        s->stats.started_us = now;
+        pthread_mutex_unlock(&s->mu);
+    }
+    if (s->cfg.policy.post_copy_at_once && s->can_post_copy) {
+        source_log(s, "post-copy at once, as the policy asks: the target runs before its memory "
+                      "is there");
+        s->go_postcopy = true;
+        return 0;
+    }
     while (go_on) {
         uint64_t began = clock_mono_us();
         struct converge_round in = {.dirty_bytes = s->round == 0 ? s->present_bytes : remaining};
@@ -36,7 +43,7 @@ source_copy(struct mig_source *s)
         rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, NULL, NULL);
         in.took_us = clock_mono_us() - began;
         if (rc == 0)
-            rc = count(s, &remaining);
+            rc = source_count_all(s, &remaining);
         if (rc != 0)
             return rc;
         now = clock_mono_us();
@@ -68,15 +75,11 @@ source_copy(struct mig_source *s)
 
 /* --- the last round --- */
 
-struct state {
-    uint64_t bytes, sum, us;
-};
-
 /* While the workers send the last pages: the device state, on the control connection. */
-static int
-send_state(struct mig_source *s, void *ctx)
+int
+source_send_state(struct mig_source *s, void *ctx)
 {
-    struct state *st = ctx;
+    struct source_state *st = ctx;
     AUTO_FREE void *buf = NULL;
     struct err err = {0};
     size_t len = 0;
@@ -110,15 +113,15 @@ send_state(struct mig_source *s, void *ctx)
 int
 source_last(struct mig_source *s, uint64_t *ret_state_bytes, uint64_t *ret_state_sum)
 {
-    struct state st = {0};
+    struct source_state st = {0};
     uint64_t remaining, began;
     int rc;
 
     s->paused = true;
-    rc = count(s, &remaining);
+    rc = source_count_all(s, &remaining);
     began = clock_mono_us();
     if (rc == 0)
-        rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, send_state, &st);
+        rc = one_round(s, remaining / LAYOUT_PAGE_BYTES, source_send_state, &st);
     for (unsigned i = 0; rc == 0; i++) {
         struct err err = {0};
         bool differs = false;
@@ -184,9 +187,12 @@ one_round(struct mig_source *s, uint64_t pages, int (*meanwhile)(struct mig_sour
     m = (struct control_msg){.type = CONTROL_ROUND_END,
                              .round_end = {.round = s->round, .channels = s->channels}};
     for (uint32_t i = 0; i < s->channels; i++) {
-        m.round_end.totals[i].batches = atomic_load(&s->workers[i].batches);
-        m.round_end.totals[i].raw_pages = atomic_load(&s->workers[i].raw_pages);
-        m.round_end.totals[i].zero_pages = atomic_load(&s->workers[i].zero_pages);
+        m.round_end.totals[i].batches =
+            atomic_load(&s->workers[i].batches) - s->workers[i].base.batches;
+        m.round_end.totals[i].raw_pages =
+            atomic_load(&s->workers[i].raw_pages) - s->workers[i].base.raw_pages;
+        m.round_end.totals[i].zero_pages =
+            atomic_load(&s->workers[i].zero_pages) - s->workers[i].base.zero_pages;
     }
     rc = source_say(s, &m);
     if (rc != 0)
@@ -218,8 +224,8 @@ wire_bytes(struct mig_source *s)
 }
 
 /* How much is dirty now, what was asked for again included. */
-static int
-count(struct mig_source *s, uint64_t *ret_bytes)
+int
+source_count_all(struct mig_source *s, uint64_t *ret_bytes)
 {
     uint64_t began = clock_mono_us(), pages = 0;
     int rc;
@@ -232,5 +238,6 @@ count(struct mig_source *s, uint64_t *ret_bytes)
         pages += (uint64_t)__builtin_popcountll(s->dirty[i] | s->again[i]);
     s->scan_us = clock_mono_us() - began;
     *ret_bytes = pages * LAYOUT_PAGE_BYTES;
+    source_heat(s);
     return 0;
 }

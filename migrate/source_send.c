@@ -49,6 +49,8 @@ source_send(struct source_worker *w)
         struct stripe t = {.w = w, .word = i * WORDS};
         bool skip = false;
 
+        w->next_stripe = i;
+        memset(s->unconfirmed + t.word, 0, sizeof t.written);
         if (atomic_load_explicit(&s->stop, memory_order_relaxed))
             return err_set(&w->err, -ECANCELED, "stopped");
         layout_stripe(&s->layout, i, &t.region, &t.offset, &t.bytes);
@@ -59,6 +61,7 @@ source_send(struct source_worker *w)
         if (rc != 0)
             return rc;
     }
+    w->next_stripe = s->layout.stripes;
     rc = flush(w);
     return rc ? rc : put_frame(w, FRAME_ROUND_END, 1);
 }
@@ -187,6 +190,7 @@ send_pages(struct stripe *t)
         gone[i] = (t->written[i] | t->unmapped[i]) & ~t->present[i] & sent[i];
         any[i] = data[i] | gone[i];
     }
+    memcpy(t->w->s->unconfirmed + t->word, any, sizeof any);
     for (uint64_t page = bits_next(any, 0, t->pages); page < t->pages;
          page = bits_next(any, page + 1, t->pages)) {
         bool raw = bits_test(data, page) && !zero_page(map + page * LAYOUT_PAGE_BYTES);

@@ -9,14 +9,14 @@
 #include "migrate/xport.h"
 
 static int get_regions(struct mig_source *s, struct err *err);
-static int connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE]);
-static int connect_data(struct mig_source *s, const uint8_t token[CONTROL_TOKEN_SIZE]);
+static int connect_control(struct mig_source *s);
+static int connect_data(struct mig_source *s);
+static int connect_channel(struct mig_source *s, uint32_t channel, struct conn **ret);
 static int read_answer(struct mig_source *s, struct conn *c, struct err *err);
 
 int
 source_setup(struct mig_source *s)
 {
-    uint8_t token[CONTROL_TOKEN_SIZE] = {0};
     struct err err = {0};
     int rc = get_regions(s, &err);
 
@@ -28,13 +28,25 @@ source_setup(struct mig_source *s)
     s->dirty = xcalloc(s->words, 8);
     s->sent = xcalloc(s->words, 8);
     s->again = xcalloc(s->words, 8);
-    rc = connect_control(s, token);
-    if (rc == 0)
-        rc = connect_data(s, token);
+    s->unconfirmed = xcalloc(s->words, 8);
+    s->heat = xcalloc(s->layout.stripes, 1);
+    if (s->cfg.recovering)
+        return 0;
+    rc = source_connect(s);
     if (rc != 0)
         return rc;
     rc = track_new(&s->cfg.guest, s->regions, s->layout.regions, &s->track, &err);
     return rc ? source_trouble(s, MIG_CAUSE_GUEST, rc, &err) : 0;
+}
+
+int
+source_connect(struct mig_source *s)
+{
+    int rc;
+
+    s->epoch++;
+    rc = connect_control(s);
+    return rc ? rc : connect_data(s);
 }
 
 void
@@ -42,6 +54,7 @@ source_teardown(struct mig_source *s)
 {
     source_unthrottle(s);
     source_workers_stop(s);
+    source_post_done(s);
     for (uint32_t i = 0; i < s->channels && s->workers; i++) {
         struct source_worker *w = &s->workers[i];
 
@@ -61,7 +74,7 @@ source_teardown(struct mig_source *s)
 
     struct ctl *ctl = s->ctl;
 
-    s->ctl_bytes = ctl ? ctl_bytes(ctl) : 0;
+    s->ctl_bytes += ctl ? ctl_bytes(ctl) : 0;
     s->ctl = NULL;
     pthread_mutex_unlock(&s->mu);
     ctl_free(ctl);
@@ -69,7 +82,10 @@ source_teardown(struct mig_source *s)
     free(s->sent);
     free(s->again);
     free(s->digests);
-    s->dirty = s->sent = s->again = s->digests = NULL;
+    free(s->unconfirmed);
+    free(s->heat);
+    s->dirty = s->sent = s->again = s->unconfirmed = s->digests = NULL;
+    s->heat = NULL;
 }
 
 static int
@@ -138,7 +154,7 @@ dial(struct mig_source *s, uint64_t user_timeout_us, struct conn **ret)
 }
 
 static int
-connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
+connect_control(struct mig_source *s)
 {
     struct control_msg m = {.type = CONTROL_HELLO,
                             .hello = {.version_min = PROTO_VERSION_MIN,
@@ -146,7 +162,12 @@ connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
                                       .capabilities = CONTROL_CAPS_ENCODINGS,
                                       .regions_len = s->layout.regions,
                                       .channels = s->channels,
-                                      .stripe_bytes = LAYOUT_STRIPE_BYTES}};
+                                      .stripe_bytes = LAYOUT_STRIPE_BYTES,
+                                      .urgent = s->cfg.policy.allow_post_copy || s->cfg.recovering,
+                                      .resume = s->epoch > 1,
+                                      .serve = s->sw.state == SWITCH_SRC_SERVING,
+                                      .epoch = s->epoch,
+                                      .round = s->round}};
     struct err err = {0};
     struct conn *conn;
     struct ctl *ctl;
@@ -184,13 +205,15 @@ connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
     rc = 0;
     if (m.type == CONTROL_ERROR) {
         rc = err_set(&err, -ECONNREFUSED, "the target refuses: %s", m.text.text);
+        s->refused = m.text.code;
         source_trouble(s, MIG_CAUSE_PEER, rc, &err);
     } else if (m.type != CONTROL_ACCEPT || m.accept.channels != s->channels) {
         rc = err_set(&err, -EPROTO, "handshake: the target answers %s to HELLO with %u channels",
                      control_type_name(m.type), s->channels);
         source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
     } else {
-        memcpy(token, m.accept.token, CONTROL_TOKEN_SIZE);
+        memcpy(s->token, m.accept.token, CONTROL_TOKEN_SIZE);
+        s->can_post_copy = m.accept.urgent;
         s->capabilities = m.accept.capabilities & CONTROL_CAPS_ENCODINGS;
     }
     control_msg_done(&m);
@@ -198,32 +221,40 @@ connect_control(struct mig_source *s, uint8_t token[CONTROL_TOKEN_SIZE])
 }
 
 static int
-connect_data(struct mig_source *s, const uint8_t token[CONTROL_TOKEN_SIZE])
+connect_data(struct mig_source *s)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < s->channels && rc == 0; i++)
+        rc = connect_channel(s, i, &s->workers[i].conn);
+    if (rc == 0 && s->can_post_copy)
+        rc = connect_channel(s, FRAME_URGENT_CHANNEL, &s->urgent.conn);
+    return rc;
+}
+
+static int
+connect_channel(struct mig_source *s, uint32_t channel, struct conn **ret)
 {
     struct frame_preamble p = {
+        .channel = channel,
+        .epoch = s->epoch,
         .uid_sum = frame_uid_sum(s->cfg.ident.migration_uid, s->cfg.ident.generation)};
+    uint8_t buf[FRAME_PREAMBLE_SIZE];
+    struct iovec iov = {.iov_base = buf, .iov_len = sizeof buf};
+    struct err err = {0};
+    int rc = dial(s, SOURCE_DATA_USER_US, ret);
 
-    memcpy(p.token, token, CONTROL_TOKEN_SIZE);
-    for (uint32_t i = 0; i < s->channels; i++) {
-        uint8_t buf[FRAME_PREAMBLE_SIZE];
-        struct iovec iov = {.iov_base = buf, .iov_len = sizeof buf};
-        struct err err = {0};
-        int rc = dial(s, SOURCE_DATA_USER_US, &s->workers[i].conn);
-
-        if (rc != 0)
-            return rc;
-        p.channel = i;
-        frame_encode_preamble(buf, &p);
-        rc = conn_send(s->workers[i].conn, &iov, 1, &err);
-        if (rc == 0)
-            rc = read_answer(s, s->workers[i].conn, &err);
-        if (rc != 0) {
-            err_prefix(&err, rc, "data channel %u", i);
-            return source_trouble(s, rc == -EPROTO ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_CONNECT, rc,
-                                  &err);
-        }
-    }
-    return 0;
+    if (rc != 0)
+        return rc;
+    memcpy(p.token, s->token, CONTROL_TOKEN_SIZE);
+    frame_encode_preamble(buf, &p);
+    rc = conn_send(*ret, &iov, 1, &err);
+    if (rc == 0)
+        rc = read_answer(s, *ret, &err);
+    if (rc == 0)
+        return 0;
+    err_prefix(&err, rc, "data channel %u", channel);
+    return source_trouble(s, rc == -EPROTO ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_CONNECT, rc, &err);
 }
 
 /* The target's word on a data channel, within the time after which it would count as dead. */

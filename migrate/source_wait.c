@@ -86,7 +86,7 @@ source_say(struct mig_source *s, struct control_msg *m)
     if (rc == 0)
         return 0;
     receive(s); /* the target's own words, if it left any */
-    return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+    return source_lost(s, rc, &err);
 }
 
 static int
@@ -98,7 +98,7 @@ check(struct mig_source *s, enum source_wait what, bool *ret_done)
     int rc;
 
     pthread_mutex_lock(&s->mu);
-    cancel = s->cancel && !s->committing;
+    cancel = s->committing ? s->stop_serving : s->cancel;
     failed = s->failed;
     idle = s->pending == 0;
     pthread_mutex_unlock(&s->mu);
@@ -124,6 +124,12 @@ check(struct mig_source *s, enum source_wait what, bool *ret_done)
     case SOURCE_WAIT_OUTCOME:
         *ret_done = s->running || s->never;
         break;
+    case SOURCE_WAIT_LACKING:
+        *ret_done = s->lacking_whole || s->complete;
+        break;
+    case SOURCE_WAIT_COMPLETE:
+        *ret_done = s->complete;
+        break;
     case SOURCE_WAIT_UNTIL:
         *ret_done = clock_mono_us() >= s->wait_until_us;
         break;
@@ -142,7 +148,7 @@ check_clocks(struct mig_source *s, uint64_t now)
     if (ctl_dead(s->ctl, now)) {
         rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the target for %llu ms",
                      (unsigned long long)ctl_dead_peer_us(s->ctl) / 1000);
-        return source_trouble(s, MIG_CAUSE_PEER, rc, &err);
+        return source_lost(s, rc, &err);
     }
     if (deadline && now > deadline + s->long_pause_us) {
         rc = err_set(&err, -ETIMEDOUT, "switchover: %s: for more than %llu s",
@@ -198,6 +204,8 @@ worker_failed(struct mig_source *s, struct source_worker *w)
             on_message(s, &m);
         control_msg_done(&m);
     }
+    if (cause == MIG_CAUSE_PEER)
+        return source_lost(s, w->err.code ? w->err.code : -EIO, &w->err);
     return source_trouble(s, cause, w->err.code ? w->err.code : -EIO, &w->err);
 }
 
@@ -209,10 +217,14 @@ receive(struct mig_source *s)
         struct err err = {0};
         int rc = ctl_recv(s->ctl, &m, &err);
 
-        if (rc == 0 || (rc < 0 && (s->running || s->never)))
-            return 0; /* after its last word the target may close */
+        bool last_word = (s->running && !s->go_postcopy) || s->never || s->complete;
+
+        if (rc == 0 || (rc < 0 && last_word))
+            return 0; /* after it the target may close */
+        if (rc == -EPROTO)
+            return source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
         if (rc < 0)
-            return source_trouble(s, rc == -EPROTO ? MIG_CAUSE_PROTOCOL : MIG_CAUSE_PEER, rc, &err);
+            return source_lost(s, rc, &err);
         rc = on_message(s, &m);
         control_msg_done(&m);
         if (rc != 0)
@@ -248,6 +260,15 @@ on_message(struct mig_source *s, struct control_msg *m)
         if (!s->commit_said)
             return unexpected(s, m);
         s->running = true;
+        return 0;
+    case CONTROL_MISSING:
+        if (s->sw.state != SWITCH_SRC_SERVING || s->lacking_whole)
+            return unexpected(s, m);
+        return source_on_missing(s, &m->missing);
+    case CONTROL_COMPLETE:
+        if (s->sw.state != SWITCH_SRC_SERVING)
+            return unexpected(s, m);
+        s->complete = true;
         return 0;
     case CONTROL_ANSWER:
         if (!s->commit_said || m->text.code != CONTROL_GUEST_NEVER)
@@ -306,7 +327,7 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
 {
     uint64_t cpu = 0;
 
-    st->sent_bytes = s->ctl ? ctl_bytes(s->ctl) : s->ctl_bytes;
+    st->sent_bytes = s->ctl_bytes + (s->ctl ? ctl_bytes(s->ctl) : 0);
     st->raw_pages = st->zero_pages = st->absent_pages = 0;
     memset(st->enc_pages, 0, sizeof st->enc_pages);
     memset(st->enc_bytes, 0, sizeof st->enc_bytes);

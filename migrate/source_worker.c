@@ -19,6 +19,7 @@ source_workers_start(struct mig_source *s)
         int rc = prepare(w);
 
         if (rc == 0) {
+            w->seen_phase = s->phase_seq;
             rc = pthread_create(&w->thread, NULL, worker_main, w);
             if (rc != 0)
                 rc = err_set(&w->err, -rc, "worker thread: %s", strerror(rc));
@@ -71,6 +72,8 @@ source_thread_cpu_us(void)
 static int
 prepare(struct source_worker *w)
 {
+    if (w->scan) /* for an earlier connection */
+        return 0;
     w->scan = track_buf_new();
     source_encode_init(w);
     for (uint32_t r = 0; r < w->s->layout.regions; r++) {
@@ -87,7 +90,7 @@ worker_main(void *arg)
 {
     struct source_worker *w = arg;
     struct mig_source *s = w->s;
-    uint64_t seen = 0;
+    uint64_t seen = w->seen_phase;
     char name[16];
 
     snprintf(name, sizeof name, "mig-send-%u", w->index);
@@ -106,6 +109,7 @@ worker_main(void *arg)
 
         int rc = phase == SOURCE_COUNT    ? source_count(w)
                  : phase == SOURCE_SEND   ? source_send(w)
+                 : phase == SOURCE_PUSH   ? source_push(w)
                  : phase == SOURCE_DIGEST ? source_digest(w)
                                           : source_probe(w, phase == SOURCE_ARM);
 

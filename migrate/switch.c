@@ -36,6 +36,9 @@ enum {
     RECORD_NEVER = SWITCH_DO_RECORD_NEVER,
     SAY_NEVER = SWITCH_DO_SAY_NEVER,
     SAY_ERROR = SWITCH_DO_SAY_ERROR,
+    SAY_BYE = SWITCH_DO_SAY_BYE,
+    SAY_COMPLETE = SWITCH_DO_SAY_COMPLETE,
+    POISON = SWITCH_DO_POISON,
 };
 
 #define X(id, deadline_ms, text) [SWITCH_SRC_##id] = {#id, text, deadline_ms * 1000ull},
@@ -107,7 +110,7 @@ bool
 switch_target_final(enum switch_target_state s)
 {
     return s == SWITCH_DST_RUNNING || s == SWITCH_DST_FAILED || s == SWITCH_DST_ABORTED ||
-           s == SWITCH_DST_NEVER || s == SWITCH_DST_IN_DOUBT;
+           s == SWITCH_DST_NEVER || s == SWITCH_DST_IN_DOUBT || s == SWITCH_DST_DAMAGED;
 }
 
 const char *
@@ -143,6 +146,8 @@ switch_event_name(enum switch_event ev)
         [SWITCH_EV_RUNNING] = "RUNNING", [SWITCH_EV_NEVER] = "NEVER",
         [SWITCH_EV_FINISH] = "FINISH",   [SWITCH_EV_COMMIT] = "COMMIT",
         [SWITCH_EV_ABORT] = "ABORT",     [SWITCH_EV_GONE] = "GONE",
+        [SWITCH_EV_LOST] = "LOST",       [SWITCH_EV_PARTLY] = "PARTLY",
+        [SWITCH_EV_ARRIVED] = "ARRIVED", [SWITCH_EV_HOPELESS] = "HOPELESS",
     };
 
     return names[ev];

@@ -18,12 +18,15 @@
  * driver. */
 #define SWITCH_SOURCE_STATES(X)                                                                    \
     X(COPYING, 0, "the guest runs here and its memory is sent in rounds")                          \
+    X(DIALING, 0, "the connection is lost; the guest runs here, and it is made again")             \
     X(PAUSING, 30000, "the guest is being paused")                                                 \
     X(SENDING, 60000, "the guest is paused; the last pages and its state are sent")                \
     X(WAITING, 60000, "all is sent; the target loads it and makes that durable")                   \
     X(COMMITTING, 0, "the decision that the guest leaves is being made durable")                   \
     X(COMMITTED, 30000, "the guest leaves: it never runs here again unless the target says NEVER") \
     X(ASKING, 30000, "an earlier life committed; the target is asked what became of it")           \
+    X(SERVING, 0,                                                                                  \
+      "post-copy: the guest runs at the target, and what it lacks is served from here")            \
     X(ROLLBACK, 0, "the guest is being resumed here")                                              \
     X(MOVED, 0, "the guest runs at the target")                                                    \
     X(FAILED, 0, "nothing moved; the guest runs here")                                             \
@@ -33,20 +36,28 @@
 #define SWITCH_SOURCE_EDGES(X)                           \
     X(COPYING, SWITCH, PAUSING, PAUSE)                   \
     X(COPYING, TROUBLE, FAILED, SAY_ABORT)               \
+    X(COPYING, LOST, DIALING, NOTHING)                   \
+    X(DIALING, DONE, COPYING, NOTHING)                   \
+    X(DIALING, TROUBLE, ROLLBACK, RESUME)                \
     X(PAUSING, DONE, SENDING, SEND_LAST)                 \
     X(PAUSING, TROUBLE, ROLLBACK, SAY_ABORT | RESUME)    \
     X(SENDING, DONE, WAITING, SAY_FINISH)                \
     X(SENDING, TROUBLE, ROLLBACK, SAY_ABORT | RESUME)    \
+    X(SENDING, LOST, DIALING, RESUME)                    \
     X(WAITING, PREPARED, COMMITTING, RECORD_COMMIT)      \
     X(WAITING, TROUBLE, ROLLBACK, SAY_ABORT | RESUME)    \
     X(COMMITTING, DONE, COMMITTED, SAY_COMMIT)           \
     X(COMMITTING, TROUBLE, ROLLBACK, SAY_ABORT | RESUME) \
     X(COMMITTED, RUNNING, MOVED, NOTHING)                \
+    X(COMMITTED, PARTLY, SERVING, NOTHING)               \
     X(COMMITTED, NEVER, ROLLBACK, RESUME)                \
     X(COMMITTED, TROUBLE, UNKNOWN, NOTHING)              \
     X(ASKING, RUNNING, MOVED, NOTHING)                   \
+    X(ASKING, PARTLY, SERVING, NOTHING)                  \
     X(ASKING, NEVER, FAILED, NOTHING)                    \
     X(ASKING, TROUBLE, UNKNOWN, NOTHING)                 \
+    X(SERVING, ARRIVED, MOVED, SAY_BYE)                  \
+    X(SERVING, TROUBLE, UNKNOWN, NOTHING)                \
     X(ROLLBACK, DONE, FAILED, NOTHING)                   \
     X(ROLLBACK, TROUBLE, FAILED, NOTHING)
 
@@ -58,7 +69,11 @@
     X(COMMITTING, 0, "COMMIT has come and is being made durable")                         \
     X(RESUMING, 0, "the guest is being resumed here")                                     \
     X(DENYING, 0, "the guest here is gone before it ran; that is being made durable")     \
+    X(LISTENING, 0, "the connection is lost; the source is waited for")                   \
+    X(FILLING, 0, "post-copy: the guest runs here, and memory is missing")                \
+    X(POISONING, 0, "the source is gone for good; what is missing is being poisoned")     \
     X(RUNNING, 0, "the guest runs here")                                                  \
+    X(DAMAGED, 0, "the guest runs here, and some of its memory is lost")                  \
     X(FAILED, 0, "given up before PREPARED; the incoming guest is worth nothing")         \
     X(ABORTED, 0, "the source took it back; the incoming guest is worth nothing")         \
     X(NEVER, 0, "the guest never ran here and never will; the source may resume its own") \
@@ -67,6 +82,9 @@
 #define SWITCH_TARGET_EDGES(X)                        \
     X(RECEIVING, FINISH, LOADING, LOAD)               \
     X(RECEIVING, TROUBLE, FAILED, SAY_ERROR)          \
+    X(RECEIVING, LOST, LISTENING, NOTHING)            \
+    X(LISTENING, DONE, RECEIVING, NOTHING)            \
+    X(LISTENING, TROUBLE, FAILED, SAY_ERROR)          \
     X(LOADING, DONE, RECORDING, RECORD_PREPARED)      \
     X(LOADING, TROUBLE, FAILED, SAY_ERROR)            \
     X(RECORDING, DONE, PREPARED, SAY_PREPARED)        \
@@ -78,8 +96,14 @@
     X(COMMITTING, DONE, RESUMING, RESUME)             \
     X(COMMITTING, TROUBLE, IN_DOUBT, NOTHING)         \
     X(RESUMING, DONE, RUNNING, SAY_RUNNING)           \
+    X(RESUMING, PARTLY, FILLING, SAY_RUNNING)         \
     X(RESUMING, GONE, DENYING, RECORD_NEVER)          \
     X(RESUMING, TROUBLE, IN_DOUBT, NOTHING)           \
+    X(FILLING, ARRIVED, RUNNING, SAY_COMPLETE)        \
+    X(FILLING, HOPELESS, POISONING, POISON)           \
+    X(FILLING, TROUBLE, IN_DOUBT, NOTHING)            \
+    X(POISONING, DONE, DAMAGED, SAY_COMPLETE)         \
+    X(POISONING, TROUBLE, IN_DOUBT, NOTHING)          \
     X(DENYING, DONE, NEVER, SAY_NEVER)                \
     X(DENYING, TROUBLE, IN_DOUBT, NOTHING)
 
@@ -107,7 +131,11 @@ enum switch_event {
     SWITCH_EV_FINISH,
     SWITCH_EV_COMMIT,
     SWITCH_EV_ABORT,
-    SWITCH_EV_GONE, /* target: the incoming guest's process is gone, and it never ran */
+    SWITCH_EV_LOST,     /* the connection is gone, and nothing else is wrong */
+    SWITCH_EV_PARTLY,   /* post-copy: the guest runs at the target without all of its memory */
+    SWITCH_EV_ARRIVED,  /* all memory is there */
+    SWITCH_EV_HOPELESS, /* what is missing will never come */
+    SWITCH_EV_GONE,     /* target: the incoming guest's process is gone, and it never ran */
     SWITCH_EV_COUNT
 };
 
@@ -128,6 +156,9 @@ enum switch_action { /* a set */
                      SWITCH_DO_RECORD_NEVER = 1 << 12,
                      SWITCH_DO_SAY_NEVER = 1 << 13,
                      SWITCH_DO_SAY_ERROR = 1 << 14,
+                     SWITCH_DO_SAY_BYE = 1 << 15,
+                     SWITCH_DO_SAY_COMPLETE = 1 << 16,
+                     SWITCH_DO_POISON = 1 << 17,
 };
 
 struct switch_source {

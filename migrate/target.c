@@ -14,6 +14,9 @@
 #include "migrate/xport.h"
 
 static void start_life(struct mig_target *t);
+static int load_post(struct mig_target *t);
+static enum switch_event do_receive(struct mig_target *t);
+static enum switch_event do_poison(struct mig_target *t);
 static void drive(struct mig_target *t, enum switch_event ev);
 static enum switch_event perform(struct mig_target *t);
 static enum switch_event do_load(struct mig_target *t);
@@ -77,26 +80,29 @@ mig_target_run(struct mig_target *t, struct err *err)
     static const enum mig_target_outcome outcomes[SWITCH_DST_COUNT] = {
         [SWITCH_DST_RUNNING] = MIG_TARGET_RUNNING,   [SWITCH_DST_FAILED] = MIG_TARGET_FAILED,
         [SWITCH_DST_ABORTED] = MIG_TARGET_ABORTED,   [SWITCH_DST_NEVER] = MIG_TARGET_FAILED,
-        [SWITCH_DST_IN_DOUBT] = MIG_TARGET_IN_DOUBT,
+        [SWITCH_DST_IN_DOUBT] = MIG_TARGET_IN_DOUBT, [SWITCH_DST_DAMAGED] = MIG_TARGET_RUNNING,
     };
 
     t->run_cpu_base_us = thread_cpu_us();
     start_life(t);
+    if (t->post)
+        target_post_attach(t, NULL);
     target_receivers_stop(t);
     target_verify_free(t);
+    target_post_free(t, t->sw.state != SWITCH_DST_IN_DOUBT);
     pthread_mutex_lock(&t->mu);
     t->run_cpu_us = thread_cpu_us() - t->run_cpu_base_us;
     t->stats.finished_us = clock_mono_us();
 
     struct ctl *ctl = t->ctl;
 
-    t->ctl_bytes = ctl ? ctl_bytes(ctl) : 0;
+    t->ctl_bytes += ctl ? ctl_bytes(ctl) : 0;
     t->ctl = NULL;
     pthread_mutex_unlock(&t->mu);
     ctl_free(ctl);
     if (err)
         *err = t->err;
-    if (err && t->sw.state == SWITCH_DST_RUNNING)
+    if (err && (t->sw.state == SWITCH_DST_RUNNING || t->sw.state == SWITCH_DST_DAMAGED))
         *err = (struct err){0};
     return outcomes[t->sw.state];
 }
@@ -106,6 +112,19 @@ mig_target_stop(struct mig_target *t)
 {
     atomic_store(&t->stop, true);
     eventfd_write(t->wake_fd, 1);
+}
+
+void
+mig_target_source_lost(struct mig_target *t)
+{
+    atomic_store(&t->hopeless, true);
+    eventfd_write(t->wake_fd, 1);
+}
+
+size_t
+mig_target_damage(struct mig_target *t, struct mig_range *ret, size_t max)
+{
+    return target_post_damage(t, ret, max);
 }
 
 void
@@ -122,7 +141,8 @@ mig_target_free(struct mig_target *t)
 {
     if (!t)
         return;
-    for (uint32_t i = 0; i < t->channels; i++)
+    target_post_free(t, false);
+    for (uint32_t i = 0; i < t->chans_len; i++)
         conn_free(t->chans[i].conn);
     if (t->listen_fd >= 0)
         close(t->listen_fd);
@@ -132,6 +152,7 @@ mig_target_free(struct mig_target *t)
     pthread_mutex_destroy(&t->write_mu);
     pthread_mutex_destroy(&t->mu);
     free(t->chans);
+    free(t->lacking);
     free(t->received);
     free(t->bad);
     free(t->state);
@@ -155,6 +176,8 @@ start_life(struct mig_target *t)
 {
     uint64_t now = clock_mono_us();
 
+    if ((t->cfg.recovering_committed || t->cfg.recovering) && load_post(t) != 0)
+        return;
     if (t->cfg.recovering_committed) {
         t->sw = (struct switch_target){.state = SWITCH_DST_RESUMING, .since_us = now};
         drive(t, do_resume(t));
@@ -163,7 +186,7 @@ start_life(struct mig_target *t)
         drive(t, wait_question(t));
     } else {
         t->sw = (struct switch_target){.state = SWITCH_DST_RECEIVING, .since_us = now};
-        drive(t, target_receive(t) == 0 ? SWITCH_EV_FINISH : SWITCH_EV_TROUBLE);
+        drive(t, do_receive(t));
     }
 }
 
@@ -183,6 +206,14 @@ static enum switch_event
 perform(struct mig_target *t)
 {
     switch (t->sw.state) {
+    case SWITCH_DST_RECEIVING:
+        return do_receive(t);
+    case SWITCH_DST_LISTENING:
+        return target_relink(t) == 0 ? SWITCH_EV_DONE : SWITCH_EV_TROUBLE;
+    case SWITCH_DST_FILLING:
+        return target_fill(t);
+    case SWITCH_DST_POISONING:
+        return do_poison(t);
     case SWITCH_DST_LOADING:
         return do_load(t);
     case SWITCH_DST_RECORDING:
@@ -201,14 +232,62 @@ perform(struct mig_target *t)
     }
 }
 
+/* What an earlier handler left of a post-copy, if it was one. Where that cannot be had the guest stays
+ * as it is: nothing is decided. */
+static int
+load_post(struct mig_target *t)
+{
+    struct err err = {0};
+    int rc = target_post_load(t, &err);
+
+    if (rc >= 0)
+        return 0;
+    t->sw = (struct switch_target){.state = SWITCH_DST_IN_DOUBT, .since_us = clock_mono_us()};
+    return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+}
+
+static enum switch_event
+do_receive(struct mig_target *t)
+{
+    if (target_receive(t) == 0)
+        return SWITCH_EV_FINISH;
+    return t->lost ? SWITCH_EV_LOST : SWITCH_EV_TROUBLE;
+}
+
+/* What is missing is lost for good, and whoever touches it shall know. */
+static enum switch_event
+do_poison(struct mig_target *t)
+{
+    struct err err = {0};
+    int rc = target_post_poison(t, &err);
+
+    if (rc == 0)
+        return SWITCH_EV_DONE;
+    err_prefix(&err, rc, "the source is gone, and what is missing cannot be poisoned");
+    return trouble(t, CONTROL_ERR_GUEST, rc, &err);
+}
+
 /* --- switchover --- */
 
 static enum switch_event
 do_load(struct mig_target *t)
 {
     struct err err = {0};
-    uint64_t began = clock_mono_us();
-    int rc = t->cfg.guest.ops->load_state(t->cfg.guest.impl, t->state, t->state_have, &err);
+    uint64_t began;
+    int rc = 0;
+
+    if (t->finish.post_copy) {
+        rc = target_post_new(t, &err);
+        if (rc == 0 && FAULT(DST_POSTCOPY_READY))
+            rc = err_set(&err, -EIO, "fault point dst.postcopy.ready");
+        if (rc != 0) {
+            err_prefix(&err, rc, "post-copy");
+            return trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+        }
+        target_post_attach(t, t->chans[t->chans_len - 1].conn);
+    }
+    began = clock_mono_us();
+    rc = t->cfg.guest.ops->load_state(t->cfg.guest.impl, t->state, t->state_have, &err);
 
     spent(t, &t->stats.downtime.load_us, began);
     if (rc != 0) {
@@ -351,7 +430,7 @@ do_resume(struct mig_target *t)
 
     spent(t, &t->stats.downtime.resume_us, began);
     if (rc == 0)
-        return SWITCH_EV_DONE;
+        return t->post ? SWITCH_EV_PARTLY : SWITCH_EV_DONE;
     trouble(t, CONTROL_ERR_GUEST, rc, &err);
     /* Only when this very life resumed it for the first time is it certain that it never ran. */
     return rc == -ESRCH && !t->cfg.recovering_committed && t->cfg.never ? SWITCH_EV_GONE
@@ -379,6 +458,11 @@ do_final(struct mig_target *t)
 {
     struct control_msg m = {.type = CONTROL_RUNNING};
 
+    if (t->post && (t->sw.state == SWITCH_DST_RUNNING || t->sw.state == SWITCH_DST_DAMAGED)) {
+        if (!FAULT(DST_POSTCOPY_COMPLETE))
+            target_say_complete(t);
+        return;
+    }
     if (!t->ctl)
         return;
     switch (t->sw.state) {
@@ -437,11 +521,13 @@ spent(struct mig_target *t, uint64_t *us, uint64_t began_us)
 static void
 sum_stats(struct mig_target *t)
 {
-    t->stats.sent_bytes = t->ctl ? ctl_bytes(t->ctl) : t->ctl_bytes;
-    t->stats.cpu_us = t->run_cpu_us;
-    t->stats.channels = t->channels;
-    t->stats.raw_pages = t->stats.zero_pages = 0;
-    for (uint32_t i = 0; i < t->channels && t->chans; i++) {
+    t->stats.sent_bytes = t->old_bytes + t->ctl_bytes + (t->ctl ? ctl_bytes(t->ctl) : 0);
+    t->stats.cpu_us = t->run_cpu_us + t->old_cpu_us;
+    t->stats.channels = t->channels ? t->channels : t->stats.channels;
+    t->stats.raw_pages = t->old_totals.raw_pages;
+    t->stats.zero_pages = t->old_totals.zero_pages;
+    target_post_stats(t, &t->stats);
+    for (uint32_t i = 0; i < t->chans_len && t->chans; i++) {
         struct target_chan *c = &t->chans[i];
 
         t->stats.sent_bytes += atomic_load_explicit(&c->received_bytes, memory_order_relaxed);

@@ -50,6 +50,7 @@ static void on_control(struct door *d, struct pending *p);
 static void on_hello(struct door *d, struct pending *p, const struct control_hello *h);
 static void on_question(struct door *d, struct pending *p, const struct control_question *q);
 static void on_data(struct door *d, struct pending *p);
+static bool may_begin(const struct mig_target *t, const struct control_hello *h);
 static bool same_ident(const struct mig_target *t, const char *vmi, const char *migration,
                        uint64_t generation);
 static int adopt(struct mig_target *t, struct pending *p);
@@ -71,7 +72,7 @@ target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us)
     d->deadline_us = deadline_us;
     do
         rc = serve(d);
-    while (rc == 0 && !(t->ctl && (!want_data || d->attached == t->channels)));
+    while (rc == 0 && !(t->ctl && (!want_data || d->attached == t->chans_len)));
     for (int i = 0; i < TARGET_PENDING; i++)
         drop(&d->pending[i]);
     free(d);
@@ -98,7 +99,7 @@ serve(struct door *d)
     now = clock_mono_us();
     if (p[1].revents)
         eventfd_read(t->wake_fd, &n);
-    if (atomic_load(&t->stop)) {
+    if (atomic_load(&t->stop) || atomic_load(&t->hopeless)) {
         rc = err_set(&err, -ECANCELED, "stopped");
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     }
@@ -110,7 +111,7 @@ serve(struct door *d)
     }
     if (p[0].revents)
         take_new(d, now);
-    if (t->ctl && d->want_data && d->attached < t->channels) { /* else the first round may begin */
+    if (t->ctl && d->want_data && d->attached < t->chans_len) { /* else the first round may begin */
         rc = check_control(t);
         if (rc != 0)
             return rc;
@@ -119,14 +120,14 @@ serve(struct door *d)
         rc = err_set(&err, -ETIMEDOUT,
                      t->ctl ? "the source opened %u of %u data channels in time"
                             : "no source came in time",
-                     d->attached, t->channels);
+                     d->attached, t->chans_len);
         if (!t->ctl && d->why.code) {
             struct err last = d->why;
 
             rc = err_set(&err, rc, "no source came in time; the last that tried: %s",
                          err_msg(&last));
         }
-        return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+        return t->ctl ? target_lost(t, rc, &err) : target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     }
     return 0;
 }
@@ -340,6 +341,11 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
         refuse(p, head.generation, CONTROL_ERR_BUSY, "this target is whole and waits for QUESTION");
         return;
     }
+    if (!may_begin(t, h)) {
+        refuse(p, head.generation, CONTROL_ERR_LOCAL,
+               h->resume ? "there is nothing here to go on with" : "this migration has begun");
+        return;
+    }
     if (h->version_min > PROTO_VERSION || h->version_max < PROTO_VERSION_MIN) {
         refuse(p, head.generation, CONTROL_ERR_VERSION, "no common protocol version");
         return;
@@ -363,25 +369,32 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
     if (adopt(t, p) != 0)
         return;
 
-    struct target_chan *chans = xcalloc(h->channels, sizeof *chans);
+    t->urgent = h->urgent && mig_probe_post_copy(NULL) == 0;
 
-    for (uint32_t i = 0; i < h->channels; i++) {
+    uint32_t chans_len = h->channels + (t->urgent ? 1 : 0);
+    struct target_chan *chans = xcalloc(chans_len, sizeof *chans);
+
+    for (uint32_t i = 0; i < chans_len; i++) {
         chans[i].t = t;
         chans[i].index = i;
-        chans[i].round = 1;
+        chans[i].round = h->round + 1;
     }
     t->kinds = FRAME_KINDS_PLAIN |
                (m.accept.capabilities & CONTROL_CAP_DELTA ? FRAME_KIND_BIT(FRAME_DELTA) : 0) |
                (m.accept.capabilities & CONTROL_CAP_LZ4 ? FRAME_KIND_BIT(FRAME_LZ4) : 0) |
                (m.accept.capabilities & CONTROL_CAP_ZSTD ? FRAME_KIND_BIT(FRAME_ZSTD) : 0);
+    m.accept.urgent = t->urgent;
+    t->epoch = h->epoch;
+    t->round = h->round;
     pthread_mutex_lock(&t->mu);
     t->chans = chans;
     t->channels = t->stats.channels = h->channels;
+    t->chans_len = chans_len;
     pthread_mutex_unlock(&t->mu);
     d->deadline_us = clock_mono_us() + TARGET_ATTACH_US;
     memcpy(m.accept.token, t->token, sizeof t->token);
     if (ctl_send(t->ctl, &m, &err) != 0)
-        target_trouble(t, CONTROL_ERR_LOCAL, -EPIPE, &err); /* check_control finds it, too */
+        target_lost(t, -EPIPE, &err); /* check_control finds it, too */
 }
 
 static void
@@ -395,6 +408,17 @@ on_question(struct door *d, struct pending *p, const struct control_question *q)
     if (!same_ident(t, q->vmi_uid, q->migration_uid, head.generation)) {
         refuse(p, head.generation, CONTROL_ERR_IDENT,
                "another VM, migration or generation is expected here");
+        return;
+    }
+    if (t->post && d->want_data) { /* it runs: the source shall bring what is missing */
+        struct control_msg m = {
+            .type = CONTROL_ANSWER,
+            .generation = head.generation,
+            .text = {.code = CONTROL_GUEST_RUNNING, .missing_pages = target_post_left(t)}};
+        AUTO_SB struct sb out = SB_INIT;
+
+        control_encode(&out, &m);
+        conn_send_some(p->conn, out.buf, out.len, NULL);
         return;
     }
     if (d->want_data) {
@@ -414,9 +438,13 @@ on_data(struct door *d, struct pending *p)
     struct frame_preamble pre = {0};
     uint8_t answer[FRAME_ANSWER_SIZE];
     bool ok = frame_decode_preamble(p->buf, &pre, NULL) == 0 && t->ctl && d->want_data &&
-              pre.channel < t->channels && !t->chans[pre.channel].conn &&
+              pre.epoch == t->epoch &&
               pre.uid_sum == frame_uid_sum(t->cfg.ident.migration_uid, t->cfg.ident.generation);
+    bool urgent = pre.channel == FRAME_URGENT_CHANNEL;
+    uint32_t at = urgent ? t->channels : pre.channel; /* the urgent one is the last */
     uint8_t differ = 0;
+
+    ok = ok && at < (urgent ? t->chans_len : t->channels) && !t->chans[at].conn;
 
     for (size_t i = 0; i < sizeof t->token; i++)
         differ |= pre.token[i] ^ t->token[i];
@@ -425,8 +453,20 @@ on_data(struct door *d, struct pending *p)
     if (conn_send_some(p->conn, answer, sizeof answer, NULL) != (ssize_t)sizeof answer || !ok)
         return;
     xport_tune(conn_fd(p->conn), TARGET_DATA_USER_US);
-    t->chans[pre.channel].conn = TAKE_PTR(p->conn);
+    t->chans[at].conn = TAKE_PTR(p->conn);
     d->attached++;
+}
+
+/* A first connection begins a migration; later ones go on with it, where it is. */
+static bool
+may_begin(const struct mig_target *t, const struct control_hello *h)
+{
+    if (t->post)
+        return h->serve;
+    if (t->epoch == 0)
+        return !h->resume && h->round == 0;
+    return h->resume && !h->serve && h->epoch > t->epoch && h->channels == t->layout.channels &&
+           (h->round == t->round || h->round == t->round + 1);
 }
 
 static bool
@@ -478,9 +518,10 @@ check_control(struct mig_target *t)
                          control_type_name(m.type));
         control_msg_done(&m);
     }
-    return rc ? target_trouble(t, rc == -EPROTO ? CONTROL_ERR_PROTOCOL : CONTROL_ERR_LOCAL, rc,
-                               &err)
-              : 0;
+    if (rc == -EPROTO || rc == -ECANCELED)
+        return target_trouble(t, rc == -EPROTO ? CONTROL_ERR_PROTOCOL : CONTROL_ERR_LOCAL, rc,
+                              &err);
+    return rc ? target_lost(t, rc, &err) : 0;
 }
 
 static void

@@ -50,6 +50,8 @@ struct target_chan {
     _Atomic uint64_t received_bytes, cpu_us;
 };
 
+struct target_post;
+
 struct mig_target {
     /* constant after new */
     struct mig_target_config cfg;
@@ -62,10 +64,15 @@ struct mig_target {
     struct layout layout;
     struct ctl *ctl;          /* set and unset under mu */
     bool asked, asked_commit; /* the control connection began with QUESTION: answer with ANSWER */
-    uint32_t channels;        /* both set under mu */
+    uint32_t channels;        /* these three set under mu */
+    uint32_t chans_len;       /* with the urgent one, the last, where there is one */
     struct target_chan *chans;
+    uint32_t epoch; /* of the connections, as the source counts them; 0 = none yet */
+    bool urgent;    /* post-copy is possible */
+    bool has_token;
     uint8_t token[CONTROL_TOKEN_SIZE];
     uint32_t kinds; /* of runs that may come: FRAME_KIND_BITs */
+    bool lost;      /* the first trouble was that, and nothing else */
     struct err err; /* first trouble */
     enum control_error_code code;
     /* owned by the run thread */
@@ -78,6 +85,10 @@ struct mig_target {
     uint64_t state_have, state_room;
     struct control_finish finish;
     struct target_verify *verify; /* of a full verification, or NULL */
+    uint64_t *lacking;            /* post-copy: MISSING's pages, and how far they were said */
+    uint64_t lacking_next, lacking_pages;
+    bool lacking_whole;
+    struct target_post *post; /* from FINISH on; set under mu */
     uint64_t run_cpu_base_us;
 
     /* Held around writes to the memory files: the kernel lets one writer at a time into a file and
@@ -99,8 +110,13 @@ struct mig_target {
     enum control_error_code chan_code;
     struct mig_stats stats;
     uint64_t run_cpu_us, ctl_bytes;
+    /* of earlier connections */
+    struct control_totals old_totals;
+    uint64_t old_bytes, old_cpu_us;
+    uint64_t damage; /* ranges that were poisoned */
 
-    atomic_bool stop; /* asked to end */
+    atomic_bool stop;     /* asked to end */
+    atomic_bool hopeless; /* mig_target_source_lost */
 };
 
 /* First trouble wins; returns rc. */
@@ -115,6 +131,39 @@ int target_next(struct mig_target *t, struct control_msg *ret);
 /* A message that is not due is ABORT, or the source broke the protocol. Returns -errno. */
 int target_other_word(struct mig_target *t, const struct control_msg *m);
 int target_protocol_error(struct mig_target *t, const char *what);
+
+/* Trouble that is the loss of the connections and nothing else. Returns rc. */
+int target_lost(struct mig_target *t, int rc, const struct err *why);
+/* Drops all connections and ends the threads that use them; forgets trouble that was a loss. */
+void target_unlink(struct mig_target *t);
+/* Before anything was decided: waits for the source to come back. 0, or trouble. */
+int target_relink(struct mig_target *t);
+
+/* target_post.c: the memory of a guest that runs before it is there. Threads: fault readers; and the
+ * receivers, for what arrives. */
+/* From FINISH: holes where pages are missing, the userfaultfd over them, the readers. 0 or
+ * -errno. */
+int target_post_new(struct mig_target *t, struct err *err);
+/* From the file that an earlier handler left: 1, 0 when there is none, -errno. Sets t->layout. */
+int target_post_load(struct mig_target *t, struct err *err);
+/* Stops the readers. all: memory is whole, the guest's faults are nobody's business any more. */
+void target_post_free(struct mig_target *t, bool all);
+uint64_t target_post_left(struct mig_target *t); /* pages */
+/* A frame of FRAME_PAGES behind its header. Receivers' threads. */
+int target_post_receive(struct target_chan *c, const struct frame_header *h, struct err *err,
+                        enum control_error_code *ret_code);
+/* The urgent channel is there (NULL: is not any more); open requests are made again. */
+void target_post_attach(struct mig_target *t, struct conn *urgent);
+int target_post_say_missing(struct mig_target *t, struct err *err);
+int target_post_poison(struct mig_target *t, struct err *err);
+/* The guest is about to run: faults are timed from here on. */
+void target_post_stats(struct mig_target *t, struct mig_stats *st); /* mu held */
+size_t target_post_damage(struct mig_target *t, struct mig_range *ret, size_t max);
+
+/* target_fill.c: the run thread in post-copy. */
+enum switch_event target_fill(struct mig_target *t);
+void target_say_complete(struct mig_target *t);
+void target_answer_running(struct mig_target *t, struct ctl *ctl);
 
 /* target_accept.c: serves the listening socket until there is a control connection (want_data: and
  * all data channels of it), the deadline passes (0 = none), or stop. Connections that are not the

@@ -14,6 +14,7 @@
 
 #include "base/fault.h"
 #include "migrate/bits.h"
+#include "migrate/urgent.h"
 
 #define PUNCH_PAGES \
     16 /* a shorter zero run is overwritten, a longer one given back to the kernel */
@@ -35,9 +36,11 @@ static uint64_t cpu_us(void);
 int
 target_receivers_start(struct mig_target *t)
 {
-    t->received = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
-    t->bad = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
-    for (uint32_t i = 0; i < t->channels; i++) {
+    if (!t->received) {
+        t->received = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
+        t->bad = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
+    }
+    for (uint32_t i = 0; i < t->chans_len; i++) {
         struct target_chan *c = &t->chans[i];
         int rc;
 
@@ -61,9 +64,9 @@ target_receivers_stop(struct mig_target *t)
     t->closing = true;
     pthread_cond_broadcast(&t->cv);
     pthread_mutex_unlock(&t->mu);
-    for (uint32_t i = 0; i < t->channels && t->chans; i++)
+    for (uint32_t i = 0; i < t->chans_len && t->chans; i++)
         conn_shut(t->chans[i].conn);
-    for (uint32_t i = 0; i < t->channels && t->chans; i++) {
+    for (uint32_t i = 0; i < t->chans_len && t->chans; i++) {
         struct target_chan *c = &t->chans[i];
 
         if (c->started)
@@ -78,7 +81,7 @@ target_receivers_stop(struct mig_target *t)
 bool
 target_receivers_idle(struct mig_target *t)
 {
-    for (uint32_t i = 0; i < t->channels; i++) {
+    for (uint32_t i = 0; i < t->chans_len; i++) {
         bool waiting;
 
         pthread_mutex_lock(&t->mu);
@@ -111,6 +114,8 @@ receiver_main(void *arg)
 
     snprintf(name, sizeof name, "mig-recv-%u", c->index);
     pthread_setname_np(pthread_self(), name);
+    if (c->index >= t->channels)
+        urgent_raise();
     do {
         rc = receive_frame(c, &err, &code);
         if (c->seq % 64 == 0)
@@ -139,6 +144,8 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
         return rc;
     *ret_code = CONTROL_ERR_PROTOCOL;
     rc = frame_decode_header(c->head, &h, err);
+    if (rc == 0 && h.type == FRAME_PAGES)
+        return target_post_receive(c, &h, err, ret_code);
     if (rc == 0)
         rc = check_order(c, &h, err);
     if (rc != 0)

@@ -13,6 +13,7 @@
 
 static int on_message(struct mig_target *t, struct control_msg *m);
 static int on_state(struct mig_target *t, const struct control_state *s);
+static int on_missing(struct mig_target *t, const struct control_missing *m);
 static int on_finish(struct mig_target *t, const struct control_finish *f);
 static int confirm_round(struct mig_target *t);
 static int say_round_done(struct mig_target *t);
@@ -22,13 +23,16 @@ target_receive(struct mig_target *t)
 {
     uint64_t idle = t->cfg.idle_timeout_us ? t->cfg.idle_timeout_us : TARGET_IDLE_US;
     struct control_msg m = {0};
-    int rc = target_accept(t, true, clock_mono_us() + idle);
+    int rc = 0;
 
-    if (rc == 0)
-        rc = target_receivers_start(t);
-    pthread_mutex_lock(&t->mu);
-    t->stats.started_us = clock_mono_us();
-    pthread_mutex_unlock(&t->mu);
+    if (!t->ctl) { /* else the source has come back */
+        rc = target_accept(t, true, clock_mono_us() + idle);
+        if (rc == 0)
+            rc = target_receivers_start(t);
+        pthread_mutex_lock(&t->mu);
+        t->stats.started_us = clock_mono_us();
+        pthread_mutex_unlock(&t->mu);
+    }
     while (rc == 0) {
         rc = target_next(t, &m);
         if (rc != 0)
@@ -63,25 +67,27 @@ target_next(struct mig_target *t, struct control_msg *ret)
         rc = ctl_recv(t->ctl, ret, &err);
         if (rc == 1)
             return 0;
+        if (rc == -EPROTO)
+            return target_trouble(t, CONTROL_ERR_PROTOCOL, rc, &err);
         if (rc < 0)
-            return target_trouble(t, rc == -EPROTO ? CONTROL_ERR_PROTOCOL : CONTROL_ERR_LOCAL, rc,
-                                  &err);
+            return target_lost(t, rc, &err);
         if (ctl_dead(t->ctl, clock_mono_us())) {
             rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the source for %llu ms",
                          (unsigned long long)ctl_dead_peer_us(t->ctl) / 1000);
-            return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
+            return target_lost(t, rc, &err);
         }
         pthread_mutex_lock(&t->mu);
         chan_err = t->chan_err;
         chan_code = t->chan_code;
         pthread_mutex_unlock(&t->mu);
-        if (chan_err.code && !t->finish.round) {
+        if (chan_err.code && !t->finish.round && !t->finish.post_copy) {
             /* A lost channel: the source's ABORT may be under way and says more. */
             if (chan_code == CONTROL_ERR_LOCAL && !t->chan_lost_us)
                 t->chan_lost_us = clock_mono_us();
-            if (chan_code != CONTROL_ERR_LOCAL ||
-                clock_mono_us() - t->chan_lost_us > TARGET_REASON_US)
+            if (chan_code != CONTROL_ERR_LOCAL)
                 return target_trouble(t, chan_code, chan_err.code, &chan_err);
+            if (clock_mono_us() - t->chan_lost_us > TARGET_REASON_US)
+                return target_lost(t, chan_err.code, &chan_err);
         } else {
             rc = confirm_round(t);
             if (rc == 0)
@@ -142,6 +148,8 @@ on_message(struct mig_target *t, struct control_msg *m)
         t->round_end = m->round_end;
         t->round_ended = true;
         return confirm_round(t);
+    case CONTROL_MISSING:
+        return on_missing(t, &m->missing);
     case CONTROL_STATE:
         return on_state(t, &m->state);
     case CONTROL_DIGESTS:
@@ -156,7 +164,7 @@ on_message(struct mig_target *t, struct control_msg *m)
 static int
 on_state(struct mig_target *t, const struct control_state *s)
 {
-    if (!t->round_paused || s->offset != t->state_have)
+    if ((!t->round_paused && !t->lacking_whole) || s->offset != t->state_have)
         return target_protocol_error(t, "STATE out of turn");
     if (t->state_have + s->len > t->state_room) { /* CONTROL_MAX_STATE bounds it */
         t->state_room = (t->state_have + s->len) * 2;
@@ -167,10 +175,50 @@ on_state(struct mig_target *t, const struct control_state *s)
     return 0;
 }
 
+/* Post-copy: what of the memory will not be here when the guest runs. */
+static int
+on_missing(struct mig_target *t, const struct control_missing *m)
+{
+    uint64_t words = t->layout.stripes * (LAYOUT_STRIPE_PAGES / 64), first = m->first_page / 64;
+
+    if (!t->urgent || t->round_paused || (t->round > 0 && !t->round_done) || t->lacking_whole ||
+        first < t->lacking_next || first > words || m->words > words - first)
+        return target_protocol_error(t, "MISSING out of turn");
+    if (!t->lacking)
+        t->lacking = xcalloc(words, 8);
+    for (uint64_t i = 0; i < m->words; i++) {
+        uint64_t stripe = (first + i) * 64 / LAYOUT_STRIPE_PAGES, offset, end;
+        uint32_t region, bytes;
+
+        layout_stripe(&t->layout, stripe, &region, &offset, &bytes);
+        end = stripe * LAYOUT_STRIPE_PAGES + bytes / LAYOUT_PAGE_BYTES;
+        if (m->bits[i] & ~bits_mask(first + i, 0, end))
+            return target_protocol_error(t, "MISSING names pages that do not exist");
+        t->lacking[first + i] = m->bits[i];
+        t->lacking_pages += (uint64_t)__builtin_popcountll(m->bits[i]);
+    }
+    t->lacking_next = first + m->words;
+    t->lacking_whole = m->last;
+    return 0;
+}
+
 static int
 on_finish(struct mig_target *t, const struct control_finish *f)
 {
-    if (!t->round_paused || !t->round_done || f->round != t->round)
+    if (f->post_copy) {
+        if (!t->lacking_whole || f->round != t->round || (t->round > 0 && !t->round_done))
+            return target_protocol_error(t, "FINISH out of turn");
+        if (f->missing_pages != t->lacking_pages)
+            return target_protocol_error(t, "FINISH with other missing pages than were named");
+        if (f->state_bytes != t->state_have ||
+            f->state_sum != sum_bytes(t->state, t->state_have, 0))
+            return target_protocol_error(t, "FINISH with other device state than was sent");
+        if (!target_receivers_idle(t))
+            return target_protocol_error(t, "pages behind FINISH");
+        t->finish = *f;
+        return 0;
+    }
+    if (!t->round_paused || !t->round_done || f->round != t->round || t->lacking)
         return target_protocol_error(t, "FINISH out of turn");
     if (target_verify_runs(t))
         return target_protocol_error(t, "FINISH while memory is being compared");

@@ -8,10 +8,21 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
+#define ABI_UFFD_FEATURE_MISSING_SHMEM      (1ull << 5)  /* 4.11 */
+#define ABI_UFFD_FEATURE_MINOR_SHMEM        (1ull << 10) /* 5.14 */
 #define ABI_UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1ull << 12) /* 5.19 */
 #define ABI_UFFD_FEATURE_WP_UNPOPULATED     (1ull << 13) /* 6.4 */
+#define ABI_UFFD_FEATURE_POISON             (1ull << 14) /* 6.6 */
 #define ABI_UFFD_FEATURE_WP_ASYNC           (1ull << 15) /* 6.7 */
 #define ABI_UFFD_USER_MODE_ONLY             1            /* flag of userfaultfd(2), 5.11 */
+
+struct abi_uffdio_poison { /* 6.6 */
+    struct uffdio_range range;
+    uint64_t mode;
+    int64_t updated;
+};
+
+#define ABI_UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct abi_uffdio_poison)
 
 #define ABI_PAGE_IS_WRITTEN (1ull << 1)
 #define ABI_PAGE_IS_PRESENT (1ull << 3)

@@ -109,6 +109,15 @@ xport_tune(int fd, uint64_t user_timeout_us)
 }
 
 void
+xport_short_queue(int fd)
+{
+    int send = 256 << 10, unsent = 64 << 10;
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send, sizeof send);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
+void
 xport_pace(int fd, uint64_t bytes_per_s)
 {
     uint64_t rate = bytes_per_s ? bytes_per_s : ~UINT64_C(0); /* an unsigned long in the kernel */

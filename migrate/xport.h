@@ -30,6 +30,10 @@ int xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, st
 int xport_listen(const char *ip, const char *device, int *ret_fd, char ret_addr[MIG_ADDR_SIZE],
                  struct err *err);
 
+/* Keeps little in the socket, so that what is sent is soon at the peer: for channels whose order
+ * matters while a guest waits. */
+void xport_short_queue(int fd);
+
 /* Makes an accepted socket like a dialled one. */
 void xport_tune(int fd, uint64_t user_timeout_us);
 /* SO_MAX_PACING_RATE: the kernel spreads what is sent; 0 = as fast as it goes. Where it is not

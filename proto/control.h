@@ -33,6 +33,9 @@ enum control_type { /* wire values, never reused */
                     CONTROL_ERROR = 15,
                     CONTROL_DIGESTS = 19,
                     CONTROL_COMPARED = 20,
+                    CONTROL_MISSING = 16,
+                    CONTROL_COMPLETE = 17,
+                    CONTROL_BYE = 18,
 };
 
 enum control_guest_state { /* as on the wire */
@@ -66,12 +69,15 @@ struct control_hello {
     struct layout_region regions[CONTROL_MAX_REGIONS];
     uint32_t regions_len;
     uint32_t channels, stripe_bytes;
+    bool urgent, resume, serve;
+    uint32_t epoch, round;
 };
 
 struct control_accept {
     uint32_t version, channels;
     uint64_t capabilities;
     uint8_t token[CONTROL_TOKEN_SIZE];
+    bool urgent;
 };
 
 struct control_round_begin {
@@ -110,6 +116,15 @@ struct control_state {
 struct control_finish {
     uint32_t round;
     uint64_t state_bytes, state_sum;
+    bool post_copy;
+    uint64_t missing_pages;
+};
+
+struct control_missing {
+    uint64_t first_page;
+    size_t words; /* at most CONTROL_MISSING_SIZE / 8 */
+    bool last;
+    uint64_t *bits; /* encode: borrowed; decode: freed by control_msg_done. In memory: host order */
 };
 
 struct control_digests {
@@ -124,8 +139,9 @@ struct control_question {
     bool commit;
 };
 
-struct control_text { /* ABORT, ANSWER, ERROR */
-    int code;         /* enum control_guest_state, enum control_error_code, or 0 */
+struct control_text {       /* ABORT, ANSWER, ERROR */
+    int code;               /* enum control_guest_state, enum control_error_code, or 0 */
+    uint64_t missing_pages; /* ANSWER */
     char text[CONTROL_TEXT_SIZE];
 };
 
@@ -142,6 +158,7 @@ struct control_msg {
         struct control_finish finish;
         struct control_digests digests;
         struct control_question question;
+        struct control_missing missing;
         struct control_text text;
         uint64_t heartbeat_seq;
     };

@@ -14,7 +14,7 @@ typedef int decode_fn(const void *pb, struct control_msg *m, struct err *err);
 
 static decode_fn get_hello, get_accept, get_round_begin, get_round_end, get_round_done, get_state,
     get_finish, get_digests, get_compared, get_nothing, get_abort, get_question, get_answer,
-    get_heartbeat, get_error;
+    get_heartbeat, get_error, get_missing;
 
 static const struct {
     const ProtobufCMessageDescriptor *descriptor;
@@ -37,6 +37,9 @@ static const struct {
     [CONTROL_ERROR] = {&drover__error__descriptor, get_error},
     [CONTROL_DIGESTS] = {&drover__digests__descriptor, get_digests},
     [CONTROL_COMPARED] = {&drover__compared__descriptor, get_compared},
+    [CONTROL_MISSING] = {&drover__missing__descriptor, get_missing},
+    [CONTROL_COMPLETE] = {&drover__complete__descriptor, get_nothing},
+    [CONTROL_BYE] = {&drover__bye__descriptor, get_nothing},
 };
 
 static int get_bad(uint32_t round, size_t n, Drover__BadRun *const *bad, bool more,
@@ -103,6 +106,8 @@ control_msg_done(struct control_msg *m)
         free(m->round_done.bad);
     else if (m->type == CONTROL_STATE)
         free(m->state.data);
+    else if (m->type == CONTROL_MISSING)
+        free(m->missing.bits);
     m->type = 0;
 }
 
@@ -143,6 +148,14 @@ get_hello(const void *pb, struct control_msg *m, struct err *err)
     h->version_max = p->version_max;
     h->capabilities = p->capabilities;
     h->stripe_bytes = p->stripe_bytes;
+    if (p->epoch == 0 || p->resume != (p->epoch > 1) || (p->serve && !(p->resume && p->urgent)))
+        return err_set(err, -EPROTO, "connection %u, resume %d, serve %d", p->epoch, p->resume,
+                       p->serve);
+    h->urgent = p->urgent;
+    h->resume = p->resume;
+    h->serve = p->serve;
+    h->epoch = p->epoch;
+    h->round = p->round;
     rc = get_uid(h->vmi_uid, p->vmi_uid, "vmi_uid", err);
     return rc ? rc : get_uid(h->migration_uid, p->migration_uid, "migration_uid", err);
 }
@@ -161,6 +174,7 @@ get_accept(const void *pb, struct control_msg *m, struct err *err)
     m->accept.version = p->version;
     m->accept.capabilities = p->capabilities;
     m->accept.channels = p->channels;
+    m->accept.urgent = p->urgent;
     memcpy(m->accept.token, p->token.data, CONTROL_TOKEN_SIZE);
     return 0;
 }
@@ -275,7 +289,7 @@ get_finish(const void *pb, struct control_msg *m, struct err *err)
 {
     const Drover__Finish *p = pb;
 
-    if (p->round == 0)
+    if (p->round == 0 && !p->post_copy)
         return err_set(err, -EPROTO, "round 0");
     if (p->state_bytes > CONTROL_MAX_STATE)
         return err_set(err, -EPROTO, "%llu bytes of device state: at most %u",
@@ -283,6 +297,8 @@ get_finish(const void *pb, struct control_msg *m, struct err *err)
     m->finish.round = p->round;
     m->finish.state_bytes = p->state_bytes;
     m->finish.state_sum = p->state_sum;
+    m->finish.post_copy = p->post_copy;
+    m->finish.missing_pages = p->missing_pages;
     return 0;
 }
 
@@ -321,6 +337,7 @@ get_answer(const void *pb, struct control_msg *m, struct err *err)
     if (p->state < (int)CONTROL_GUEST_RUNNING || p->state > (int)CONTROL_GUEST_NOT_PREPARED)
         return err_set(err, -EPROTO, "unknown guest state %d", (int)p->state);
     m->text.code = (int)p->state;
+    m->text.missing_pages = p->missing_pages;
     get_text(m->text.text, p->text);
     return 0;
 }
@@ -344,6 +361,28 @@ get_error(const void *pb, struct control_msg *m, struct err *err)
         return err_set(err, -EPROTO, "unknown error code %d", (int)p->code);
     m->text.code = (int)p->code;
     get_text(m->text.text, p->text);
+    return 0;
+}
+
+static int
+get_missing(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Missing *p = pb;
+    struct control_missing *out = &m->missing;
+
+    if (p->bits.len > CONTROL_MISSING_SIZE || p->bits.len % 8 != 0 ||
+        (p->bits.len == 0 && !p->last))
+        return err_set(err, -EPROTO, "%zu bytes of bitmap: want a multiple of 8 up to %u",
+                       p->bits.len, CONTROL_MISSING_SIZE);
+    if (p->first_page % 64 != 0)
+        return err_set(err, -EPROTO, "bitmap from page %llu: want a multiple of 64",
+                       (unsigned long long)p->first_page);
+    out->first_page = p->first_page;
+    out->last = p->last;
+    out->words = p->bits.len / 8;
+    out->bits = out->words ? xcalloc(out->words, 8) : NULL;
+    for (size_t i = 0; i < out->words; i++)
+        out->bits[i] = wire_get64(p->bits.data + i * 8);
     return 0;
 }
 

@@ -14,6 +14,7 @@ static void put_hello(struct sb *out, const struct control_hello *h);
 static void put_round_end(struct sb *out, const struct control_round_end *r);
 static void put_round_done(struct sb *out, const struct control_round_done *r);
 static void put_text(struct sb *out, const struct control_msg *m);
+static void put_missing(struct sb *out, const struct control_missing *m);
 
 static const char *const type_names[] = {
     [CONTROL_HELLO] = "HELLO",
@@ -33,6 +34,9 @@ static const char *const type_names[] = {
     [CONTROL_ERROR] = "ERROR",
     [CONTROL_DIGESTS] = "DIGESTS",
     [CONTROL_COMPARED] = "COMPARED",
+    [CONTROL_MISSING] = "MISSING",
+    [CONTROL_COMPLETE] = "COMPLETE",
+    [CONTROL_BYE] = "BYE",
 };
 
 const char *
@@ -80,6 +84,7 @@ control_encode(struct sb *out, const struct control_msg *m)
         pb.version = m->accept.version;
         pb.capabilities = m->accept.capabilities;
         pb.channels = m->accept.channels;
+        pb.urgent = m->accept.urgent;
         pb.token.len = CONTROL_TOKEN_SIZE;
         pb.token.data = (uint8_t *)(uintptr_t)m->accept.token;
         put(out, &pb.base);
@@ -132,6 +137,8 @@ control_encode(struct sb *out, const struct control_msg *m)
         pb.round = m->finish.round;
         pb.state_bytes = m->finish.state_bytes;
         pb.state_sum = m->finish.state_sum;
+        pb.post_copy = m->finish.post_copy;
+        pb.missing_pages = m->finish.missing_pages;
         put(out, &pb.base);
         break;
     }
@@ -158,9 +165,14 @@ control_encode(struct sb *out, const struct control_msg *m)
         put(out, &pb.base);
         break;
     }
+    case CONTROL_MISSING:
+        put_missing(out, &m->missing);
+        break;
     case CONTROL_PREPARED:
     case CONTROL_COMMIT:
     case CONTROL_RUNNING:
+    case CONTROL_COMPLETE:
+    case CONTROL_BYE:
         break; /* no fields */
     }
 
@@ -220,6 +232,11 @@ put_hello(struct sb *out, const struct control_hello *h)
     pb.regions = list;
     pb.channels = h->channels;
     pb.stripe_bytes = h->stripe_bytes;
+    pb.urgent = h->urgent;
+    pb.resume = h->resume;
+    pb.serve = h->serve;
+    pb.epoch = h->epoch;
+    pb.round = h->round;
     put(out, &pb.base);
 }
 
@@ -281,6 +298,7 @@ put_text(struct sb *out, const struct control_msg *m)
 
         drover__answer__init(&pb);
         pb.state = (Drover__GuestState)m->text.code;
+        pb.missing_pages = m->text.missing_pages;
         pb.text = unconst(m->text.text);
         put(out, &pb.base);
     } else {
@@ -291,4 +309,21 @@ put_text(struct sb *out, const struct control_msg *m)
         pb.text = unconst(m->text.text);
         put(out, &pb.base);
     }
+}
+
+static void
+put_missing(struct sb *out, const struct control_missing *m)
+{
+    Drover__Missing pb;
+    AUTO_FREE uint8_t *bits = xmalloc(m->words * 8 + 1);
+
+    drover__missing__init(&pb);
+    assert(m->words * 8 <= CONTROL_MISSING_SIZE);
+    for (size_t i = 0; i < m->words; i++)
+        wire_put64(bits + i * 8, m->bits[i]);
+    pb.first_page = m->first_page;
+    pb.bits.len = m->words * 8;
+    pb.bits.data = bits;
+    pb.last = m->last;
+    put(out, &pb.base);
 }

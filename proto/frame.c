@@ -10,7 +10,10 @@
 #define MAGIC_FRAME    0x50565244u /* "DRVP" */
 #define MAGIC_PREAMBLE 0x44565244u /* "DRVD" */
 #define MAGIC_ANSWER   0x41565244u /* "DRVA" */
+#define MAGIC_REQUEST  0x51565244u /* "DRVQ" */
 #define SUMMED_SIZE    32          /* bytes of the header that head_sum covers */
+#define REQUEST_SUMMED 24
+#define ANY_CHANNEL    UINT32_MAX
 
 /* What the runs of a frame come to. */
 struct total {
@@ -74,7 +77,7 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
 
     if (rc != 0)
         return rc;
-    if (h.type != FRAME_BATCH && h.type != FRAME_ROUND_END)
+    if (h.type < FRAME_BATCH || h.type > FRAME_PAGES)
         return err_set(err, -EPROTO, "page stream: unknown frame type %d", h.type);
     if (h.runs > FRAME_MAX_RUNS)
         return err_set(err, -EPROTO, "page stream: %u runs in a batch: at most %u", h.runs,
@@ -85,7 +88,7 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
     if (h.bytes > (uint64_t)h.pages * LAYOUT_PAGE_BYTES || (h.pages > 0) != (h.bytes > 0))
         return err_set(err, -EPROTO, "page stream: %llu bytes for %u pages",
                        (unsigned long long)h.bytes, h.pages);
-    if ((h.type == FRAME_BATCH) != (h.runs > 0) || (h.type == FRAME_ROUND_END && h.bytes > 0))
+    if ((h.type == FRAME_ROUND_END) != (h.runs == 0) || (h.type == FRAME_ROUND_END && h.bytes > 0))
         return err_set(err, -EPROTO, "page stream: frame of type %d with %u runs", h.type, h.runs);
     if (h.round == 0)
         return err_set(err, -EPROTO, "page stream: round 0");
@@ -110,7 +113,7 @@ frame_decode_runs(const uint8_t *buf, const struct frame_header *h, const struct
                                 .region = p[14],
                                 .kind = p[15]};
 
-        rc = check_run(&run, i, l, channel, kinds, err);
+        rc = check_run(&run, i, l, h->type == FRAME_PAGES ? ANY_CHANNEL : channel, kinds, err);
         if (rc == 0)
             rc = add_run(&t, &run, i, err);
         if (rc != 0)
@@ -155,6 +158,7 @@ frame_encode_preamble(uint8_t buf[FRAME_PREAMBLE_SIZE], const struct frame_pream
     wire_put32(buf, MAGIC_PREAMBLE);
     wire_put32(buf + 4, PROTO_VERSION);
     wire_put32(buf + 8, p->channel);
+    wire_put32(buf + 12, p->epoch);
     wire_put64(buf + 16, p->uid_sum);
     memcpy(buf + 24, p->token, CONTROL_TOKEN_SIZE);
 }
@@ -167,10 +171,11 @@ frame_decode_preamble(const uint8_t buf[FRAME_PREAMBLE_SIZE], struct frame_pream
 
     if (rc != 0)
         return rc;
-    if (wire_get32(buf + 8) >= CONTROL_MAX_CHANNELS)
+    if (wire_get32(buf + 8) > FRAME_URGENT_CHANNEL)
         return err_set(err, -EPROTO, "data channel: number %u: want 0 to %d", wire_get32(buf + 8),
-                       CONTROL_MAX_CHANNELS - 1);
+                       FRAME_URGENT_CHANNEL);
     ret->channel = wire_get32(buf + 8);
+    ret->epoch = wire_get32(buf + 12);
     ret->uid_sum = wire_get64(buf + 16);
     memcpy(ret->token, buf + 24, CONTROL_TOKEN_SIZE);
     return 0;
@@ -200,6 +205,40 @@ frame_decode_answer(const uint8_t buf[FRAME_ANSWER_SIZE], enum frame_answer *ret
     return 0;
 }
 
+void
+frame_encode_request(uint8_t buf[FRAME_REQUEST_SIZE], const struct frame_request *r)
+{
+    wire_put32(buf, MAGIC_REQUEST);
+    wire_put16(buf + 4, PROTO_VERSION);
+    wire_put16(buf + 6, r->region);
+    wire_put32(buf + 8, r->pages);
+    wire_put32(buf + 12, 0);
+    wire_put64(buf + 16, r->offset);
+    wire_put64(buf + REQUEST_SUMMED, sum_bytes(buf, REQUEST_SUMMED, 0));
+}
+
+int
+frame_decode_request(const uint8_t buf[FRAME_REQUEST_SIZE], const struct layout *l,
+                     struct frame_request *ret, struct err *err)
+{
+    struct frame_request r = {.region = wire_get16(buf + 6),
+                              .pages = wire_get32(buf + 8),
+                              .offset = wire_get64(buf + 16)};
+    int rc = check_magic(wire_get32(buf), MAGIC_REQUEST, wire_get16(buf + 4), "request", err);
+
+    if (rc != 0)
+        return rc;
+    if (wire_get64(buf + REQUEST_SUMMED) != sum_bytes(buf, REQUEST_SUMMED, 0))
+        return err_set(err, -EPROTO, "request: bad checksum");
+    if (r.pages > FRAME_MAX_ASKED || !layout_run_ok(l, r.region, r.offset, r.pages))
+        return err_set(err, -EPROTO,
+                       "request: region %u, offset %#llx, %u pages: not inside a stripe of the "
+                       "guest's memory",
+                       r.region, (unsigned long long)r.offset, r.pages);
+    *ret = r;
+    return 0;
+}
+
 bool
 frame_is_preamble(const uint8_t magic[4])
 {
@@ -225,7 +264,7 @@ check_run(const struct frame_run *run, uint32_t i, const struct layout *l, uint3
             "page stream: run %u: region %u, offset %#llx, %u pages: not inside a stripe "
             "of the guest's memory",
             i, run->region, (unsigned long long)run->offset, run->pages);
-    if (layout_owner(l, run->region, run->offset) != channel)
+    if (channel != ANY_CHANNEL && layout_owner(l, run->region, run->offset) != channel)
         return err_set(err, -EPROTO,
                        "page stream: run %u: region %u, offset %#llx belongs to channel %u, not %u",
                        i, run->region, (unsigned long long)run->offset,

@@ -44,10 +44,15 @@
 #define FRAME_KINDS_PLAIN   (FRAME_KIND_BIT(FRAME_RAW) | FRAME_KIND_BIT(FRAME_ZERO))
 #define FRAME_PREAMBLE_SIZE 48
 #define FRAME_ANSWER_SIZE   16
+#define FRAME_REQUEST_SIZE  32
+
+#define FRAME_URGENT_CHANNEL CONTROL_MAX_CHANNELS /* number that the urgent channel shows */
 
 enum frame_type { /* wire values, never reused */
                   FRAME_BATCH = 1,
                   FRAME_ROUND_END = 2, /* the channel has sent all of its pages of this round */
+                  FRAME_PAGES = 3, /* a batch of post-copy: `round` is the connection's epoch, and
+                                      any channel may carry any page, because none changes */
 };
 
 enum frame_kind { /* wire values, never reused */
@@ -99,7 +104,8 @@ uint64_t frame_page_sum(const void *page);
 
 /* First bytes of a data connection, source to target: binds it to one migration. */
 struct frame_preamble {
-    uint32_t channel;
+    uint32_t channel;                  /* or FRAME_URGENT_CHANNEL */
+    uint32_t epoch;                    /* of the connection that it belongs to, from Hello */
     uint64_t uid_sum;                  /* frame_uid_sum of the migration's uid */
     uint8_t token[CONTROL_TOKEN_SIZE]; /* secret, from Accept */
 };
@@ -117,6 +123,18 @@ int frame_decode_preamble(const uint8_t buf[FRAME_PREAMBLE_SIZE], struct frame_p
 void frame_encode_answer(uint8_t buf[FRAME_ANSWER_SIZE], enum frame_answer a);
 int frame_decode_answer(const uint8_t buf[FRAME_ANSWER_SIZE], enum frame_answer *ret,
                         struct err *err);
+/* Target to source on the urgent channel, the only thing that travels against the stream: pages that
+ * a guest waits for. 32 bytes: magic, version, region, pages, offset, sum of these. The answer is
+ * FRAME_PAGES on the same channel. Decoding checks that they lie inside a stripe. -EPROTO. */
+struct frame_request {
+    uint64_t offset;
+    uint32_t pages; /* 1 to FRAME_MAX_ASKED */
+    uint16_t region;
+};
+void frame_encode_request(uint8_t buf[FRAME_REQUEST_SIZE], const struct frame_request *r);
+int frame_decode_request(const uint8_t buf[FRAME_REQUEST_SIZE], const struct layout *l,
+                         struct frame_request *ret, struct err *err);
+
 /* Whether the first 4 bytes of a connection are those of a preamble. */
 bool frame_is_preamble(const uint8_t magic[4]);
 

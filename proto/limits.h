@@ -13,10 +13,11 @@
 #define CONTROL_MAX_STATE    (64u << 20)  /* bytes of device state in all */
 #define CONTROL_MAX_REGIONS  16
 #define CONTROL_MAX_CHANNELS 64
-#define CONTROL_MAX_BAD_RUNS 4096  /* of one ROUND_DONE */
-#define CONTROL_MAX_DIGESTS  16384 /* of one DIGESTS */
-#define CONTROL_UID_SIZE     64    /* with the NUL */
-#define CONTROL_TEXT_SIZE    512   /* with the NUL */
+#define CONTROL_MAX_BAD_RUNS 4096         /* of one ROUND_DONE */
+#define CONTROL_MAX_DIGESTS  16384        /* of one DIGESTS */
+#define CONTROL_MISSING_SIZE (128u << 10) /* bytes of bitmap in one MISSING */
+#define CONTROL_UID_SIZE     64           /* with the NUL */
+#define CONTROL_TEXT_SIZE    512          /* with the NUL */
 #define CONTROL_TOKEN_SIZE   16
 
 /* guest memory (layout.h) */
@@ -27,6 +28,7 @@
 
 /* page stream (frame.h) */
 #define FRAME_MAX_RAW_PAGES 256u /* pages that one batch carries: 1 MiB, a usual L2 cache */
+#define FRAME_MAX_ASKED     512u /* pages of one request on the urgent channel */
 #define FRAME_MAX_RUNS      768u /* run records of one batch */
 #define FRAME_GROUP_PAGES   64u  /* that are compressed together */
 #define FRAME_DELTA_MIN     8u   /* bytes of a page that did not change */

@@ -30,8 +30,10 @@ check(const struct layout *l, const struct frame_header *h, const struct frame_r
 
         if (runs[i].region >= l->regions || runs[i].pages == 0 ||
             end > l->size_bytes[runs[i].region] || end < runs[i].offset ||
-            layout_owner(l, runs[i].region, runs[i].offset) != channel ||
-            layout_owner(l, runs[i].region, end - 1) != channel)
+            (h->type != FRAME_PAGES &&
+             layout_owner(l, runs[i].region, runs[i].offset) != channel) ||
+            layout_owner(l, runs[i].region, end - 1) !=
+                layout_owner(l, runs[i].region, runs[i].offset))
             abort();
         pages += runs[i].kind == FRAME_ZERO ? 0 : runs[i].pages;
         bytes +=
@@ -69,6 +71,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct layout_region regions[] = {{7u << 20, 4096}, {(4u << 20) + 8192, 4096}};
     struct layout l;
     struct frame_preamble p;
+    struct frame_request ask;
     enum frame_answer a;
     struct err err = {0};
     AUTO_FREE uint8_t *copy = xmalloc(size + 1);
@@ -76,7 +79,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (layout_init(&l, regions, 2, 3, &err) != 0)
         abort();
     if (size >= FRAME_PREAMBLE_SIZE && frame_decode_preamble(data, &p, &err) == 0 &&
-        p.channel >= CONTROL_MAX_CHANNELS)
+        p.channel > FRAME_URGENT_CHANNEL)
+        abort();
+    if (size >= FRAME_REQUEST_SIZE && frame_decode_request(data, &l, &ask, &err) == 0 &&
+        !layout_run_ok(&l, ask.region, ask.offset, ask.pages))
         abort();
     if (size >= FRAME_ANSWER_SIZE)
         (void)frame_decode_answer(data, &a, &err);

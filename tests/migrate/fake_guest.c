@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,7 +26,17 @@
 #include "base/rng.h"
 #include "base/sb.h"
 
-enum op { OP_PAUSE, OP_RESUME, OP_UFFD, OP_UFFD_CLOSE, OP_STATUS, OP_LOAD, OP_THROTTLE };
+enum op {
+    OP_PAUSE,
+    OP_RESUME,
+    OP_UFFD,
+    OP_UFFD_CLOSE,
+    OP_UFFD_KEPT,
+    OP_STATUS,
+    OP_LOAD,
+    OP_TOUCH,
+    OP_THROTTLE
+};
 
 struct request {
     enum op op;
@@ -175,6 +187,15 @@ op_userfaultfd(void *impl, int *ret_fd, struct err *err)
 }
 
 static int
+op_userfaultfd_kept(void *impl, int *ret_fd, struct err *err)
+{
+    struct reply r;
+    int rc = call(impl, (struct request){.op = OP_UFFD_KEPT}, &r, ret_fd);
+
+    return rc ? err_set(err, rc, "userfaultfd_kept: %s", strerror(-rc)) : 0;
+}
+
+static int
 op_userfaultfd_close(void *impl, struct err *err)
 {
     struct fake_guest *g = impl;
@@ -276,6 +297,7 @@ fake_guest_port(struct fake_guest *g)
                                          .userfaultfd = op_userfaultfd,
                                          .userfaultfd_close = op_userfaultfd_close,
                                          .throttle = op_throttle,
+                                         .userfaultfd_kept = op_userfaultfd_kept,
                                          .pause = op_pause,
                                          .resume = op_resume,
                                          .save_state = op_save,
@@ -375,6 +397,14 @@ fake_guest_uffds_open(struct fake_guest *g)
     return status(g).uffds;
 }
 
+bool
+fake_guest_touch(struct fake_guest *g, uint64_t page)
+{
+    struct reply r;
+
+    return call(g, (struct request){.op = OP_TOUCH, .steps = page}, &r, NULL) == 0;
+}
+
 void
 fake_guest_wait_steps(struct fake_guest *g, uint64_t steps)
 {
@@ -462,6 +492,26 @@ note_running(const struct fake_config *c, bool running)
         atomic_store(&c->twins->both, true);
 }
 
+static sigjmp_buf touched;
+
+static void
+on_sigbus(int sig)
+{
+    (void)sig;
+    siglongjmp(touched, 1);
+}
+
+/* Whether the page can be read. */
+static bool
+touch(const uint8_t *page)
+{
+    signal(SIGBUS, on_sigbus);
+    if (sigsetjmp(touched, 1))
+        return false;
+    (void)*(const volatile uint8_t *)page;
+    return true;
+}
+
 static void
 answer(int sock, const struct reply *r, int fd)
 {
@@ -485,13 +535,81 @@ answer(int sock, const struct reply *r, int fd)
         _exit(0);
 }
 
+/* The virtual CPU: a thread of its own, so that one that waits for a page does not keep the control
+ * socket waiting. */
+struct writer {
+    struct fake_guest *g;
+    pthread_mutex_t mu;
+    pthread_cond_t cv;
+    bool want, busy; /* guarded by mu */
+    bool began;      /* anew, since it was last asked to: guarded by mu */
+    uint64_t seed;   /* changed while it stands only */
+    _Atomic uint64_t steps, percent;
+};
+
+static void
+begin_anew(struct writer *w)
+{
+    pthread_mutex_lock(&w->mu);
+    w->began = true;
+    pthread_mutex_unlock(&w->mu);
+}
+
+static void *
+writer_main(void *arg)
+{
+    struct writer *w = arg;
+    const struct fake_config *c = &w->g->cfg;
+    uint64_t start = 0, paced = 0;
+
+    for (;;) {
+        uint64_t due = UINT64_MAX;
+
+        pthread_mutex_lock(&w->mu);
+        w->busy = false;
+        pthread_cond_broadcast(&w->cv);
+        while (!w->want)
+            pthread_cond_wait(&w->cv, &w->mu);
+        w->busy = true;
+        if (w->began) {
+            start = clock_mono_us();
+            paced = 0;
+        }
+        w->began = false;
+        pthread_mutex_unlock(&w->mu);
+        if (c->pages_per_s)
+            due = (clock_mono_us() - start) * c->pages_per_s / 1000000 * (100 - w->percent) / 100;
+        for (int i = 0; i < 16 && paced < due; i++, paced++) {
+            make_step(w->g, w->seed, w->steps);
+            w->steps++;
+        }
+        if (paced >= due)
+            poll(NULL, 0, 1);
+    }
+    return NULL;
+}
+
+/* False: waits until it stands. */
+static void
+let_run(struct writer *w, bool run)
+{
+    pthread_mutex_lock(&w->mu);
+    w->began = w->began || (run && !w->want);
+    w->want = run;
+    pthread_cond_broadcast(&w->cv);
+    while (!run && w->busy)
+        pthread_cond_wait(&w->cv, &w->mu);
+    pthread_mutex_unlock(&w->mu);
+}
+
 static void
 child_main(struct fake_guest *g, int sock, bool running)
 {
     struct reply r = {.running = running, .seed = g->cfg.seed};
+    static struct writer w = {.mu = PTHREAD_MUTEX_INITIALIZER, .cv = PTHREAD_COND_INITIALIZER};
     int uffds[MAX_UFFDS], uffds_len = 0;
-    uint64_t start = clock_mono_us(), paced = 0, percent = 0,
-             stride = g->cfg.stride ? g->cfg.stride : 1;
+    uint64_t stride = g->cfg.stride > 1 ? g->cfg.stride : 1;
+    pthread_t thread;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (running) {
@@ -500,27 +618,14 @@ child_main(struct fake_guest *g, int sock, bool running)
         for (uint64_t i = 0; i < g->cfg.zero_pages; i++)
             memset(page_at(g, (g->cfg.fill_pages + i) * stride), 0, FAKE_PAGE);
     }
+    w.g = g;
+    w.seed = r.seed;
+    if (pthread_create(&thread, NULL, writer_main, &w) != 0)
+        _exit(4);
+    let_run(&w, running && g->cfg.set_pages > 0);
     for (;;) {
-        struct pollfd p = {.fd = sock, .events = POLLIN};
-        bool writes = r.running && g->cfg.set_pages;
         struct request q;
 
-        if (writes && g->cfg.pages_per_s) {
-            uint64_t due =
-                (clock_mono_us() - start) * g->cfg.pages_per_s / 1000000 * (100 - percent) / 100;
-
-            for (int i = 0; i < 64 && paced < due; i++, paced++)
-                make_step(g, r.seed, r.steps++);
-            poll(&p, 1, paced < due ? 0 : 1);
-        } else if (writes) {
-            for (int i = 0; i < 16; i++)
-                make_step(g, r.seed, r.steps++);
-            poll(&p, 1, 0);
-        } else {
-            poll(&p, 1, -1);
-        }
-        if (!p.revents)
-            continue;
         if (recv(sock, &q, sizeof q, 0) != (ssize_t)sizeof q)
             _exit(0);
         r.rc = 0;
@@ -530,14 +635,14 @@ child_main(struct fake_guest *g, int sock, bool running)
 
         switch (q.op) {
         case OP_PAUSE:
+            let_run(&w, false);
             r.running = false;
             note_running(&g->cfg, false);
             break;
         case OP_RESUME:
             r.running = true;
             note_running(&g->cfg, true);
-            start = clock_mono_us();
-            paced = 0;
+            let_run(&w, g->cfg.set_pages > 0);
             break;
         case OP_UFFD:
             fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
@@ -546,23 +651,30 @@ child_main(struct fake_guest *g, int sock, bool running)
             else
                 uffds[uffds_len++] = fd;
             break;
+        case OP_UFFD_KEPT:
+            fd = uffds_len > 0 ? uffds[uffds_len - 1] : -1;
+            r.rc = fd < 0 ? -ENOENT : 0;
+            break;
+        case OP_TOUCH:
+            r.rc = touch(page_at(g, q.steps)) ? 0 : -EFAULT;
+            break;
         case OP_UFFD_CLOSE:
             while (uffds_len > 0)
                 close(uffds[--uffds_len]);
             break;
         case OP_LOAD:
-            r.steps = q.steps;
-            r.seed = q.seed;
+            w.steps = q.steps;
+            w.seed = r.seed = q.seed;
             break;
         case OP_THROTTLE:
-            percent = q.steps;
-            start = clock_mono_us();
-            paced = 0;
+            w.percent = q.steps;
+            begin_anew(&w);
             break;
         case OP_STATUS:
             break;
         }
         r.uffds = uffds_len;
+        r.steps = w.steps;
         answer(sock, &r, fd);
     }
 }

@@ -65,6 +65,9 @@ struct guest fake_guest_port(struct fake_guest *g);
 
 bool fake_guest_running(struct fake_guest *g);
 uint64_t fake_guest_steps(struct fake_guest *g);
+/* The guest's process reads a page, for which it may have to wait: false when it gets a memory error
+ * (SIGBUS). */
+bool fake_guest_touch(struct fake_guest *g, uint64_t page);
 /* Waits until it has made that many steps. */
 void fake_guest_wait_steps(struct fake_guest *g, uint64_t steps);
 void fake_guest_kill(struct fake_guest *g);

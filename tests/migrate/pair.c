@@ -101,6 +101,7 @@ pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
     }
     p->src.channels = 2;
     p->src.dead_peer_us = p->dst.dead_peer_us = PAIR_PATIENT_US;
+    p->src.reconnect_us = p->dst.reconnect_us = 1; /* a cut ends it, unless a test says otherwise */
     p->src.commit = on_commit;
     p->src.progress = on_progress;
     p->src.decided = on_decided;

@@ -98,8 +98,9 @@ relay_main(void *arg)
     struct relay *r = arg;
 
     for (;;) {
-        struct pollfd p[2 + 2 * RELAY_MAX] = {{.fd = r->stop_fd, .events = POLLIN},
+        struct pollfd p[3 + 2 * RELAY_MAX] = {{.fd = r->stop_fd, .events = POLLIN},
                                               {.fd = r->listen_fd, .events = POLLIN}};
+        eventfd_t n;
 
         for (int i = 0; i < r->len; i++) {
             p[2 + 2 * i] = (struct pollfd){.fd = r->hole ? -1 : r->src[i], .events = POLLIN};
@@ -108,9 +109,18 @@ relay_main(void *arg)
 
         int len = r->len;
 
-        poll(p, (nfds_t)(2 + 2 * len), -1);
+        p[2 + 2 * len] = (struct pollfd){.fd = r->cut_fd, .events = POLLIN};
+        poll(p, (nfds_t)(3 + 2 * len), -1);
         if (p[0].revents)
             return NULL;
+        if (p[2 + 2 * len].revents) {
+            eventfd_read(r->cut_fd, &n);
+            for (int k = 0; k < len; k++) {
+                reset(&r->src[k]);
+                reset(&r->dst[k]);
+            }
+            continue;
+        }
         for (int i = 0; i < len; i++) {
             for (int to_source = 0; to_source < 2; to_source++) {
                 if (!p[2 + 2 * i + to_source].revents || r->hole || r->src[i] < 0)
@@ -132,8 +142,15 @@ relay_start(struct relay *r, const char *target)
 {
     r->target = target;
     r->stop_fd = eventfd(0, EFD_CLOEXEC);
+    r->cut_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert(xport_listen("127.0.0.1", "", &r->listen_fd, r->addr, NULL) == 0);
     assert(pthread_create(&r->thread, NULL, relay_main, r) == 0);
+}
+
+void
+relay_cut(struct relay *r)
+{
+    eventfd_write(r->cut_fd, 1);
 }
 
 void
@@ -149,4 +166,5 @@ relay_stop(struct relay *r)
     }
     close(r->listen_fd);
     close(r->stop_fd);
+    close(r->cut_fd);
 }

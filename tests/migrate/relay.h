@@ -8,7 +8,7 @@
 
 #include "migrate/engine.h"
 
-#define RELAY_MAX 16 /* connections: the first is control, then the data channels in order */
+#define RELAY_MAX 64 /* connections: the first is control, then the data channels in order */
 
 enum relay_trick {
     RELAY_NOTHING,
@@ -26,7 +26,7 @@ struct relay {
 
     char addr[MIG_ADDR_SIZE]; /* where the source dials */
     const char *target;
-    int listen_fd, stop_fd, len;
+    int listen_fd, stop_fd, cut_fd, len;
     int src[RELAY_MAX], dst[RELAY_MAX];
     uint64_t passed[RELAY_MAX][2];
     bool hole;
@@ -35,6 +35,8 @@ struct relay {
 };
 
 void relay_start(struct relay *r, const char *target);
+/* Resets all connections that there are now; new ones may come. */
+void relay_cut(struct relay *r);
 void relay_stop(struct relay *r);
 
 #endif

@@ -669,7 +669,7 @@ test_illegal_events_change_nothing(void **state)
             }
         }
     }
-    assert_int_equal(legal, 18);
+    assert_int_equal(legal, 26);
 }
 
 /* No way leads to a resume of the source once COMMIT may be out, but the target's NEVER. */

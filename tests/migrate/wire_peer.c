@@ -28,7 +28,8 @@ wire_peer_init(struct wire_peer *w, const struct mig_ident *id, const struct fak
                                       .version_max = PROTO_VERSION,
                                       .regions_len = (uint32_t)g->regions_len,
                                       .channels = channels,
-                                      .stripe_bytes = LAYOUT_STRIPE_BYTES};
+                                      .stripe_bytes = LAYOUT_STRIPE_BYTES,
+                                      .epoch = 1};
     memcpy(w->hello.vmi_uid, id->vmi_uid, sizeof w->hello.vmi_uid);
     memcpy(w->hello.migration_uid, id->migration_uid, sizeof w->hello.migration_uid);
     for (int i = 0; i < g->regions_len; i++)
@@ -192,6 +193,7 @@ bool
 wire_source_data(struct wire_peer *w, const char *addr, uint32_t channel)
 {
     struct frame_preamble p = {.channel = channel,
+                               .epoch = w->hello.epoch,
                                .uid_sum = frame_uid_sum(w->hello.migration_uid, w->generation)};
     uint8_t buf[FRAME_PREAMBLE_SIZE], answer[FRAME_ANSWER_SIZE];
     enum frame_answer a;

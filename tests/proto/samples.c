@@ -10,6 +10,7 @@
 static struct control_bad_run bad[] = {{.offset = 4096, .region = 0, .pages = 3},
                                        {.offset = 0, .region = 1, .pages = 512}};
 const uint64_t samples_sums[3] = {1, 0x0807060504030201ull, 3};
+static uint64_t missing[] = {1, 0x8000000000000001ull};
 static uint8_t chunk[] = "device state";
 
 void
@@ -27,7 +28,11 @@ samples_control(unsigned i, struct control_msg *ret)
                                          .regions = {{3u << 20, 4096}, {4096, 4096}},
                                          .regions_len = 2,
                                          .channels = 3,
-                                         .stripe_bytes = LAYOUT_STRIPE_BYTES};
+                                         .stripe_bytes = LAYOUT_STRIPE_BYTES,
+                                         .urgent = true,
+                                         .resume = true,
+                                         .epoch = 2,
+                                         .round = 5};
         break;
     case CONTROL_ACCEPT:
         m.accept = (struct control_accept){.version = 1, .channels = 3, .token = {1, 2, 3, 0, 255}};
@@ -46,15 +51,23 @@ samples_control(unsigned i, struct control_msg *ret)
         m.state = (struct control_state){.offset = 128, .len = sizeof chunk, .data = chunk};
         break;
     case CONTROL_FINISH:
-        m.finish = (struct control_finish){
-            .round = 3, .state_bytes = 141, .state_sum = 0x1234567890abcdefull};
+        m.finish = (struct control_finish){.round = 3,
+                                           .state_bytes = 141,
+                                           .state_sum = 0x1234567890abcdefull,
+                                           .post_copy = true,
+                                           .missing_pages = 70};
+        break;
+    case CONTROL_MISSING:
+        m.missing = (struct control_missing){
+            .first_page = 128, .words = ARRAY_LEN(missing), .bits = missing, .last = true};
         break;
     case CONTROL_QUESTION:
         m.question =
             (struct control_question){.vmi_uid = "v", .migration_uid = "m", .commit = true};
         break;
     case CONTROL_ANSWER:
-        m.text = (struct control_text){.code = CONTROL_GUEST_NEVER, .text = "lost"};
+        m.text =
+            (struct control_text){.code = CONTROL_GUEST_NEVER, .missing_pages = 6, .text = "lost"};
         break;
     case CONTROL_ABORT:
         m.text = (struct control_text){.text = "cancelled"};
@@ -120,6 +133,7 @@ samples_write(const char *dir)
         rc = put_file(sub, control_type_name(m.type), out.buf, out.len);
     }
 
+    const struct frame_request ask = {.region = 1, .offset = 8192, .pages = 2};
     uint8_t buf[FRAME_MAX_HEAD], small[FRAME_PREAMBLE_SIZE];
     struct frame_header h, end = {.type = FRAME_ROUND_END, .round = 1};
     const struct frame_run *runs;
@@ -129,7 +143,7 @@ samples_write(const char *dir)
         {.offset = 32768, .pages = 1, .kind = FRAME_LZ4},
         {.offset = 65536, .pages = 1, .kind = FRAME_ZSTD, .bytes = 50},
     };
-    const struct frame_preamble p = {.channel = 1, .uid_sum = 5, .token = {9}};
+    const struct frame_preamble p = {.channel = 1, .epoch = 1, .uid_sum = 5, .token = {9}};
     size_t len;
 
     snprintf(sub, sizeof sub, "%s/frame", dir);
@@ -142,6 +156,12 @@ samples_write(const char *dir)
     rc = rc ? rc : put_file(sub, "encoded", buf, len);
     len = frame_encode(buf, &end, NULL, NULL);
     rc = rc ? rc : put_file(sub, "round_end", buf, len);
+    samples_batch(&h, &runs);
+    h.type = FRAME_PAGES;
+    len = frame_encode(buf, &h, runs, samples_sums);
+    rc = rc ? rc : put_file(sub, "pages", buf, len);
+    frame_encode_request(small, &ask);
+    rc = rc ? rc : put_file(sub, "request", small, FRAME_REQUEST_SIZE);
     frame_encode_preamble(small, &p);
     rc = rc ? rc : put_file(sub, "preamble", small, FRAME_PREAMBLE_SIZE);
     frame_encode_answer(small, FRAME_ANSWER_OK);

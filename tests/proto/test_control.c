@@ -126,7 +126,7 @@ FRAME_CHANGE(magic, o->buf[0] ^= 1)
 FRAME_CHANGE(version0, wire_put16(o->buf + 4, 0))
 FRAME_CHANGE(version9, wire_put16(o->buf + 4, 9))
 FRAME_CHANGE(type0, wire_put16(o->buf + 6, 0))
-FRAME_CHANGE(type16, wire_put16(o->buf + 6, 16))
+FRAME_CHANGE(type21, wire_put16(o->buf + 6, 21))
 FRAME_CHANGE(type_max, wire_put16(o->buf + 6, 0xffff))
 FRAME_CHANGE(length_over, wire_put32(o->buf + 8, CONTROL_MAX_PAYLOAD + 1))
 FRAME_CHANGE(length_max, wire_put32(o->buf + 8, UINT32_MAX))
@@ -156,7 +156,13 @@ MSG_CHANGE(done_round0, m->round_done.round = 0)
 MSG_CHANGE(state_empty, m->state.len = 0)
 MSG_CHANGE(state_far, m->state.offset = CONTROL_MAX_STATE)
 MSG_CHANGE(state_wrap, m->state.offset = UINT64_MAX)
-MSG_CHANGE(finish_round0, m->finish.round = 0)
+MSG_CHANGE(epoch0, m->hello.epoch = 0)
+MSG_CHANGE(resume_first, m->hello.epoch = 1)
+MSG_CHANGE(serve_first, m->hello.serve = true; m->hello.resume = false; m->hello.epoch = 1)
+MSG_CHANGE(serve_slowly, m->hello.serve = true; m->hello.urgent = false)
+MSG_CHANGE(missing_odd, m->missing.first_page = 65)
+MSG_CHANGE(missing_nothing, m->missing.words = 0; m->missing.last = false)
+MSG_CHANGE(finish_round0, m->finish.round = 0; m->finish.post_copy = false)
 MSG_CHANGE(finish_state, m->finish.state_bytes = CONTROL_MAX_STATE + 1)
 MSG_CHANGE(answer0, m->text.code = 0)
 MSG_CHANGE(answer5, m->text.code = 5)
@@ -168,7 +174,7 @@ static const struct refused refused[] = {
     {"version 0", CONTROL_HELLO, version0, false, "version 0"},
     {"version 9", CONTROL_HELLO, version9, false, "version 9"},
     {"type 0", CONTROL_HELLO, type0, false, "type 0"},
-    {"type 16", CONTROL_HELLO, type16, false, "type 16"},
+    {"type 21", CONTROL_HELLO, type21, false, "type 21"},
     {"type 65535", CONTROL_HELLO, type_max, false, "type 65535"},
     {"length over the limit", CONTROL_HELLO, length_over, false, "at most"},
     {"length of 4 GiB", CONTROL_HELLO, length_max, false, "at most"},
@@ -188,6 +194,12 @@ static const struct refused refused[] = {
     {"empty uid", CONTROL_HELLO, uid_empty, true, "0 characters"},
     {"uid with a blank", CONTROL_HELLO, uid_blank, true, "character 0x20"},
     {"uid with a newline", CONTROL_HELLO, uid_control, true, "character 0x0a"},
+    {"connection 0", CONTROL_HELLO, epoch0, true, "connection 0"},
+    {"resume on the first connection", CONTROL_HELLO, resume_first, true, "connection 1"},
+    {"serve on the first connection", CONTROL_HELLO, serve_first, true, "serve 1"},
+    {"serve without the urgent channel", CONTROL_HELLO, serve_slowly, true, "serve 1"},
+    {"missing from page 65", CONTROL_MISSING, missing_odd, true, "page 65"},
+    {"missing nothing", CONTROL_MISSING, missing_nothing, true, "0 bytes of bitmap"},
     {"unknown version accepted", CONTROL_ACCEPT, accept_version, true, "version 2"},
     {"round 0 begins", CONTROL_ROUND_BEGIN, round0, true, "round 0"},
     {"round 0 ends", CONTROL_ROUND_END, end_round0, true, "round 0"},

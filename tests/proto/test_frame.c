@@ -155,11 +155,11 @@ static const struct refused refused[] = {
      {.type = 0, .round = 1, .runs = 1, .pages = 1, .bytes = 4096},
      0,
      "type 0"},
-    {"type 3",
+    {"type 4",
      {RAW(0, 0, 1)},
-     {.type = 3, .round = 1, .runs = 1, .pages = 1, .bytes = 4096},
+     {.type = 4, .round = 1, .runs = 1, .pages = 1, .bytes = 4096},
      0,
-     "type 3"},
+     "type 4"},
     {"round 0",
      {RAW(0, 0, 1)},
      {.type = 1, .round = 0, .runs = 1, .pages = 1, .bytes = 4096},
@@ -350,7 +350,7 @@ static void
 test_preamble(void **state)
 {
     struct frame_preamble p = {
-        .channel = 63, .uid_sum = frame_uid_sum("m", 1), .token = {1, 2, 255}};
+        .channel = 63, .epoch = 3, .uid_sum = frame_uid_sum("m", 1), .token = {1, 2, 255}};
     struct frame_preamble got;
     uint8_t buf[FRAME_PREAMBLE_SIZE];
     struct err err = {0};
@@ -360,11 +360,15 @@ test_preamble(void **state)
     assert_true(frame_is_preamble(buf));
     assert_int_equal(frame_decode_preamble(buf, &got, NULL), 0);
     assert_int_equal(got.channel, 63);
+    assert_int_equal(got.epoch, 3);
     assert_int_equal(got.uid_sum, p.uid_sum);
     assert_memory_equal(got.token, p.token, sizeof p.token);
     assert_int_not_equal(frame_uid_sum("m", 1), frame_uid_sum("m", 2));
     assert_int_not_equal(frame_uid_sum("m", 1), frame_uid_sum("n", 1));
-    wire_put32(buf + 8, 64); /* QEMU's multifd takes id == channels and writes behind its array */
+    wire_put32(buf + 8, FRAME_URGENT_CHANNEL);
+    assert_int_equal(frame_decode_preamble(buf, &got, NULL), 0);
+    /* QEMU's multifd takes id == channels and writes behind its array */
+    wire_put32(buf + 8, FRAME_URGENT_CHANNEL + 1);
     assert_int_equal(frame_decode_preamble(buf, &got, &err), -EPROTO);
     wire_put32(buf + 8, 1);
     wire_put32(buf + 4, 2);
@@ -391,6 +395,62 @@ test_answer(void **state)
     frame_encode_answer(buf, FRAME_ANSWER_OK);
     buf[3] = 'X';
     assert_int_equal(frame_decode_answer(buf, &a, NULL), -EPROTO);
+}
+
+static void
+test_request(void **state)
+{
+    static const struct frame_request bad[] = {
+        {.region = 2, .offset = 0, .pages = 1},
+        {.region = 0, .offset = 0, .pages = 0},
+        {.region = 0, .offset = 0, .pages = FRAME_MAX_ASKED + 1},
+        {.region = 0, .offset = 4096, .pages = 512},
+        {.region = 0, .offset = 7u << 20, .pages = 1},
+        {.region = 0, .offset = 100, .pages = 1},
+        {.region = 1, .offset = UINT64_MAX & ~4095ull, .pages = 1},
+    };
+    struct frame_request r = {.region = 1, .offset = 8192, .pages = 3}, got;
+    uint8_t buf[FRAME_REQUEST_SIZE];
+    struct layout l;
+
+    (void)state;
+    samples_layout(&l);
+    frame_encode_request(buf, &r);
+    assert_int_equal(frame_decode_request(buf, &l, &got, NULL), 0);
+    assert_int_equal(got.region, 1);
+    assert_int_equal(got.offset, 8192);
+    assert_int_equal(got.pages, 3);
+    buf[17] ^= 1;
+    assert_int_equal(frame_decode_request(buf, &l, &got, NULL), -EPROTO);
+    buf[17] ^= 1;
+    buf[4] = 9;
+    assert_int_equal(frame_decode_request(buf, &l, &got, NULL), -EPROTO);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        frame_encode_request(buf, &bad[i]);
+        assert_int_equal(frame_decode_request(buf, &l, &got, NULL), -EPROTO);
+    }
+}
+
+/* In post-copy nothing changes any more, and any channel may carry any page. */
+static void
+test_pages_of_any_channel(void **state)
+{
+    struct frame_header h, got;
+    struct frame_run back[FRAME_MAX_RUNS];
+    const struct frame_run *runs;
+    uint8_t buf[FRAME_MAX_HEAD];
+    struct err err = {0};
+
+    (void)state;
+    samples_batch(&h, &runs);
+    h.type = FRAME_PAGES;
+    frame_encode(buf, &h, runs, samples_sums);
+    for (uint32_t channel = 0; channel < 3; channel++)
+        assert_int_equal(decode(buf, channel, &got, back, &err), 0);
+    assert_int_equal(got.type, FRAME_PAGES);
+    h.type = FRAME_BATCH;
+    frame_encode(buf, &h, runs, samples_sums);
+    assert_int_equal(decode(buf, 0, &got, back, &err), -EPROTO);
 }
 
 /* Every page has exactly one owner and one number, and stripes cover all of memory. */
@@ -456,6 +516,7 @@ main(void)
         cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_refused_bytes),  cmocka_unit_test(test_any_flipped_bit),
         cmocka_unit_test(test_preamble),       cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_request),        cmocka_unit_test(test_pages_of_any_channel),
         cmocka_unit_test(test_layout_covers),  cmocka_unit_test(test_sum),
         cmocka_unit_test(test_encoded_runs),
     };

@@ -1,0 +1,192 @@
+/* The source's connections as something that can be lost: dropped, made again, and what was sent and
+ * never confirmed put back among what is to be sent. The migration's own state (bitmaps, rounds, the
+ * switchover's machine) lives on. See source_int.h, docs/postcopy.md. */
+#include "migrate/source_int.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "migrate/bits.h"
+
+static bool worth_another_try(const struct mig_source *s);
+static int rest(struct mig_source *s, uint64_t deadline_us, struct err *err);
+static void next_address(struct mig_source *s, char own[MIG_ADDR_SIZE], unsigned tries);
+static int send_again(struct mig_source *s);
+static int not_reached(struct mig_source *s, struct source_worker *w);
+
+int
+source_lost(struct mig_source *s, int rc, const struct err *why)
+{
+    if (s->cause == MIG_CAUSE_NONE)
+        s->lost = true;
+    return source_trouble(s, MIG_CAUSE_PEER, rc, why);
+}
+
+void
+source_unlink(struct mig_source *s)
+{
+    struct ctl *ctl;
+
+    source_workers_stop(s);
+    source_urgent_stop(s);
+    for (uint32_t i = 0; i < s->channels; i++) {
+        struct source_worker *w = &s->workers[i];
+
+        conn_free(TAKE_PTR(w->conn));
+        w->seq = w->paced = 0;
+        w->err = (struct err){0};
+        w->cause = MIG_CAUSE_NONE;
+        w->base = (struct control_totals){.batches = atomic_load(&w->batches),
+                                          .raw_pages = atomic_load(&w->raw_pages),
+                                          .zero_pages = atomic_load(&w->zero_pages)};
+        w->batch.runs_len = w->batch.raw_pages = 0;
+    }
+    conn_free(TAKE_PTR(s->urgent.conn));
+    pthread_mutex_lock(&s->mu);
+    ctl = TAKE_PTR(s->ctl);
+    s->ctl_bytes += ctl ? ctl_bytes(ctl) : 0;
+    s->failed = NULL;
+    s->pending = 0;
+    pthread_mutex_unlock(&s->mu);
+    ctl_free(ctl);
+}
+
+int
+source_relink(struct mig_source *s, uint64_t deadline_us)
+{
+    struct err why = s->err;
+    char own[MIG_ADDR_SIZE], text[MIG_DECISION_TEXT];
+    uint64_t began = clock_mono_us();
+    int rc;
+
+    memcpy(own, s->cfg.target_addr, sizeof own);
+    source_unlink(s);
+    rc = s->cfg.recovering || s->sw.state == SWITCH_SRC_SERVING ? 0 : send_again(s);
+    for (unsigned tries = 0; rc == 0; tries++) {
+        struct err err = {0};
+
+        rc = rest(s, deadline_us, &err);
+        if (rc != 0) {
+            err_prefix(&err, rc, "%s", err_msg(&why));
+            s->cause = MIG_CAUSE_NONE;
+            s->lost = false;
+            return source_trouble(s, rc == -ECANCELED ? MIG_CAUSE_CANCELLED : MIG_CAUSE_PEER, rc,
+                                  &err);
+        }
+        next_address(s, own, tries);
+        s->cause = MIG_CAUSE_NONE;
+        s->err = (struct err){0};
+        s->lost = false;
+        s->refused = 0;
+        rc = source_connect(s);
+        if (rc == 0) {
+            atomic_store(&s->stop, false);
+            rc = source_workers_start(s);
+        }
+        if (rc == 0)
+            break;
+        source_unlink(s);
+        if (worth_another_try(s))
+            rc = 0;
+    }
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&s->mu);
+    s->stats.reconnects++;
+    pthread_mutex_unlock(&s->mu);
+    snprintf(text, sizeof text,
+             "the connection was lost (%.150s) and made again after %llu ms: goes on with %s",
+             err_msg(&why), (unsigned long long)(clock_mono_us() - began) / 1000,
+             s->sw.state == SWITCH_SRC_SERVING ? "what the target lacks"
+                                               : "what was not confirmed");
+    source_log(s, text);
+    return 0;
+}
+
+/* In post-copy there is nothing to lose by asking on; before it, only silence and a target that has
+ * not noticed yet are. */
+static bool
+worth_another_try(const struct mig_source *s)
+{
+    return s->sw.state == SWITCH_SRC_SERVING || s->cause == MIG_CAUSE_CONNECT ||
+           s->cause == MIG_CAUSE_CANCELLED || s->refused == CONTROL_ERR_BUSY || s->lost;
+}
+
+/* A moment between two tries, and whether there shall be another. */
+static int
+rest(struct mig_source *s, uint64_t deadline_us, struct err *err)
+{
+    struct pollfd p = {.fd = s->wake_fd, .events = POLLIN};
+    uint64_t limit = s->cfg.limits.completion_timeout_us, now;
+    eventfd_t n;
+    bool end;
+
+    if (s->refused || s->cause == MIG_CAUSE_CONNECT)
+        poll(&p, 1, SOURCE_REDIAL_US / 1000);
+    eventfd_read(s->wake_fd, &n);
+    now = clock_mono_us();
+    pthread_mutex_lock(&s->mu);
+    end = s->committing ? s->stop_serving : s->cancel;
+    pthread_mutex_unlock(&s->mu);
+    if (end)
+        return err_set(err, -ECANCELED, "cancelled");
+    if (deadline_us && now >= deadline_us)
+        return err_set(err, -ETIMEDOUT, "the target could not be reached again");
+    if (deadline_us && limit && s->stats.started_us && now - s->stats.started_us > limit)
+        return err_set(err, -ETIMEDOUT, "not complete after %.1f s", (double)limit / 1e6);
+    return 0;
+}
+
+/* The address that the target had, or has now; every other try the way around, where there is
+ * one. */
+static void
+next_address(struct mig_source *s, char own[MIG_ADDR_SIZE], unsigned tries)
+{
+    pthread_mutex_lock(&s->mu);
+    if (s->redirect[0])
+        memcpy(own, s->redirect, MIG_ADDR_SIZE);
+    pthread_mutex_unlock(&s->mu);
+    memcpy(s->cfg.target_addr, tries % 2 && s->cfg.fallback_addr[0] ? s->cfg.fallback_addr : own,
+           MIG_ADDR_SIZE);
+}
+
+/* What was sent in the round that broke may have arrived or not: it is sent again, from the page
+ * itself. `sent` keeps the worse of both: the target has to be told of zeros, too. */
+static int
+send_again(struct mig_source *s)
+{
+    for (size_t i = 0; i < s->words; i++) {
+        s->again[i] |= s->unconfirmed[i];
+        s->sent[i] |= s->unconfirmed[i];
+        s->unconfirmed[i] = 0;
+    }
+    for (uint32_t i = 0; s->round == 1 && i < s->channels; i++) {
+        int rc = not_reached(s, &s->workers[i]);
+
+        if (rc != 0)
+            return source_trouble(s, MIG_CAUSE_GUEST, rc, &s->workers[i].err);
+    }
+    return 0;
+}
+
+/* The first round sends what has data, dirty or not: what it had not come to. */
+static int
+not_reached(struct mig_source *s, struct source_worker *w)
+{
+    for (uint64_t i = w->next_stripe; i < s->layout.stripes; i += s->channels) {
+        uint64_t bits[LAYOUT_STRIPE_PAGES / 64], offset;
+        uint32_t region, bytes;
+        int rc;
+
+        layout_stripe(&s->layout, i, &region, &offset, &bytes);
+        rc = present_bits(&w->present[region], offset, bytes, bits, &w->err);
+        if (rc != 0)
+            return rc;
+        for (unsigned k = 0; k < ARRAY_LEN(bits); k++)
+            s->again[i * ARRAY_LEN(bits) + k] |= bits[k];
+    }
+    return 0;
+}
