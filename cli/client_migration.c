@@ -49,6 +49,23 @@ read_progress(const struct tree *vmim, struct migration *m)
     m->elapsed_ms = number(t, "elapsedMs");
 }
 
+/* In the clear only because somebody said so: the cluster, or else the nodes. */
+static const char *
+encryption(const struct tree *vmim, const struct tree *result, struct arena *a)
+{
+    const char *tls = tree_find_string(result, NULL, "tls", NULL);
+
+    if (!tls)
+        return NULL;
+    if (*tls)
+        return arena_printf(a, "yes (%s)", tls);
+    return tree_get_bool(tree_find(vmim, "status", "migrationState", "migrationConfiguration",
+                                   "disableTLS", NULL),
+                         false)
+               ? "no (disableTLS)"
+               : "no (--insecure-plaintext)";
+}
+
 static void
 read_result(const struct tree *vmim, struct arena *a, struct migration *m)
 {
@@ -65,6 +82,7 @@ read_result(const struct tree *vmim, struct arena *a, struct migration *m)
     m->result_total_ms = number(t, "totalMs");
     m->result_downtime_ms = number(t, "downtimeMs");
     m->result_channels = number(t, "channels");
+    m->encrypted = encryption(vmim, t, a);
     m->raw_pages = number(t, "rawPages");
     m->zero_pages = number(t, "zeroPages");
     m->absent_pages = number(t, "absentPages");

@@ -27,6 +27,7 @@ struct migration { /* strings are never NULL, "" when unknown; they live in the 
     const char *cause;
     int64_t result_rounds, result_sent_bytes, result_total_ms, result_downtime_ms, result_channels;
     int64_t raw_pages, zero_pages, absent_pages;
+    const char *encrypted; /* "yes (TLS 1.3, ...)" or "no (why)"; NULL = the handler did not say */
 
     int64_t guest_downtime_ms; /* drover.io/guest-result; -1 = unknown */
 };

@@ -19,6 +19,7 @@
 #include "base/sb.h"
 #include "cli/dev_file.h"
 #include "cli/dev_priv.h"
+#include "migrate/tls_pki.h"
 
 static int claim_dir(const char *dir, int *ret_fd, struct err *err);
 static int check_config(const struct dev_config *cfg, const char *dir, struct err *err);
@@ -83,6 +84,7 @@ dev_cluster_free(struct dev_cluster *c)
         free(n->mgmt_ip);
         free(n->mig_ip);
         free(n->state_dir);
+        free(n->tls_dir);
         free_list(n->handler_argv);
     }
     free(c->nodes);
@@ -297,6 +299,12 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     add_option(&a, "--controller", c->tcp_url);
     add_option(&a, "--state-dir", n->state_dir);
     add_option(&a, "--address", n->mgmt_ip);
+    if (cfg->plaintext) {
+        add_arg(&a, "--insecure-plaintext");
+    } else {
+        n->tls_dir = xasprintf("%s/pki/%s", c->dir, n->name);
+        add_option(&a, "--tls-dir", n->tls_dir);
+    }
     add_option(&a, "--capacity-cpu", nc->cpu ? nc->cpu : DEV_DEFAULT_CPU);
     add_option(&a, "--capacity-memory", nc->memory ? nc->memory : DEV_DEFAULT_MEMORY);
     add_option(&a, "--heartbeat-interval", cfg->heartbeat ? cfg->heartbeat : DEV_DEFAULT_HEARTBEAT);
@@ -362,6 +370,17 @@ stopped(const struct dev_config *cfg, struct err *err)
 }
 
 static int
+make_certificates(const struct dev_cluster *c, struct err *err)
+{
+    AUTO_FREE char *ca = xasprintf("%s/pki/ca", c->dir);
+    int rc = c->nodes_len > 0 && c->nodes[0].tls_dir ? tls_pki_ca(ca, err) : 0;
+
+    for (size_t i = 0; i < c->nodes_len && c->nodes[i].tls_dir && rc == 0; i++)
+        rc = tls_pki_node(ca, c->nodes[i].name, c->nodes[i].tls_dir, TLS_PKI_NODE_DAYS, err);
+    return rc;
+}
+
+static int
 make_dirs(const struct dev_cluster *c, struct err *err)
 {
     AUTO_FREE char *controller = xasprintf("%s/controller", c->dir);
@@ -372,6 +391,8 @@ make_dirs(const struct dev_cluster *c, struct err *err)
         rc = fs_mkdirs(log, 0755, err);
     for (size_t i = 0; i < c->nodes_len && rc == 0; i++)
         rc = fs_mkdirs(c->nodes[i].state_dir, 0755, err);
+    if (rc == 0)
+        rc = make_certificates(c, err);
     return rc != 0 ? rc : dev_file_write_kubeconfig(c, err);
 }
 

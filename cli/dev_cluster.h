@@ -4,7 +4,7 @@
  * DIR/cluster.json  what was made: namespaces, processes by pid and start time, addresses, paths
  * DIR/api.sock      the controller's socket       DIR/kubeconfig  for kubectl inside the namespace
  * DIR/controller/   its store                     DIR/log/        output of all daemons
- * DIR/nodes/NAME/   a handler's state
+ * DIR/nodes/NAME/   a handler's state              DIR/pki/        certificates: ca, and each node's
  *
  * Called by `drover dev`, `drover demo` and system tests. All functions block; one thread at a time
  * uses a cluster. Needs root. */
@@ -48,6 +48,7 @@ struct dev_config {
     const char *migration_range;        /* NULL: DEV_NET_MIG */
     const char *store;                  /* --store of the controller; NULL: SQLite below dir */
     const char *const *controller_args; /* further arguments, NULL-terminated; or NULL */
+    bool plaintext;                     /* no certificates: --insecure-plaintext */
     unsigned ready_ms;                  /* 0: DEV_READY_MS */
     const atomic_bool *stop;            /* becomes true: give up and clean up; or NULL */
     void (*say)(void *ctx, const char *line); /* one line for each step; or NULL */
@@ -58,6 +59,7 @@ struct dev_node {
     char *name, *netns;
     char *mgmt_ip, *mig_ip;
     char *state_dir;
+    char *tls_dir;       /* while it is made; NULL: in the clear */
     char **handler_argv; /* NULL-terminated; [0] is the program's path */
     struct dev_process handler;
 };

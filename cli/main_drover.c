@@ -43,6 +43,7 @@ static const struct verb_row verbs[] = {
     {NULL, "migratable", verb_migratable, "can a VM be live-migrated, and why not"},
     {NULL, "evict", verb_evict, "what would a drain do with each VM of a node"},
     {NULL, "simulate", verb_simulate, "how would a migration go: time, downtime, rounds, and why"},
+    {"Encryption", "pki", verb_pki, "certificates for migrations: a CA, one for each node"},
     {"A cluster of your own", "dev", verb_dev, "a local cluster in network namespaces: up, down"},
     {NULL, "demo", verb_demo, "the main job from end to end, in two minutes"},
     {"Others", "kubeconfig", verb_kubeconfig, "a kubeconfig for kubectl"},

@@ -177,6 +177,8 @@ describe_transfer(struct describe *d, const struct migration *m)
         describe_line(d, "Pages", "%lld as they are, %lld zero, %lld never touched",
                       (long long)m->raw_pages, (long long)m->zero_pages,
                       (long long)m->absent_pages);
+        if (m->encrypted)
+            describe_line(d, "Encrypted", "%s", m->encrypted);
         describe_line(d, "Took", "%s", sb_str(&took));
         describe_line(d, "Switchover", "%lld ms from pause to running, as the engine saw it",
                       (long long)m->result_downtime_ms);

@@ -48,6 +48,9 @@ static const struct options_def up_defs[] = {
      .type = OPTIONS_STRING,
      .arg = "URL",
      .help = "the controller's store; SQLite below --dir unless given"},
+    {.name = "insecure-plaintext",
+     .type = OPTIONS_BOOL,
+     .help = "no certificates: migrations are not encrypted"},
     {.name = "hypervisor",
      .type = OPTIONS_STRING,
      .dflt = "auto",
@@ -193,6 +196,7 @@ dev_up(const struct options *o)
         .heartbeat = options_string(o, "heartbeat"),
         .migration_range = options_string(o, "migration-range"),
         .store = options_string(o, "store"),
+        .plaintext = options_bool(o, "insecure-plaintext"),
         .stop = &stop,
         .say = say,
     };

@@ -39,6 +39,9 @@ int verb_migratable(int argc, char **argv);
 int verb_evict(int argc, char **argv);
 int verb_simulate(int argc, char **argv);
 
+/* Certificates of nodes. */
+int verb_pki(int argc, char **argv);
+
 /* A local cluster. */
 int verb_dev(int argc, char **argv);
 int verb_demo(int argc, char **argv);

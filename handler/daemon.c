@@ -37,6 +37,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
 
     h.l = loop_event_new();
     h.vms = strmap_new();
+    h.tls = tls_dir_new(cfg->tls_dir, cfg->node_name);
     h.share = share_new();
     share_set_caps(h.share, cfg->bandwidth_bytes_per_s, cfg->link_bytes_per_s, clock_mono_us());
     signal(SIGPIPE, SIG_IGN);
@@ -62,6 +63,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
         work_free(h.work);
     vm_free_all(&h);
     share_free(h.share);
+    tls_dir_free(h.tls);
     writer_free(h.writer);
     strmap_free(h.vms, NULL);
     tree_free(h.node_status);

@@ -12,6 +12,7 @@
 #include "handler/informer.h"
 #include "handler/journal.h"
 #include "handler/native_guest.h"
+#include "handler/tls_dir.h"
 #include "handler/work.h"
 #include "handler/writer.h"
 #include "migrate/engine.h"
@@ -20,6 +21,8 @@
 struct handler_config {
     const char *node_name, *controller, *state_dir, *address; /* address: management IP */
     const char *guest_program;                                /* NULL: beside this program */
+    const char *tls_dir;                                      /* NULL: none */
+    bool plaintext; /* migrations are not encrypted, by an explicit word */
     struct kv_list labels;
     int64_t capacity_cpu_milli, capacity_memory_bytes, capacity_pods;
     uint64_t heartbeat_us;
@@ -47,6 +50,7 @@ struct handler {
     struct strmap *vms;             /* uid -> struct vm_entry */
     char cluster[JOURNAL_UID_SIZE]; /* "" until known */
     struct mignet net;
+    struct tls_dir *tls; /* this node's certificates */
     struct share *share; /* what outgoing migrations draw from */
     struct loop_timer *heartbeat;
     bool node_written; /* the Node object exists and has our labels and capacity */
@@ -67,6 +71,12 @@ void handler_retry_later(struct handler *h);
 void node_start(struct handler *h);
 void node_stop(struct handler *h);
 void node_network_changed(struct handler *h); /* HyperConverged or a NAD changed */
+
+/* What a migration of this configuration is encrypted with: *ret is the caller's reference, or NULL
+ * where plaintext was chosen. -errno: it was not, and there is nothing to encrypt with (rule: never
+ * in the clear by accident). */
+int node_tls(struct handler *h, const struct migration_configuration *mc, struct tls_ctx **ret,
+             struct err *err);
 
 /* --- vm.c --- */
 enum src_phase { SRC_NONE, SRC_CLAIMED, SRC_RUNNING, SRC_RESOLVING, SRC_DONE };

@@ -74,6 +74,14 @@ static const struct options_def defs[] = {
      .help =
          "bytes a second of the migration network's link, a cap like the other; 0 = no cap, auto "
          "= what real hardware says of itself"},
+    {.name = "tls-dir",
+     .type = OPTIONS_STRING,
+     .arg = "DIR",
+     .help =
+         "ca.crt, tls.crt and tls.key of this node, for migrations; read again when they change"},
+    {.name = "insecure-plaintext",
+     .type = OPTIONS_BOOL,
+     .help = "migrations from and to this node are not encrypted and nobody proves who they are"},
     {.name = "guest-program",
      .type = OPTIONS_STRING,
      .arg = "PATH",
@@ -145,6 +153,10 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     c->state_dir = options_string(o, "state-dir");
     c->address = options_string(o, "address");
     c->guest_program = options_string(o, "guest-program");
+    c->tls_dir = options_string(o, "tls-dir");
+    c->plaintext = options_bool(o, "insecure-plaintext");
+    if (c->tls_dir && c->plaintext)
+        return err_set(err, -EINVAL, "--tls-dir and --insecure-plaintext: want one of them");
     c->capacity_memory_bytes = options_int(o, "capacity-memory");
     c->capacity_pods = DEFAULT_PODS;
     c->channels = (unsigned)options_int(o, "channels");

@@ -2,6 +2,7 @@
  * network's state as a condition. The network is found, never made, here: the address must lie in the
  * range of the NetworkAttachmentDefinition that liveMigrationConfig.network names; if it is missing, migrations
  * are refused instead of going another way (rule 5). */
+#include <errno.h>
 #include <string.h>
 
 #include "api/names.h"
@@ -21,6 +22,7 @@ static void write_status(struct handler *h);
 static struct tree *metadata_of(struct handler *h);
 static struct tree *status_of(struct handler *h);
 static void find_network(struct handler *h, struct mignet *net);
+static void add_encryption(struct handler *h, struct tree *conds);
 static bool network_equal(const struct mignet *a, const struct mignet *b);
 static void set_broken(struct mignet *net, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -224,8 +226,49 @@ status_of(struct handler *h)
                       "the cluster's configuration was not read yet");
         break;
     }
+    add_encryption(h, conds);
     tree_set(st, "conditions", conds);
     return st;
+}
+
+int
+node_tls(struct handler *h, const struct migration_configuration *mc, struct tls_ctx **ret,
+         struct err *err)
+{
+    if (h->cfg.plaintext || (mc && mc->has_disable_tls && mc->disable_tls)) {
+        *ret = NULL;
+        return 0;
+    }
+
+    int rc = tls_dir_get(h->tls, ret, err);
+
+    return rc ? err_prefix(err, rc, "encryption (node %s)", h->cfg.node_name) : 0;
+}
+
+/* The node's own side of it; that the cluster turned encryption off is said by each migration. */
+static void
+add_encryption(struct handler *h, struct tree *conds)
+{
+    struct tls_ctx *ctx = NULL;
+    struct err err = {0};
+
+    if (h->cfg.plaintext) {
+        add_condition(conds, "MigrationEncryptionReady", "False", "PlaintextChosen",
+                      "--insecure-plaintext: migrations of this node are not encrypted");
+    } else if (tls_dir_get(h->tls, &ctx, &err) == 0) {
+        AUTO_FREE char *msg =
+            xasprintf("TLS 1.3, encrypted by %s; the certificate is good for %lld days",
+                      tls_kernel_offers() ? "the kernel" : "OpenSSL",
+                      (long long)(tls_ctx_left_s(ctx) / 86400));
+
+        add_condition(conds, "MigrationEncryptionReady", "True", "CertificateReady", msg);
+        tls_ctx_unref(ctx);
+    } else {
+        add_condition(conds, "MigrationEncryptionReady", "False",
+                      err.code == -ENOENT && !h->cfg.tls_dir ? "NoCertificates"
+                                                             : "CertificateUnusable",
+                      err_msg(&err));
+    }
 }
 
 /* What the newest HyperConverged and NAD say about where migrations listen and dial from. */

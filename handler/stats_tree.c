@@ -12,6 +12,7 @@ put_common(struct tree *t, const struct mig_stats *st)
     tree_set(t, "mode", tree_string(stats_tree_mode(st->mode)));
     tree_set(t, "channels", tree_int(st->channels));
     tree_set(t, "encrypted", tree_bool(st->encrypted));
+    tree_set(t, "tls", tree_string(st->suite));
     tree_set(t, "reconnects", tree_int(st->reconnects));
     tree_set(t, "cpuMs", tree_int((int64_t)(st->cpu_us / 1000)));
 }

@@ -57,7 +57,9 @@ static void write_decision(void *ctx);
 static void done_with(struct vm_entry *e, enum mig_outcome outcome, const char *reason);
 static void want_mode(struct vm_entry *e, const struct vmi *v, struct tree *want);
 static void apply_override(struct vm_entry *e, const struct tree *vmim);
-static bool fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c);
+static int fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c,
+                       struct err *err);
+static void free_run(struct source_run *r);
 static bool report(struct vm_entry *e, const struct vmi *v, struct tree *want);
 static bool finish_moved(struct vm_entry *e);
 static void resume_run(struct vm_job *job);
@@ -168,8 +170,15 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         return false;
     }
 
+    struct tls_ctx *tls;
+    struct err err = {0};
     char now[40];
 
+    if (node_tls(e->h, &ms->configuration, &tls, &err) != 0) {
+        want_failed(e, want, err_msg(&err));
+        return false;
+    }
+    tls_ctx_unref(tls);
     time_format(vm_now(e), true, now, sizeof now);
     tree_set_path(want, tree_string(now), "status", "migrationState", "startTimestamp", NULL);
     e->src_phase = SRC_CLAIMED;
@@ -201,8 +210,8 @@ fill_policy(struct vm_entry *e, const struct migration_configuration *mc,
     c->policy.post_copy_at_once = c->policy.allow_post_copy && o.post_copy_immediate;
 }
 
-static bool
-fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c)
+static int
+fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c, struct err *err)
 {
     const struct migration_state *ms = &v->status.migration;
     const struct migration_configuration *mc = &ms->configuration;
@@ -215,7 +224,7 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
     c->ident.generation = vm_annotation_number(e->vmi, ANN_MIGRATION_GENERATION);
     if (!ms->target_node_address || snprintf(c->target_addr, sizeof c->target_addr, "%s",
                                              ms->target_node_address) >= (int)sizeof c->target_addr)
-        return false;
+        return err_set(err, -EINVAL, "the target's address cannot be used");
     snprintf(c->local_ip, sizeof c->local_ip, "%s", e->h->net.ip);
     snprintf(c->bind_device, sizeof c->bind_device, "%s", e->h->net.ifname);
     fill_policy(e, mc, c);
@@ -232,7 +241,8 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
         c->limits.completion_timeout_us =
             budget > UINT64_MAX / 1000000u ? UINT64_MAX : (uint64_t)budget * 1000000u;
     }
-    return true;
+    snprintf(c->tls_peer, sizeof c->tls_peer, "%s", ms->target_node ? ms->target_node : "");
+    return node_tls(e->h, mc, &c->tls, err);
 }
 
 /* status.migrationState.mode: upstream's word for how the memory travels at the moment. */
@@ -285,9 +295,11 @@ begin(struct vm_entry *e, const struct vmi *v)
     struct source_run *r = xcalloc(1, sizeof *r);
     const struct tree *vmim;
 
-    if (!fill_config(e, v, &r->cfg)) {
-        free(r);
-        done_with(e, MIG_FAILED, "the target's address cannot be used");
+    struct err err = {0};
+
+    if (fill_config(e, v, &r->cfg, &err) != 0) {
+        free_run(r);
+        done_with(e, MIG_FAILED, err_msg(&err));
         handler_retry_later(e->h);
         return;
     }
@@ -320,8 +332,8 @@ begin_resolve(struct vm_entry *e, const struct vmi *v)
     r->resolving = true;
     e->src_phase = SRC_RESOLVING;
     if (e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN ||
-        !fill_config(e, v, &r->cfg)) {
-        free(r);
+        fill_config(e, v, &r->cfg, NULL) != 0) {
+        free_run(r);
         e->src_timer = loop_timer_add(e->h->l, HANDLER_RESOLVE_US, on_resolve_timer, e);
         return;
     }
@@ -487,9 +499,16 @@ on_ended(void *ctx)
             e->src_timer = loop_timer_add(e->h->l, HANDLER_RESOLVE_US, on_resolve_timer, e);
         break;
     }
+    free_run(r);
+    vm_reconcile(e);
+}
+
+static void
+free_run(struct source_run *r)
+{
+    tls_ctx_unref(r->cfg.tls);
     free(r->state_dir);
     free(r);
-    vm_reconcile(e);
 }
 
 static void

@@ -17,7 +17,8 @@ struct target_run {
     struct loop *l;
     char *state_dir;
     struct mig_target *t;
-    struct journal j; /* the engine's thread changes it in the hooks */
+    struct tls_ctx *tls; /* NULL: in the clear */
+    struct journal j;    /* the engine's thread changes it in the hooks */
     pthread_t thread;
     enum mig_target_outcome outcome;
     struct err err;
@@ -32,6 +33,9 @@ static void on_ended(void *ctx);
 static int on_prepared(void *ctx, struct err *err);
 static int on_committed(void *ctx, struct err *err);
 static int on_never(void *ctx, struct err *err);
+static int encrypt(struct vm_entry *e, struct target_run *r, struct mig_target_config *c,
+                   struct err *err);
+static void on_refused(void *ctx, const char *why);
 static void failed_here(struct vm_entry *e, const char *reason);
 static void result_run(struct vm_job *job);
 static void result_done(struct vm_job *job);
@@ -125,6 +129,16 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         handler_retry_later(e->h);
         return true;
     }
+
+    struct tls_ctx *tls;
+    struct err err = {0};
+
+    if (node_tls(e->h, &ms->configuration, &tls, &err) != 0) {
+        failed_here(e, err_msg(&err));
+        handler_retry_later(e->h);
+        return true;
+    }
+    tls_ctx_unref(tls);
     make_incoming(e, v);
     return true;
 }
@@ -258,6 +272,7 @@ listen_for(struct vm_entry *e, bool recovering)
     struct target_run *r = xcalloc(1, sizeof *r);
     struct mig_target_config c = {0};
     struct err err = {0};
+    int rc = encrypt(e, r, &c, &err);
 
     snprintf(c.ident.vmi_uid, sizeof c.ident.vmi_uid, "%s", e->uid);
     snprintf(c.ident.migration_uid, sizeof c.ident.migration_uid, "%s", e->dst_uid);
@@ -270,11 +285,15 @@ listen_for(struct vm_entry *e, bool recovering)
     c.prepared = on_prepared;
     c.committed = on_committed;
     c.never = on_never;
+    c.refused = on_refused;
     c.ctx = r;
     r->e = e;
     r->l = e->h->l;
     r->j = e->j;
-    if (mig_target_new(&c, &r->t, &err) != 0) {
+    if (rc == 0)
+        rc = mig_target_new(&c, &r->t, &err);
+    if (rc != 0) {
+        tls_ctx_unref(r->tls);
         free(r);
         if (!recovering) {
             failed_here(e, err_msg(&err));
@@ -293,6 +312,32 @@ listen_for(struct vm_entry *e, bool recovering)
              LS("address", e->dst_address), LI("recovering", recovering));
     if (pthread_create(&r->thread, NULL, run_target, r) != 0)
         abort();
+}
+
+/* With what, and from whom: the node that the newest object names as the source. */
+static int
+encrypt(struct vm_entry *e, struct target_run *r, struct mig_target_config *c, struct err *err)
+{
+    struct arena *a = arena_new();
+    const struct vmi *v = e->vmi ? vmi_decode(e->vmi, a) : NULL;
+    int rc = v ? node_tls(e->h, &v->status.migration.configuration, &r->tls, err)
+               : err_set(err, -ENOENT, "the VM's object is not known");
+
+    if (rc == 0)
+        snprintf(c->tls_peer, sizeof c->tls_peer, "%s",
+                 v->status.migration.source_node ? v->status.migration.source_node : "");
+    c->tls = r->tls;
+    arena_free(a);
+    return rc;
+}
+
+/* The engine's thread. */
+static void
+on_refused(void *ctx, const char *why)
+{
+    struct target_run *r = ctx;
+
+    log_warn("migration.refused", LS("migration", r->j.migration_uid), LS("why", why));
 }
 
 static void *
@@ -342,6 +387,7 @@ on_ended(void *ctx)
     pthread_join(r->thread, NULL);
     mig_target_stats(r->t, &e->dst_stats);
     mig_target_free(r->t);
+    tls_ctx_unref(r->tls);
     e->dst = NULL;
     e->j = r->j;
     log_info("migration.target.ended", LS("uid", e->uid), LS("migration", e->dst_uid),

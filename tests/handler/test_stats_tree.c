@@ -26,6 +26,7 @@ static const struct mig_stats measured = {
     .cpu_us = 90000,
     .channels = 2,
     .encrypted = true,
+    .suite = "TLS 1.3, X",
     .enc_pages = {[MIG_ENC_RAW] = 11000, [MIG_ENC_LZ4] = 1000},
     .enc_bytes = {[MIG_ENC_RAW] = 45056000, [MIG_ENC_LZ4] = 1234567},
     .downtime = {.stop_us = 100, .scan_us = 200, .pages_us = 300, .state_us = 50, .commit_us = 700},
@@ -52,7 +53,8 @@ test_progress(void **state)
         "\"transferBytesPerSecond\":1000000,\"dirtyBytesPerSecond\":0,\"limitBytesPerSecond\":"
         "2000000,\"predictedDowntimeMs\":5,\"predictedDowntimeP90Ms\":0,\"predictedTotalMs\":0,"
         "\"predictedTotalP90Ms\":0,\"elapsedMs\":1000,\"mode\":\"PreCopy\",\"channels\":2,"
-        "\"encrypted\":true,\"reconnects\":0,\"cpuMs\":90,\"rawPages\":12000,\"zeroPages\":7,"
+        "\"encrypted\":true,\"tls\":\"TLS 1.3, "
+        "X\",\"reconnects\":0,\"cpuMs\":90,\"rawPages\":12000,\"zeroPages\":7,"
         "\"absentPages\":4000,\"againPages\":0,\"encodings\":{\"raw\":{\"pages\":11000,\"bytes\":"
         "45056000},\"lz4\":{\"pages\":1000,\"bytes\":1234567}},\"throttlePercent\":20,"
         "\"throttleMs\":0.0,\"writeFaults\":0,\"writeFaultMs\":0.0}");
@@ -119,7 +121,8 @@ test_target(void **state)
     check_json(
         stats_tree_target(&st, "n2"),
         "{\"node\":\"n2\",\"receivedBytes\":99,\"mode\":\"PostCopy\",\"channels\":1,\"encrypted\":"
-        "false,\"reconnects\":0,\"cpuMs\":0,\"downtime\":{\"loadMs\":0.01,\"commitMs\":0.02,"
+        "false,\"tls\":\"\",\"reconnects\":0,\"cpuMs\":0,\"downtime\":{\"loadMs\":0.01,"
+        "\"commitMs\":0.02,"
         "\"resumeMs\":0.03},\"postCopyMs\":1.5,\"faults\":100,\"faultP50Us\":32,\"faultP99Us\":"
         "4096,\"faultHistogram\":[{\"belowUs\":32,\"count\":60},{\"belowUs\":64,\"count\":38},"
         "{\"belowUs\":4096,\"count\":2}]}");
