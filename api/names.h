@@ -58,6 +58,8 @@
     "drover.io/migration-decisions" /* on the VMIM, by the source: the decision log, a list */
 #define ANN_VERIFY_REQUEST   "drover.io/verify-request"  /* on the VMI, by a user: any text */
 #define ANN_VERIFY_RESULT    "drover.io/verify-result"   /* on the VMI, by the handler: JSON */
+#define ANN_TRACE_REQUEST    "drover.io/trace-request"   /* on the VMI, by a user: JSON */
+#define ANN_TRACE_RESULT     "drover.io/trace-result"    /* on the VMI, by the handler: JSON */
 #define ANN_SCHEDULE_RESULT  "drover.io/schedule-result" /* on the VMI/VMIM: why there, JSON */
 #define ANN_MIGRATION_TARGET "drover.io/target-node" /* on a VMIM: explicit target (migrate --to) */
 

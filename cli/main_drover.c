@@ -33,6 +33,7 @@ static const struct verb_row verbs[] = {
     {NULL, "migrate", verb_migrate, "move a running VM to another node"},
     {NULL, "migrate-cancel", verb_migrate_cancel, "cancel a VM's migration"},
     {NULL, "verify", verb_verify, "check every page of a native guest's memory"},
+    {NULL, "trace", verb_trace, "record which pages a VM writes, for simulate"},
     {"Nodes", "cordon", verb_cordon, "place no more VMs on a node"},
     {NULL, "uncordon", verb_uncordon, "place VMs on a node again"},
     {NULL, "drain", verb_drain, "empty a node: its VMs move elsewhere"},

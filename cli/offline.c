@@ -12,6 +12,7 @@
 const char *const offline_outputs[] = {"table", "json", "yaml", NULL};
 
 static int load(struct offline *o, struct err *err);
+static void take_in(struct offline *o);
 static int decode(struct offline *o, struct offline_item *it, const struct tree *t);
 static void find_hco(struct offline *o);
 static int split_vm(struct offline *o);
@@ -47,6 +48,19 @@ offline_begin(const struct options_program *p, int argc, char **argv, int *ret_e
         return NULL;
     }
     return TAKE_PTR(o);
+}
+
+struct offline *
+offline_of(struct tree *objects, const char *ns, const char *vm)
+{
+    struct offline *o = xcalloc(1, sizeof(*o));
+
+    o->arena = arena_new();
+    o->trees = objects;
+    o->vm_ns = ns;
+    o->vm_name = vm;
+    take_in(o);
+    return o;
 }
 
 void
@@ -205,12 +219,18 @@ load(struct offline *o, struct err *err)
         return -1;
     for (size_t i = 0; i < warn.list.len; i++)
         offline_warn("%s", warn.list.items[i]);
+    take_in(o);
+    return 0;
+}
+
+static void
+take_in(struct offline *o)
+{
     o->items = xcalloc(tree_len(o->trees) + 1, sizeof(*o->items));
     for (size_t i = 0; i < tree_len(o->trees); i++)
         if (decode(o, &o->items[o->len], tree_at(o->trees, i)) == 0)
             o->len++;
     find_hco(o);
-    return 0;
 }
 
 /* 0, or -1 for an object without a kind that is known (manifests_load lets none through). */

@@ -72,6 +72,9 @@ struct offline {
  * printed, or one line of error). Reads files and standard input, so it blocks. */
 struct offline *offline_begin(const struct options_program *p, int argc, char **argv,
                               int *ret_exit);
+/* The same of objects from elsewhere (taken; a list, valid and defaulted), for the VM ns/vm (borrowed).
+ * There are no options. */
+struct offline *offline_of(struct tree *objects, const char *ns, const char *vm);
 void offline_free(struct offline *o); /* NULL is fine */
 void offline_auto(struct offline **o);
 #define AUTO_OFFLINE CLEANUP(offline_auto)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "cli/client_verb.h"
 #include "cli/client_verify.h"
+#include "cli/migrate_dry_run.h"
 #include "cli/print.h"
 #include "cli/term_migrations.h"
 
@@ -99,6 +100,13 @@ static const struct options_def migrate_defs[] = {
      .type = OPTIONS_STRING,
      .arg = "NODE",
      .help = "the target; without it the scheduler chooses"},
+    {.name = "dry-run",
+     .type = OPTIONS_BOOL,
+     .help = "move nothing: say how it would go (exit 2: it would not succeed)"},
+    {.name = "bandwidth",
+     .type = OPTIONS_STRING,
+     .arg = "Q",
+     .help = "with --dry-run: the link's, in bytes a second; else what was measured last"},
     {.name = "wait", .type = OPTIONS_BOOL, .help = "wait until it is over, and show it"},
     VERB_OPTION_TIMEOUT,
     {.name = "output",
@@ -219,6 +227,8 @@ verb_migrate(int argc, char **argv)
     if (verb_timeout_us(&v, 0, &timeout_us) < 0 ||
         verb_split_name(&v, v.args[0], &ns, &vm, &v.err) < 0)
         return verb_error(&v);
+    if (options_bool(v.options, "dry-run"))
+        return migrate_dry_run(&v, ns, vm, options_string(v.options, "bandwidth"), output);
     if (to) {
         AUTO_TREE struct tree *node = NULL;
 

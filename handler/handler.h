@@ -84,6 +84,7 @@ enum dst_phase { DST_NONE, DST_MAKING, DST_LISTENING, DST_DONE };
 
 struct source_run; /* vm_source.c */
 struct target_run; /* vm_target.c */
+struct vm_trace;   /* vm_trace.c */
 
 struct vm_entry {
     struct handler *h;
@@ -125,8 +126,10 @@ struct vm_entry {
     bool dst_result_sent;
     unsigned dst_result_tries;
 
-    char verify_seen[256]; /* the last verify-request that was answered */
-    struct arena *arena;   /* of the reconcile that runs */
+    char verify_seen[256];  /* the last verify-request that was answered */
+    char trace_seen[256];   /* the last trace-request that was taken up */
+    struct vm_trace *trace; /* the recording that runs (the entry is busy with it), or NULL */
+    struct arena *arena;    /* of the reconcile that runs */
 };
 
 /* Brings what is here in line with the newest object: starts at most one step; called again after each. */
@@ -170,6 +173,13 @@ bool vm_start_guest(struct vm_entry *e, const struct vmi *v);
 bool vm_native_config(struct vm_entry *e, const struct vmi *v, struct native_config *ret,
                       char *error, size_t size);
 bool vm_verify_if_asked(struct vm_entry *e, const struct vmi *v);
+/* Writes r as JSON into an annotation of the VMI. When the write is lost, what was asked is taken up
+ * again. */
+void vm_answer(struct vm_entry *e, const char *key, const struct tree *r);
+/* vm_trace.c: recordings of dirty pages. */
+bool vm_trace_if_asked(struct vm_entry *e, const struct vmi *v);
+void
+vm_trace_interrupt(struct vm_entry *e); /* it ends soon, with what it has; nothing runs: fine */
 /* Ends the guest for certain, removes its directory and, when remove_journal, the journal. */
 void vm_end_guest(struct vm_entry *e, bool remove_journal);
 /* A changed copy of e->vmi to be written to /status, conditional on the version that was copied from.

@@ -80,6 +80,7 @@ vm_sessions_end(struct handler *h)
 
         source_end(e);
         target_end(e);
+        vm_trace_interrupt(e);
         if (source_active(e) || target_active(e) || e->busy || e->writing)
             none = false;
     }
@@ -119,9 +120,30 @@ vm_list_synced(struct handler *h)
         vm_reconcile(v);
 }
 
+/* What has to touch the guest now does not wait for a recording. */
+static void
+interrupt_trace(struct vm_entry *e)
+{
+    struct arena *a;
+    const struct vmi *v;
+    const struct migration_state *ms;
+
+    if (!e->trace)
+        return;
+    a = arena_new();
+    v = e->vmi ? vmi_decode(e->vmi, a) : NULL;
+    ms = v ? &v->status.migration : NULL;
+    if (!v || v->meta.deletion_us || phase_is_final(v->status.phase) ||
+        (ms->present && !ms->completed && !ms->failed))
+        vm_trace_interrupt(e);
+    arena_free(a);
+}
+
 void
 vm_reconcile(struct vm_entry *e)
 {
+    if (e->busy)
+        interrupt_trace(e);
     if (e->busy || e->reconciling)
         return;
     e->reconciling = true;
@@ -272,7 +294,7 @@ reconcile_owner(struct vm_entry *e, const struct vmi *v, struct tree *want)
     if (!v->status.phase || strcmp(v->status.phase, "Running") != 0)
         want_phase(e, want, "Running", "");
     object_set_condition(want, "Ready", "True", "", "", vm_now(e));
-    return vm_verify_if_asked(e, v);
+    return vm_verify_if_asked(e, v) || vm_trace_if_asked(e, v);
 }
 
 /* Another node owns it, and no migration names us: whatever is here was fenced off. */

@@ -329,13 +329,9 @@ static void
 verify_done(struct vm_job *job)
 {
     struct vm_entry *e = job->e;
-    AUTO_TREE struct tree *r = tree_map(), *obj = tree_map();
-    AUTO_SB struct sb sb = SB_INIT;
-    AUTO_FREE char *path = NULL;
+    AUTO_TREE struct tree *r = tree_map();
 
     memcpy(e->verify_seen, job->text, sizeof e->verify_seen);
-    if (!e->vmi)
-        return;
     tree_set(r, "request", tree_string(job->text));
     tree_set(r, "ok", tree_bool(job->verify.ok));
     tree_set(r, "node", tree_string(e->h->cfg.node_name));
@@ -345,10 +341,21 @@ verify_done(struct vm_job *job)
     tree_set(r, "readMismatches", tree_int((int64_t)job->verify.read_mismatches));
     tree_set(r, "steps", tree_int((int64_t)job->verify.steps));
     tree_set(r, "text", tree_string(job->verify.text));
+    vm_answer(e, ANN_VERIFY_RESULT, r);
+}
+
+void
+vm_answer(struct vm_entry *e, const char *key, const struct tree *r)
+{
+    AUTO_TREE struct tree *obj = tree_map();
+    AUTO_SB struct sb sb = SB_INIT;
+    AUTO_FREE char *path = NULL;
+
+    if (!e->vmi)
+        return;
     tree_to_json(r, 0, &sb);
     tree_set_path(obj, tree_string(e->uid), "metadata", "uid", NULL);
-    tree_set_path(obj, tree_string(sb_str(&sb)), "metadata", "annotations", ANN_VERIFY_RESULT,
-                  NULL);
+    tree_set_path(obj, tree_string(sb_str(&sb)), "metadata", "annotations", key, NULL);
     path = xasprintf("/apis/kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s",
                      object_namespace(e->vmi), object_name(e->vmi));
     e->writing = true;
@@ -361,7 +368,7 @@ on_annotated(void *ctx, int status, const struct tree *body, const char *error)
     struct vm_entry *e = ctx;
 
     if (status == 0)
-        e->verify_seen[0] = '\0'; /* the answer is lost: verify again */
+        e->verify_seen[0] = e->trace_seen[0] = '\0'; /* the answer is lost: again, then */
     on_written(e, status, body, error);
 }
 

@@ -17,16 +17,18 @@
 #define STUCK          0.98  /* a projected round that leaves more than this: as low as it gets */
 #define PROJECT_ROUNDS 40    /* so far ahead it is looked */
 #define CERTAIN        2     /* rounds in a row that do not expect to get there */
-#define LATE           0.9   /* of the completion timeout: then it would be too late */
-#define NEAR_MINIMUM   1.25  /* of the lowest so far: a moment to pause beyond the budget */
-#define WRITERS_MAX    80    /* percent for the writers alone; beyond it the whole guest */
-#define THROTTLE_STEP  30    /* at most so many percent more at once */
-#define EFFECTIVE_AGE  0.5   /* weight of the newest round in what a dirty byte costs */
+#define SHORT_ROUND_US 100000
+#define LATE           0.9  /* of the completion timeout: then it would be too late */
+#define NEAR_MINIMUM   1.25 /* of the lowest so far: a moment to pause beyond the budget */
+#define WRITERS_MAX    80   /* percent for the writers alone; beyond it the whole guest */
+#define THROTTLE_STEP  30   /* at most so many percent more at once */
+#define EFFECTIVE_AGE  0.5  /* weight of the newest round in what a dirty byte costs */
 #define PROBE_WEIGHT   0.5
 #define FIRST_WEIGHT   0.35 /* where in memory the set lies is not known, so its exposure is not */
 
 static const unsigned steps[] = {20, 30, 40, 50, 60, 70, 80, 90, 95, 99};
 
+static void note_exchange(struct converge *c, const struct converge_round *in);
 static double project(const struct converge_config *cfg, const struct converge_world *w,
                       double remaining, unsigned percent, unsigned *ret_rounds, double *ret_steady);
 static bool within_is_enough(const struct converge_config *cfg, struct converge_state *st,
@@ -61,6 +63,12 @@ void
 converge_sample(struct converge *c, uint64_t wire_bytes, uint64_t us)
 {
     linkrate_note(&c->link, wire_bytes, us);
+}
+
+void
+converge_sample_end(struct converge *c, uint64_t wire_bytes, uint64_t us)
+{
+    linkrate_end(&c->link, wire_bytes, us);
 }
 
 void
@@ -106,7 +114,8 @@ converge_next(struct converge *c, const struct converge_round *in, struct conver
 
     c->scan_us = (double)in->count_us;
     c->rtt_us = (double)in->rtt_us;
-    c->overhead_us = 2 * c->rtt_us + c->scan_us;
+    note_exchange(c, in);
+    c->overhead_us = fmax(2 * c->rtt_us, c->exchange_us) + c->scan_us;
     c->wire_bytes += (double)in->wire_bytes;
     if (in->round <= 1)
         c->first = effective;
@@ -129,6 +138,21 @@ converge_next(struct converge *c, const struct converge_round *in, struct conver
     converge_say_round(c, in, &w, &j, ret->why);
     if (j.decision == CONVERGE_ROUND || j.decision == CONVERGE_THROTTLE)
         converge_predict(c, 0, 0);
+}
+
+/* Short rounds show what a round takes beside its bytes: workers that wake up, the target's word. */
+static void
+note_exchange(struct converge *c, const struct converge_round *in)
+{
+    uint64_t mid = linkrate_percentile(&c->link, 50);
+    double rest;
+
+    if (in->took_us > SHORT_ROUND_US || mid == 0)
+        return;
+    rest = (double)in->took_us - (double)in->wire_bytes * 1e6 / (double)mid;
+    if (rest < 0)
+        rest = 0;
+    c->exchange_us = c->exchange_us > 0 ? (c->exchange_us + rest) / 2 : rest;
 }
 
 void
@@ -168,7 +192,8 @@ converge_world_now(const struct converge *c, struct converge_world *ret)
                                    .mid = (double)(mid ? mid : CONVERGE_SLOW_LINK),
                                    .low = (double)(low ? low : CONVERGE_SLOW_LINK),
                                    .effective = c->effective,
-                                   .fixed_us = (double)c->cfg.fixed_us + c->scan_us + 3 * c->rtt_us,
+                                   .fixed_us = (double)c->cfg.fixed_us + c->scan_us + c->rtt_us +
+                                               fmax(2 * c->rtt_us, c->exchange_us),
                                    .overhead_us = c->overhead_us};
 }
 

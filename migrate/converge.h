@@ -98,6 +98,7 @@ struct converge {
     double first;
     double overhead_us; /* of a round: exchanges and scan */
     double scan_us, rtt_us;
+    double exchange_us; /* what a round takes beside its bytes and the scan, as measured */
     double present_bytes;
     double wire_bytes; /* so far */
     struct converge_prediction prediction;
@@ -107,6 +108,8 @@ struct converge {
 void converge_init(struct converge *c, const struct converge_config *cfg);
 /* Wire bytes went out without a break for us. */
 void converge_sample(struct converge *c, uint64_t wire_bytes, uint64_t us);
+/* The last of a round, to its confirmation. */
+void converge_sample_end(struct converge *c, uint64_t wire_bytes, uint64_t us);
 /* The link's limit is another now; 0 = none. */
 void converge_set_limit(struct converge *c, uint64_t bytes_per_s);
 /* Before the first round: all memory was armed at once, and guest_us later dirty_bytes were dirty. */

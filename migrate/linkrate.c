@@ -6,6 +6,8 @@
 
 #define SAMPLE_MIN_US 20000 /* shorter pieces measure latency, not bandwidth */
 
+static void commit(struct linkrate *l);
+
 static uint64_t
 rate(uint64_t bytes, uint64_t us)
 {
@@ -15,10 +17,26 @@ rate(uint64_t bytes, uint64_t us)
 void
 linkrate_note(struct linkrate *l, uint64_t bytes, uint64_t us)
 {
+    if (l->piece_us >= SAMPLE_MIN_US)
+        commit(l);
     l->piece_bytes += bytes;
     l->piece_us += us;
-    if (l->piece_us < SAMPLE_MIN_US)
-        return;
+}
+
+void
+linkrate_end(struct linkrate *l, uint64_t bytes, uint64_t us)
+{
+    l->piece_bytes += bytes;
+    l->piece_us += us;
+    if (l->piece_us >= SAMPLE_MIN_US)
+        commit(l);
+    else if (l->len > 0)
+        l->piece_bytes = l->piece_us = 0;
+}
+
+static void
+commit(struct linkrate *l)
+{
     l->samples[l->at] = rate(l->piece_bytes, l->piece_us);
     l->at = (l->at + 1) % LINKRATE_SAMPLES;
     l->piece_bytes = l->piece_us = 0;

@@ -234,6 +234,7 @@ run_round(struct sim *s, struct simulate_round *r, uint64_t bytes, uint64_t *ret
         }
         s->bandwidth += (s->link * noise(s) - s->bandwidth) * 0.3;
     }
+    converge_sample_end(&s->c, 0, 2 * s->rtt_us);
     s->ret->sent_bytes += bytes;
     s->now_us += 2 * (double)s->rtt_us;
     *ret_took = (uint64_t)(s->now_us - began);

@@ -20,6 +20,7 @@
 #define PROBES           4
 #define LEARNT_FIXED_MAX 100000 /* us: what one slow disk did is not to keep others from moving */
 #define REFRESH_US       500000
+#define FIRST_SAMPLES    3 /* of bandwidth: the first of them still wake everything up */
 
 /* What the last migrations of this process taught. */
 static _Atomic uint64_t learnt_fixed_us, learnt_rate;
@@ -214,7 +215,8 @@ source_converge_tick(struct mig_source *s, uint64_t now, uint64_t left_bytes)
 
     converge_set_limit(&s->converge, share_rate(&s->share)); /* it may be another by now */
     /* The first prediction as soon as anything was measured, then now and then. */
-    if (s->paused || s->converge.link.len == 0 || (known && now - s->refreshed_us < REFRESH_US))
+    if (s->paused || s->converge.link.len < FIRST_SAMPLES ||
+        (known && now - s->refreshed_us < REFRESH_US))
         return;
     s->refreshed_us = now;
     converge_refresh(&s->converge, now - s->stats.started_us, now - s->round_began_us, left_bytes);
@@ -316,7 +318,7 @@ source_converge_end(struct mig_source *s)
 {
     const struct mig_stats *st = &s->stats;
     const struct mig_downtime *d = &st->downtime;
-    uint64_t known = d->scan_us + d->pages_us + 3 * s->rtt_us, was, fixed, rate;
+    uint64_t known = d->scan_us + d->pages_us + s->rtt_us, was, fixed, rate;
     char text[MIG_DECISION_TEXT];
 
     rate = linkrate_percentile(&s->converge.link, 50);

@@ -204,7 +204,7 @@ one_round(struct mig_source *s, uint64_t pages, int (*meanwhile)(struct mig_sour
         now = clock_mono_us();
         pthread_mutex_lock(&s->mu);
         source_sum_stats(s, &s->stats);
-        converge_sample(&s->converge, s->stats.sent_bytes - s->tick_bytes, now - s->tick_us);
+        converge_sample_end(&s->converge, s->stats.sent_bytes - s->tick_bytes, now - s->tick_us);
         pthread_mutex_unlock(&s->mu);
     }
     s->sampling = false;

@@ -28,7 +28,7 @@ test_linkrate(void **state)
     assert_int_equal(linkrate_percentile(&l, 50), 0);
     l.guess = 77;
     assert_int_equal(linkrate_percentile(&l, 50), 77);
-    linkrate_note(&l, 1000, 1000); /* pieces too short for a sample of their own still count */
+    linkrate_end(&l, 1000, 1000); /* pieces too short for a sample of their own still count */
     assert_int_equal(linkrate_percentile(&l, 10), 1000000);
     for (int i = 1; i <= 10; i++)
         linkrate_note(&l, (uint64_t)i * 1000000, 100000);
@@ -38,8 +38,16 @@ test_linkrate(void **state)
     assert_int_equal(linkrate_percentile(&l, 50), 30000000);
     l.limit = 0;
     for (int i = 0; i < LINKRATE_SAMPLES; i++)
-        linkrate_note(&l, 500000, 100000); /* old ones are forgotten */
+        linkrate_end(&l, 500000, 100000); /* old ones are forgotten */
     assert_int_equal(linkrate_percentile(&l, 50), 5000000);
+    /* what drains at the end belongs to what was handed over before; a short round says nothing */
+    for (int i = 0; i < 100; i++) {
+        linkrate_note(&l, 1000000, 50000);
+        linkrate_end(&l, 0, 50000);
+        linkrate_end(&l, 10, 15000);
+    }
+    assert_int_equal(linkrate_percentile(&l, 0), 10000000);
+    assert_int_equal(linkrate_percentile(&l, 100), 10000000);
 }
 
 /* The closed form against a guest that writes random pages one at a time, pages being sent (and
