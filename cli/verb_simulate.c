@@ -91,7 +91,7 @@ verb_simulate(int argc, char **argv)
     AUTO_TREE struct tree *answer = NULL;
     struct simulate_config c = {0};
     struct simulate_result r = {0};
-    struct offline_policy policy;
+    struct offline_policy policy = {0};
     struct trace *trace = NULL;
     struct err err = {0};
     const char *const *args;
