@@ -62,6 +62,10 @@ static const struct options_def defs[] = {
      .choices = formats,
      .dflt = "table",
      .help = "what is printed"},
+    {.name = "verbose",
+     .letter = 'v',
+     .type = OPTIONS_BOOL,
+     .help = "the engine's decisions in each migration, on stderr"},
     {.name = "save",
      .type = OPTIONS_STRING,
      .arg = "DIR",
@@ -124,6 +128,7 @@ bench_args_parse(int argc, char *const *argv, struct bench_args **ret, struct er
         rc = parse_rows(a->parsed, &a->o.rows, err);
     if (rc == 0) {
         a->o.quick = options_bool(a->parsed, "quick");
+        a->o.verbose = options_bool(a->parsed, "verbose");
         a->o.memory_bytes = (uint64_t)options_int(a->parsed, "memory");
         a->o.runs = (unsigned)options_int(a->parsed, "runs");
         a->o.channels = (unsigned)options_int(a->parsed, "channels");

@@ -62,6 +62,8 @@ on_decided(void *ctx, const struct mig_decision *d)
 {
     struct watch *w = ctx;
 
+    if (w->m->verbose)
+        fprintf(stderr, "%8.3f s  round %u: %s\n", (double)d->at_us / 1e6, d->round, d->text);
     if (w->done)
         return;
     w->done = true;

@@ -20,6 +20,7 @@ struct bench_move {
     unsigned channels;                           /* 0 = the engine's choice */
     struct mig_limits limits;
     struct mig_policy policy;
+    bool verbose; /* the engine's decisions on stderr */
     /* what came of it */
     enum mig_outcome outcome;
     enum mig_cause cause;

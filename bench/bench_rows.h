@@ -20,7 +20,7 @@ enum bench_row_bit {
 
 struct bench_options {
     unsigned rows; /* bits */
-    bool quick;
+    bool quick, verbose;
     uint64_t memory_bytes;   /* 0 = the row's own */
     unsigned runs;           /* 0 = the row's own */
     unsigned channels;       /* of the engine; 0 = its own choice */

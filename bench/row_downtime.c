@@ -73,7 +73,8 @@ bench_row_downtime(struct bench_run *b, struct err *err)
     if (rc == 0)
         rc = native_set_rate(g, (uint64_t)(link / SHARE), err);
     for (unsigned i = 0; i < runs && rc == 0; i++) {
-        struct bench_move m = {.downtime = true, .verify = true, .channels = b->o->channels};
+        struct bench_move m = {
+            .downtime = true, .verify = true, .verbose = b->o->verbose, .channels = b->o->channels};
 
         bench_run_progress(b, "downtime: run %u of %u", i + 1, runs);
         rc = bench_move(&sides, g, &m, err);

@@ -89,7 +89,8 @@ run_cell(struct predict *p, const struct workload *w, double share, struct err *
 
     for (int limited = 0; limited < (p->b->o->quick ? 1 : 2) && rc == 0; limited++) {
         double link = limited ? (double)LIMIT : p->link;
-        struct bench_move m = {.channels = p->b->o->channels,
+        struct bench_move m = {.verbose = p->b->o->verbose,
+                               .channels = p->b->o->channels,
                                .downtime = share > 0,
                                .verify = true,
                                .limits.bandwidth_bytes_per_s = limited ? LIMIT : 0};
@@ -111,7 +112,7 @@ static int
 warm_up(struct predict *p, struct err *err)
 {
     struct native_config cfg = {.memory_bytes = p->bytes, .vcpus = 1, .fill_bytes = p->bytes};
-    struct bench_move m = {.channels = p->b->o->channels};
+    struct bench_move m = {.verbose = p->b->o->verbose, .channels = p->b->o->channels};
     struct native_guest *g = NULL;
     const uint8_t *memory;
     int rc = bench_move_guest_start(&cfg, "warm", &g, err);

@@ -151,7 +151,10 @@ static int
 measure(struct qemu_run *q, struct err *err)
 {
     for (int touched = 0; touched < 2; touched++) {
-        struct bench_move m = {.allocated = touched, .verify = true, .channels = q->b->o->channels};
+        struct bench_move m = {.allocated = touched,
+                               .verify = true,
+                               .verbose = q->b->o->verbose,
+                               .channels = q->b->o->channels};
         int rc;
 
         bench_run_progress(q->b, "qemu: the engine");

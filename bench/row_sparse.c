@@ -25,7 +25,8 @@ bench_row_sparse(struct bench_run *b, struct err *err)
     if (rc == 0)
         rc = bench_move_guest_start(&cfg, "sparse", &g, err);
     for (unsigned i = 0; i < runs && rc == 0; i++) {
-        struct bench_move m = {.verify = true, .channels = b->o->channels};
+        struct bench_move m = {
+            .verify = true, .verbose = b->o->verbose, .channels = b->o->channels};
 
         bench_run_progress(b, "sparse: run %u of %u", i + 1, runs);
         rc = bench_move(&sides, g, &m, err);

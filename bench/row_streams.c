@@ -122,6 +122,7 @@ run_one(struct streams *s, size_t k, struct err *err)
     struct bench_move m = {.allocated = kinds[k].allocated,
                            .encrypted = kinds[k].encrypted,
                            .verify = true,
+                           .verbose = s->b->o->verbose,
                            .channels = s->b->o->channels};
     struct bench_link l = {.memory = s->memory,
                            .bytes = s->bytes,
