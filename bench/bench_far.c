@@ -9,11 +9,13 @@
 
 #include "base/clock.h"
 #include "base/sb.h"
+#include "bench/bench_certs.h"
 #include "bench/bench_house.h"
 #include "bench/bench_prober.h"
 #include "bench/bench_raw.h"
 #include "bench/bench_sides.h"
 #include "handler/native_guest.h"
+#include "migrate/tls.h"
 #include "migrate/xport.h"
 #include "proto/sum.h"
 
@@ -189,6 +191,7 @@ do_move(struct far *f, const struct bench_order *o, struct bench_result *r)
                                     .committed = durable,
                                     .never = durable};
     struct native_guest *g = NULL;
+    struct tls_ctx *tls = NULL;
     struct mig_target *t = NULL;
     struct err err = {0};
     uint64_t cpu;
@@ -196,6 +199,11 @@ do_move(struct far *f, const struct bench_order *o, struct bench_result *r)
     r->rc = native_spawn(&nc, &g, &err);
     if (r->rc == 0 && o->allocated)
         r->rc = allocate(g, &err);
+    if (r->rc == 0 && o->encrypted) {
+        r->rc = bench_certs_load(BENCH_CERTS_FAR, &tls, &err);
+        cfg.tls = tls;
+        snprintf(cfg.tls_peer, sizeof cfg.tls_peer, "%s", BENCH_CERTS_NEAR);
+    }
     if (r->rc == 0) {
         cfg.guest = native_guest(g);
         r->rc = mig_target_new(&cfg, &t, &err);
@@ -209,6 +217,7 @@ do_move(struct far *f, const struct bench_order *o, struct bench_result *r)
     if (t)
         mig_target_stats(t, &r->stats);
     mig_target_free(t);
+    tls_ctx_unref(tls);
     if (r->rc == 0 && o->downtime)
         r->rc = guest_downtime(g, &r->downtime_us, &err);
     if (r->rc == 0 && o->verify)

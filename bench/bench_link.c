@@ -21,6 +21,11 @@ bench_link_send(struct bench_sides *s, struct bench_link *l, struct err *err)
                             .allocated = true,
                             .encrypted = l->encrypted,
                             .verify = true};
+    struct bench_raw raw = {.control = l->control,
+                            .memory = l->memory,
+                            .len = l->bytes,
+                            .streams = l->streams,
+                            .encrypted = l->encrypted};
     char addr[MIG_ADDR_SIZE];
     struct bench_result r;
     uint64_t began;
@@ -29,7 +34,8 @@ bench_link_send(struct bench_sides *s, struct bench_link *l, struct err *err)
     if (rc != 0)
         return rc;
     began = clock_mono_us();
-    rc = bench_raw_send(addr, l->memory, l->bytes, l->streams, l->encrypted, err);
+    raw.addr = addr;
+    rc = bench_raw_send(&raw, err);
     far_rc = bench_sides_arrived(s, rc ? NULL : err);
     l->us = clock_mono_us() - began;
     if (far_rc == 0)

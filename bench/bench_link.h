@@ -9,6 +9,7 @@ struct bench_link {
     uint64_t bytes, sum;   /* sum: of the memory (proto/sum.h), compared with what arrived */
     unsigned streams;
     bool encrypted;
+    const char *control; /* congestion control; NULL = the system's choice */
     /* what came of it */
     uint64_t us, far_cpu_us;
 };

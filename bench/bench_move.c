@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "bench/bench_certs.h"
 #include "bench/bench_house.h"
+#include "migrate/tls.h"
 
 #define STATE_DIR BENCH_HOUSE_DIR "/near"
 
@@ -88,16 +90,27 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
                             .verify = m->verify};
     struct watch w = {.m = m};
     struct native_guest *fresh;
+    struct tls_ctx *tls = NULL;
     struct bench_result r;
     uint64_t began, cpu;
     int rc, far_rc;
 
+    if (m->encrypted) {
+        rc = bench_certs_load(BENCH_CERTS_NEAR, &tls, err);
+        if (rc != 0)
+            return rc;
+        cfg.tls = tls;
+        snprintf(cfg.tls_peer, sizeof cfg.tls_peer, "%s", BENCH_CERTS_FAR);
+    }
     rc = native_open(STATE_DIR, native_uid(g), &fresh, err);
-    if (rc != 0)
+    if (rc != 0) {
+        tls_ctx_unref(tls);
         return rc;
+    }
     rc = bench_sides_order(s, &o, cfg.target_addr, err);
     if (rc != 0) {
         native_free(fresh);
+        tls_ctx_unref(tls);
         return rc;
     }
     cfg.guest = native_guest(fresh);
@@ -124,5 +137,8 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
         rc = far_rc;
     cfg.guest.ops->resume(cfg.guest.impl, rc ? NULL : err);
     native_free(fresh);
+    tls_ctx_unref(tls);
+    if (rc == 0 && m->stats.encrypted != m->encrypted)
+        rc = err_set(err, -EIO, "it was %sencrypted", m->stats.encrypted ? "" : "not ");
     return rc;
 }

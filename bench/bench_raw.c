@@ -1,7 +1,9 @@
 /* See bench_raw.h. */
 #include "bench/bench_raw.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -9,7 +11,6 @@
 
 #include "base/sb.h"
 #include "bench/bench_aes.h"
-#include "migrate/xport.h"
 
 #define CHUNK   (1u << 20) /* of one send or receive: larger is not faster */
 #define WAIT_MS 10000
@@ -139,26 +140,41 @@ run(struct stream *s, unsigned streams, uint8_t *p, uint64_t len, bool sends, bo
     return rc;
 }
 
+static int
+dial(const struct bench_raw *r, int *ret, struct err *err)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET};
+    const char *colon = strrchr(r->addr, ':');
+    AUTO_FREE char *ip = xstrndup(r->addr, colon ? (size_t)(colon - r->addr) : 0);
+    AUTO_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (!colon || inet_pton(AF_INET, ip, &sa.sin_addr) != 1)
+        return err_set(err, -EINVAL, "'%s' is no address", r->addr);
+    sa.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+    if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0)
+        return err_set(err, -errno, "connect to %s: %s", r->addr, strerror(errno));
+    if (r->control &&
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, r->control, (socklen_t)strlen(r->control)) < 0)
+        return err_set(err, -errno, "congestion control %s: %s", r->control, strerror(errno));
+    *ret = take_fd(&fd);
+    return 0;
+}
+
 int
-bench_raw_send(const char *addr, const uint8_t *p, uint64_t len, unsigned streams, bool encrypted,
-               struct err *err)
+bench_raw_send(const struct bench_raw *r, struct err *err)
 {
     struct stream s[BENCH_RAW_MAX_STREAMS] = {0};
-    struct xport_dial d = {.addr = addr,
-                           .local_ip = "",
-                           .device = "",
-                           .timeout_us = WAIT_MS * 1000u,
-                           .user_timeout_us = WAIT_MS * 1000u,
-                           .cancel_fd = -1};
-    uint64_t rtt;
 
-    for (unsigned i = 0; i < streams; i++) {
-        int rc = xport_dial(&d, &s[i].fd, &rtt, err);
+    for (unsigned i = 0; i < r->streams; i++) {
+        int rc = dial(r, &s[i].fd, err);
 
-        if (rc != 0)
+        if (rc != 0) {
+            while (i-- > 0)
+                close(s[i].fd);
             return rc;
+        }
     }
-    return run(s, streams, (uint8_t *)(uintptr_t)p, len, true, encrypted, err);
+    return run(s, r->streams, (uint8_t *)(uintptr_t)r->memory, r->len, true, r->encrypted, err);
 }
 
 int
