@@ -40,8 +40,8 @@ struct mig_limits { /* all 0 = none */
     uint64_t completion_timeout_us; /* whole migration, from the first byte to the switchover */
     uint64_t progress_timeout_us;   /* remaining bytes have not reached a new minimum for so long */
     uint64_t max_downtime_us;       /* budget for the switchover; 0 = 300 ms */
-    uint64_t delta_cache_bytes; /* memory for versions that were sent, at the source; 0 = 256 MiB,
-                                       at most an eighth of the guest's memory */
+    uint64_t delta_cache_bytes; /* memory for versions that were sent, at the source; 0 = as much
+                                       as the guest has, at most 256 MiB */
 };
 
 /* How the bytes of a page travel. */

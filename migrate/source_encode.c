@@ -13,7 +13,6 @@
 #include "migrate/codec_choose.h"
 
 #define CACHE_MAX_BYTES (256ull << 20)   /* of all workers, unless configured */
-#define CACHE_PART      8                /* of the guest's memory, at most, unless configured */
 #define GROUP_SHRINK(n) ((n) - (n) / 16) /* a group that shrinks less travels raw */
 
 struct source_encode {
@@ -22,6 +21,8 @@ struct source_encode {
     struct codec_lz *lz;
     struct codec_cache *cache; /* made at its first page */
     uint64_t cache_bytes;
+    bool fits; /* all memory is kept: nothing can be flushed out, so pages enter when they are sent
+                  for the first time */
     bool no_delta;
     /* the batch that is being encoded */
     uint8_t *payload;
@@ -74,9 +75,9 @@ source_encode_init(struct source_worker *w)
     codec_choose_init(&e->choose, s->cfg.policy.encoding, allowed);
     e->cache_bytes = s->cfg.limits.delta_cache_bytes;
     if (!e->cache_bytes)
-        e->cache_bytes = s->layout.total_bytes / CACHE_PART < CACHE_MAX_BYTES
-                             ? s->layout.total_bytes / CACHE_PART
-                             : CACHE_MAX_BYTES;
+        e->cache_bytes =
+            s->layout.total_bytes < CACHE_MAX_BYTES ? s->layout.total_bytes : CACHE_MAX_BYTES;
+    e->fits = e->cache_bytes >= s->layout.total_bytes;
     e->cache_bytes /= s->channels;
     e->stat_fd = -1;
 }
@@ -128,7 +129,7 @@ source_encode_batch(struct source_worker *w)
         e->plan.keep_one_in = 0;
     cached = e->cache && codec_cache_used(e->cache) > 0;
     if (e->plan.keep_one_in && e->cache_bytes && !w->s->paused)
-        kept = bits_next(b->resent, 0, b->raw_pages) < b->raw_pages;
+        kept = e->fits || bits_next(b->resent, 0, b->raw_pages) < b->raw_pages;
     if (!cached && (b->raw_pages == 0 ||
                     (e->plan.group == MIG_ENC_RAW && e->plan.trial == MIG_ENC_AUTO && !kept)))
         return false;
@@ -152,7 +153,7 @@ source_encode_batch(struct source_worker *w)
 
         for (uint32_t k = 0; k < r->pages; k++) {
             if (r->kind == FRAME_RAW) {
-                encode_page(w, r, k, bits_test(b->resent, page));
+                encode_page(w, r, k, e->fits || bits_test(b->resent, page));
                 page++;
             } else if (cached) {
                 uint64_t number = layout_page(&w->s->layout, r->region, r->offset) + k;
