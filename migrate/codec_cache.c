@@ -106,16 +106,6 @@ codec_cache_drop(struct codec_cache *c, uint64_t page)
     c->used--;
 }
 
-void
-codec_cache_clear(struct codec_cache *c)
-{
-    if (c->used == 0)
-        return;
-    c->used = 0;
-    memset(c->places, 0xff, c->sets * WAYS * sizeof *c->places);
-    madvise(c->data, c->sets * WAYS * LAYOUT_PAGE_BYTES, MADV_DONTNEED);
-}
-
 uint64_t
 codec_cache_used(const struct codec_cache *c)
 {

@@ -26,8 +26,6 @@ uint8_t *codec_cache_find(struct codec_cache *c, uint64_t page);
  * hotter. */
 uint8_t *codec_cache_put(struct codec_cache *c, uint64_t page);
 void codec_cache_drop(struct codec_cache *c, uint64_t page);
-/* All of it, and the memory goes back to the kernel. */
-void codec_cache_clear(struct codec_cache *c);
 /* Pages in it. */
 uint64_t codec_cache_used(const struct codec_cache *c);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "migrate/bits.h"
@@ -23,7 +24,6 @@ struct source_encode {
     uint64_t cache_bytes;
     bool fits; /* all memory is kept: nothing can be flushed out, so pages enter when they are sent
                   for the first time */
-    bool no_delta;
     /* the batch that is being encoded */
     uint8_t *payload;
     size_t bytes;
@@ -38,6 +38,7 @@ struct source_encode {
     uint32_t pieces_len, group_pages;
     /* time */
     uint64_t last_ns, busy_ns; /* of the last batch; busy at the last window */
+    pid_t thread;              /* whose stat_fd is */
     int stat_fd;
 };
 
@@ -106,8 +107,12 @@ source_encode_begin(struct source_worker *w)
 
     if (!e)
         return;
-    if (e->stat_fd < 0)
+    if (e->thread != gettid()) { /* threads end with their connections */
+        if (e->stat_fd >= 0)
+            close(e->stat_fd);
         e->stat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+        e->thread = gettid();
+    }
     /* what is left of the last phase's window is dropped: it is not known how busy it was */
     e->choose.window_bytes = e->choose.window_ns = e->choose.window_send_ns = 0;
     e->last_ns = mono_ns();
@@ -125,8 +130,6 @@ source_encode_batch(struct source_worker *w)
     if (!e)
         return false;
     e->plan = codec_choose_next(&e->choose, limit_of_worker(w), clock_mono_us());
-    if (e->no_delta)
-        e->plan.keep_one_in = 0;
     cached = e->cache && codec_cache_used(e->cache) > 0;
     if (e->plan.keep_one_in && e->cache_bytes && !w->s->paused)
         kept = e->fits || bits_next(b->resent, 0, b->raw_pages) < b->raw_pages;
@@ -205,18 +208,6 @@ source_encode_forget(struct source_worker *w, uint64_t page, uint64_t mask)
         return;
     for (; mask; mask &= mask - 1)
         codec_cache_drop(e->cache, cache_number(w->s, page + (uint64_t)__builtin_ctzll(mask)));
-}
-
-void
-source_encode_forget_all(struct source_worker *w, bool for_good)
-{
-    struct source_encode *e = w->encode;
-
-    if (!e)
-        return;
-    if (e->cache)
-        codec_cache_clear(e->cache);
-    e->no_delta |= for_good;
 }
 
 /* --- one page --- */

@@ -24,11 +24,9 @@ bool source_encode_batch(struct source_worker *w);
 /* The batch was sent: `bytes` on the wire, send_ns for holding back and sending. */
 void source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bool encoded);
 
-/* The target does not have what was sent of these pages (it asked for them again): bit i of mask is
- * page `page` + i, by number of the layout. They travel whole next time. */
+/* It is not known that the target has what was sent of these pages last (it asked for them again, or
+ * the connection was lost before it confirmed them): bit i of mask is page `page` + i, by number of
+ * the layout. They travel whole next time. */
 void source_encode_forget(struct source_worker *w, uint64_t page, uint64_t mask);
-/* It is not known what the target has (a connection was lost): no page is a delta until it was sent
- * whole again. Also ends deltas for good where they must not be any more (`for_good`: post-copy). */
-void source_encode_forget_all(struct source_worker *w, bool for_good);
 
 #endif

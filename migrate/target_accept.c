@@ -379,6 +379,7 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
         chans[i].index = i;
         chans[i].round = h->round + 1;
     }
+    target_verify_free(t); /* of an earlier connection */
     t->kinds = FRAME_KINDS_PLAIN |
                (m.accept.capabilities & CONTROL_CAP_DELTA ? FRAME_KIND_BIT(FRAME_DELTA) : 0) |
                (m.accept.capabilities & CONTROL_CAP_LZ4 ? FRAME_KIND_BIT(FRAME_LZ4) : 0) |

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -227,6 +228,23 @@ abort_now(struct wire_peer *w)
     return wire_say(w, (struct control_msg){.type = CONTROL_ABORT, .text.text = "second thoughts"});
 }
 
+static bool
+not_agreed_on(struct wire_peer *w)
+{
+    const struct frame_run run = {.pages = 1, .kind = FRAME_LZ4, .bytes = 100};
+    struct frame_header h = batch(1, 4096);
+
+    h.bytes = 100;
+    return wire_frame(w, 0, h, &run, NULL, 0);
+}
+
+static bool
+digests_while_it_runs(struct wire_peer *w)
+{
+    return wire_say(
+        w, (struct control_msg){.type = CONTROL_DIGESTS, .digests = {.round = 1, .len = 0}});
+}
+
 static const struct lie {
     const char *name;
     bool (*tell)(struct wire_peer *w);
@@ -264,6 +282,8 @@ static const struct lie {
      true},
     {"state while the guest runs", state_before_the_pause, "STATE out of turn", true},
     {"FINISH while the guest runs", finish_before_the_pause, "FINISH out of turn", true},
+    {"an encoding that was not agreed on", not_agreed_on, "unknown kind 4", true},
+    {"digests while the guest runs", digests_while_it_runs, "DIGESTS out of turn", true},
     {"ABORT", abort_now, "second thoughts", true},
 };
 
@@ -729,6 +749,78 @@ test_damaged_pages(void **state)
     fake_guest_free(g);
 }
 
+/* Encoded pages that are not what they say: asked for again, and not a byte gets into the guest. */
+static void
+test_encoded_garbage(void **state)
+{
+    static const uint8_t nothing[8];
+    static const uint8_t one_word[] = {1, 0, 0, 0, 0, 0, 0, 0, 1, 'w', 'o', 'r', 'd', 0, 0, 0, 0};
+    static const struct {
+        struct frame_run run;
+        const uint8_t *payload;
+        bool good; /* a delta against zeros that gives what its sum says */
+    } rows[] = {
+        {{.offset = 0, .pages = 1, .kind = FRAME_DELTA, .bytes = 17}, one_word, true},
+        {{.offset = 4096, .pages = 1, .kind = FRAME_DELTA, .bytes = 16}, one_word, false},
+        {{.offset = 8192, .pages = 1, .kind = FRAME_DELTA, .bytes = 18}, one_word, false},
+        {{.offset = 12288, .pages = 2, .kind = FRAME_DELTA, .bytes = 17}, one_word, false},
+        /* against a base that is not there: page 0 has the word already, so the sum is another */
+        {{.offset = 0, .pages = 1, .kind = FRAME_DELTA, .bytes = 8}, nothing, false},
+        {{.offset = 20480, .pages = 2, .kind = FRAME_LZ4, .bytes = 17}, one_word, false},
+        {{.offset = 28672, .pages = 2, .kind = FRAME_ZSTD, .bytes = 17}, one_word, false},
+    };
+    struct fake_guest *g = fake_guest_new(&small, true);
+    struct control_msg m = {
+        .type = CONTROL_ROUND_END,
+        .round_end = {.round = 1, .channels = 2, .totals = {{ARRAY_LEN(rows), 10, 0}}}};
+    uint8_t page[4096] = {0};
+    struct wire_peer w;
+    struct pair p;
+
+    (void)state;
+    memcpy(page, "word", 4);
+    pair_init(&p, NULL, g);
+    wire_peer_init(&w, &p.dst.ident, g, 2);
+    w.hello.capabilities = CONTROL_CAPS_ENCODINGS;
+    pair_listen(&p);
+    assert_true(wire_source_up(&w, mig_target_address(p.target)));
+    assert_true(
+        wire_say(&w, (struct control_msg){.type = CONTROL_ROUND_BEGIN, .round_begin.round = 1}));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const uint64_t sums[2] = {rows[i].good ? frame_page_sum(page) : 1, 1};
+        struct frame_header h = {.type = FRAME_BATCH,
+                                 .round = 1,
+                                 .runs = 1,
+                                 .pages = rows[i].run.pages,
+                                 .bytes = rows[i].run.bytes,
+                                 .seq = w.seq[0]++};
+        uint8_t head[FRAME_HEADER_SIZE + FRAME_RUN_SIZE + 2 * FRAME_SUM_SIZE], payload[32] = {0};
+
+        memcpy(payload, rows[i].payload, rows[i].run.bytes < 17 ? rows[i].run.bytes : 17);
+        assert_true(wire_send(w.data[0], head, frame_encode(head, &h, &rows[i].run, sums)) &&
+                    wire_send(w.data[0], payload, rows[i].run.bytes));
+        if (i == 0) { /* let it be written before the next one is read */
+            while (memcmp(g->regions[0].map, "word", 4) != 0)
+                poll(NULL, 0, 1);
+        }
+    }
+    for (uint32_t i = 0; i < 2; i++)
+        assert_true(wire_frame(&w, i, (struct frame_header){.type = FRAME_ROUND_END, .round = 1},
+                               NULL, NULL, 0));
+    assert_true(wire_say(&w, m) && wire_hear(&w, &m));
+    assert_int_equal(m.type, CONTROL_ROUND_DONE);
+    assert_int_equal(m.round_done.bad_len, 1); /* pages 0 to 8, all in a row */
+    assert_int_equal(m.round_done.bad[0].pages, 9);
+    control_msg_done(&m);
+    assert_memory_equal(g->regions[0].map, page, 4096);
+    for (size_t i = 4096; i < 9 * 4096; i++)
+        assert_int_equal(g->regions[0].map[i], 0);
+    wire_peer_done(&w);
+    pair_wait_target(&p);
+    pair_done(&p);
+    fake_guest_free(g);
+}
+
 /* More of them than one message may hold. */
 static void
 test_very_many_damaged_pages(void **state)
@@ -794,6 +886,7 @@ main(void)
         cmocka_unit_test(test_intruders),
         cmocka_unit_test(test_source_gives_up_half_way_in),
         cmocka_unit_test(test_damaged_pages),
+        cmocka_unit_test(test_encoded_garbage),
         cmocka_unit_test(test_very_many_damaged_pages),
     };
     struct CMUnitTest tests[ARRAY_LEN(lies) + ARRAY_LEN(others)] = {0};
