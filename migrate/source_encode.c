@@ -31,7 +31,7 @@ struct source_encode {
     uint32_t runs_len, sums_len;
     uint64_t pages_of[MIG_ENC_COUNT], bytes_of[MIG_ENC_COUNT];
     uint32_t deltas; /* tried */
-    uint64_t delta_bytes, delta_ns;
+    uint64_t delta_bytes, delta_ns, group_ns;
     /* pages that wait for being compressed together */
     uint8_t *group;
     struct frame_run pieces[FRAME_GROUP_PAGES];
@@ -55,6 +55,7 @@ static struct frame_run *put_run(struct source_encode *e, const struct frame_run
 static uint64_t cache_number(const struct mig_source *s, uint64_t page);
 static uint64_t limit_of_worker(struct source_worker *w);
 static uint64_t mono_ns(void);
+static uint64_t cpu_ns(void);
 static uint64_t busy_ns(struct source_encode *e);
 
 void
@@ -125,6 +126,7 @@ source_encode_batch(struct source_worker *w)
     struct source_encode *e = w->encode;
     struct source_batch *b = &w->batch;
     bool cached, kept = false;
+    uint64_t began, ran;
     uint32_t page = 0;
 
     if (!e)
@@ -148,7 +150,8 @@ source_encode_batch(struct source_worker *w)
             e->cache_bytes = 0;
     }
     e->bytes = e->runs_len = e->sums_len = e->deltas = 0;
-    e->delta_bytes = e->delta_ns = 0;
+    e->delta_bytes = e->delta_ns = e->group_ns = 0;
+    began = cpu_ns();
     memset(e->pages_of, 0, sizeof e->pages_of);
     memset(e->bytes_of, 0, sizeof e->bytes_of);
     for (uint32_t i = 0; i < b->runs_len; i++) {
@@ -168,8 +171,11 @@ source_encode_batch(struct source_worker *w)
             e->runs[e->runs_len++] = *r;
     }
     put_group(w, e->plan.trial ? e->plan.trial : e->plan.group);
-    codec_choose_encoded(&e->choose, MIG_ENC_DELTA, e->deltas, e->delta_bytes, e->delta_ns,
-                         clock_mono_us());
+    /* A wall clock, which is cheap enough for each page, and what the thread ran at the most: it may
+     * have been taken from its processor meanwhile. */
+    ran = cpu_ns() - began - e->group_ns;
+    codec_choose_encoded(&e->choose, MIG_ENC_DELTA, e->deltas, e->delta_bytes,
+                         e->delta_ns < ran ? e->delta_ns : ran, clock_mono_us());
     memcpy(b->runs, e->runs, e->runs_len * sizeof *e->runs);
     b->runs_len = e->runs_len;
     b->bytes = e->bytes;
@@ -300,16 +306,17 @@ put_group(struct source_worker *w, enum mig_encoding enc)
 {
     struct source_encode *e = w->encode;
     size_t full = (size_t)e->group_pages * LAYOUT_PAGE_BYTES, len;
-    uint64_t began;
+    uint64_t began, ns;
     uint32_t at = 0;
 
     if (e->group_pages == 0)
         return;
-    began = mono_ns();
+    began = cpu_ns();
     len = (enc == MIG_ENC_LZ4 ? codec_lz4 : codec_zstd)(e->lz, e->group, full,
                                                         e->payload + e->bytes, GROUP_SHRINK(full));
-    codec_choose_encoded(&e->choose, enc, e->group_pages, len ? len : full, mono_ns() - began,
-                         began / 1000);
+    ns = cpu_ns() - began;
+    e->group_ns += ns;
+    codec_choose_encoded(&e->choose, enc, e->group_pages, len ? len : full, ns, clock_mono_us());
     for (uint32_t i = 0; i < e->pieces_len; i++) {
         struct frame_run *r = &e->pieces[i];
 
@@ -389,6 +396,15 @@ mono_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static uint64_t
+cpu_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 /* How long this thread ran or waited for a processor, so far. */
 static uint64_t
 busy_ns(struct source_encode *e)
@@ -399,7 +415,7 @@ busy_ns(struct source_encode *e)
     uint64_t ran;
 
     if (n <= 0)
-        return source_thread_cpu_us() * 1000;
+        return cpu_ns();
     buf[n] = '\0';
     ran = strtoull(buf, &end, 10);
     return ran + strtoull(end, NULL, 10);

@@ -76,6 +76,8 @@ fill_page(const struct fake_config *c, uint8_t *page, uint64_t seed, uint64_t nu
             v ^= rng_mix(version + i);
         if (c->content == FAKE_TEXT && i % 64 == 0)
             v += i;
+        if (c->content == FAKE_HALF)
+            v = i / 8 % 2 ? 0 : rng_mix(v);
         memcpy(page + (size_t)i * 8, &v, 8);
     }
 }

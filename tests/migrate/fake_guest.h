@@ -15,6 +15,7 @@
 enum fake_content {
     FAKE_RANDOM, /* nothing can be compressed */
     FAKE_TEXT,   /* a page that compresses well, each version another one */
+    FAKE_HALF,   /* random and zeros by turns of 64 bytes: about half its size */
     FAKE_WORDS,  /* random, but its versions differ in a few words only */
 };
 
