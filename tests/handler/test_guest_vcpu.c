@@ -377,7 +377,7 @@ test_throttle(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
         struct guest_counters c;
         struct rig r;
-        uint64_t full, slow, slept;
+        uint64_t full, slow, slept, steps;
 
         rig_init(&r, GUEST_SEQUENTIAL, 1, rates[i]);
         go(&r);
@@ -397,8 +397,9 @@ test_throttle(void **state)
         verify_stopped(&r);
         go(&r);
         guest_vcpus_throttle(r.vcpus, 0, false);
-        let_pass(20000);
         guest_vcpus_counters(r.vcpus, &c);
+        steps = c.steps;
+        UNTIL(&r, &c, c.steps > steps); /* it is awake, and has counted its last sleep */
         slept = c.throttled_us;
         assert_true(written_within(&r, 200000) > slow * 2);
         guest_vcpus_counters(r.vcpus, &c);

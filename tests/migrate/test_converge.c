@@ -273,8 +273,9 @@ test_decisions(void **state)
             uint64_t us = dirty * 1000000 / rate;
 
             at += us;
+            round++;
 
-            struct converge_round in = {.round = ++round,
+            struct converge_round in = {.round = round,
                                         .at_us = at,
                                         .took_us = us,
                                         .count_us = 500,
