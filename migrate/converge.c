@@ -117,6 +117,7 @@ converge_next(struct converge *c, const struct converge_round *in, struct conver
     note_exchange(c, in);
     c->overhead_us = fmax(2 * c->rtt_us, c->exchange_us) + c->scan_us;
     c->wire_bytes += (double)in->wire_bytes;
+    c->sending_us += (double)in->took_us;
     if (in->round <= 1)
         c->first = effective;
     else if (in->dirty_bytes >= (1u << 20))
@@ -167,6 +168,12 @@ uint64_t
 converge_low_rate(const struct converge *c)
 {
     return linkrate_percentile(&c->link, LOW_PERCENT);
+}
+
+uint64_t
+converge_mean_rate(const struct converge *c)
+{
+    return c->sending_us > 0 ? (uint64_t)(c->wire_bytes * 1e6 / c->sending_us) : 0;
 }
 
 uint64_t

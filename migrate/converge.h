@@ -100,7 +100,7 @@ struct converge {
     double scan_us, rtt_us;
     double exchange_us; /* what a round takes beside its bytes and the scan, as measured */
     double present_bytes;
-    double wire_bytes; /* so far */
+    double wire_bytes, sending_us; /* of the rounds so far */
     struct converge_prediction prediction;
 };
 
@@ -128,6 +128,8 @@ void converge_throttle_failed(struct converge *c);
 void converge_say(const struct converge *c, char *text);
 
 uint64_t converge_low_rate(const struct converge *c); /* p10; 0 = not known */
+/* Of all rounds so far together; 0 = not known. */
+uint64_t converge_mean_rate(const struct converge *c);
 /* The downtime if the guest were paused now with so much left, at a percentile of bandwidth. */
 uint64_t converge_downtime_us(const struct converge *c, uint64_t remaining_bytes, unsigned percent);
 

@@ -5,7 +5,6 @@
 #include "migrate/source_int.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,14 +17,21 @@
 #define PROBE_LINK       2500000000ull /* bytes a second: at this rate, when none was learnt */
 #define PROBE_BYTES      (32ull << 30) /* more content than this is probed in part */
 #define PROBES           4
+#define LEARNT           5
 #define LEARNT_FIXED_MAX 100000 /* us: what one slow disk did is not to keep others from moving */
 #define REFRESH_US       500000
-#define FIRST_SAMPLES    3 /* of bandwidth: the first of them still wake everything up */
+#define LEARN_RATE_US    50000 /* shorter migrations say little about the link */
+#define FIRST_SAMPLES    3     /* of bandwidth: the first of them still wake everything up */
 
 /* What the last migrations of this process taught. */
-static _Atomic uint64_t learnt_fixed_us, learnt_rate;
+static struct {
+    pthread_mutex_t mu;
+    uint64_t fixed_us[LEARNT]; /* newest; one odd one does not count: the median does */
+    unsigned len, at;
+    uint64_t rate; /* bytes a second, of the last one */
+} learnt = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
-static int probe(struct mig_source *s);
+static int probe(struct mig_source *s, uint64_t rate);
 static int throttle(struct mig_source *s, const struct converge_verdict *v);
 static void publish(struct mig_source *s);
 static void clear_marks(struct mig_source *s);
@@ -41,6 +47,43 @@ source_log(struct mig_source *s, const char *text)
     d.at_us = started ? clock_mono_us() - started : 0;
     snprintf(d.text, sizeof d.text, "%s", text);
     s->cfg.decided(s->cfg.ctx, &d);
+}
+
+static void
+learn(uint64_t fixed_us, uint64_t rate)
+{
+    pthread_mutex_lock(&learnt.mu);
+    learnt.fixed_us[learnt.at] = fixed_us < LEARNT_FIXED_MAX ? fixed_us : LEARNT_FIXED_MAX;
+    learnt.at = (learnt.at + 1) % LEARNT;
+    learnt.len += learnt.len < LEARNT;
+    if (rate > 0)
+        learnt.rate = rate;
+    pthread_mutex_unlock(&learnt.mu);
+}
+
+/* The median of the fixed part (0 = none yet), and the link's rate. */
+static uint64_t
+recall(uint64_t *ret_rate)
+{
+    uint64_t v[LEARNT], fixed = 0;
+    unsigned n;
+
+    pthread_mutex_lock(&learnt.mu);
+    n = learnt.len;
+    memcpy(v, learnt.fixed_us, sizeof v);
+    *ret_rate = learnt.rate;
+    pthread_mutex_unlock(&learnt.mu);
+    for (unsigned i = 0; i < n; i++) {
+        unsigned below = 0, equal = 0;
+
+        for (unsigned k = 0; k < n; k++) {
+            below += v[k] < v[i];
+            equal += v[k] == v[i];
+        }
+        if (below <= n / 2 && below + equal > n / 2)
+            fixed = v[i];
+    }
+    return fixed;
 }
 
 static uint64_t
@@ -63,7 +106,7 @@ source_converge_start(struct mig_source *s)
 {
     uint64_t budget =
         s->cfg.limits.max_downtime_us ? s->cfg.limits.max_downtime_us : CONVERGE_DOWNTIME_US;
-    uint64_t fixed = atomic_load(&learnt_fixed_us);
+    uint64_t rate, fixed = recall(&rate);
     struct converge_config cfg = {
         .total_bytes = s->layout.total_bytes,
         .limits = s->cfg.limits,
@@ -73,14 +116,14 @@ source_converge_start(struct mig_source *s)
         .seed = s->cfg.ident.generation,
         .rtt_us = s->rtt_us,
         .fixed_us = fixed < budget / 2 ? fixed : budget / 2,
-        .bytes_per_s = atomic_load(&learnt_rate),
+        .bytes_per_s = rate,
     };
     char text[MIG_DECISION_TEXT];
     int rc;
 
     s->present_bytes = present_bytes(s);
     converge_init(&s->converge, &cfg);
-    rc = probe(s);
+    rc = probe(s, rate);
     if (rc != 0)
         return rc;
     converge_start(&s->converge, s->present_bytes, text);
@@ -95,9 +138,9 @@ source_converge_start(struct mig_source *s)
  * written since. The first round does not have to arm them any more, so this costs little beside
  * its waiting. */
 static int
-probe(struct mig_source *s)
+probe(struct mig_source *s, uint64_t rate)
 {
-    uint64_t rate = atomic_load(&learnt_rate), us, armed, began = clock_mono_us();
+    uint64_t us, armed, began = clock_mono_us();
     uint64_t stride = s->present_bytes / PROBE_BYTES + 1;
     int rc;
 
@@ -112,7 +155,7 @@ probe(struct mig_source *s)
     armed = clock_mono_us();
     armed -= (armed - began) / 2;
     for (unsigned i = PROBES; rc == 0 && i > 0; i--) {
-        uint64_t pages = 0, at;
+        uint64_t pages = 0, exposed = 0, at;
 
         s->wait_until_us = armed + (us >> (i - 1)); /* at 1/8, 1/4, 1/2 and all of it */
         rc = source_wait(s, SOURCE_WAIT_UNTIL);
@@ -123,9 +166,12 @@ probe(struct mig_source *s)
         rc = source_wait(s, SOURCE_WAIT_WORKERS);
         for (uint32_t k = 0; k < s->channels; k++)
             pages += s->workers[k].probed_pages;
+        for (uint32_t k = 0; k < s->channels; k++)
+            exposed += s->workers[k].probed_us;
         at += (clock_mono_us() - at) / 2;
         if (rc == 0)
-            converge_probe(&s->converge, at - armed, pages * LAYOUT_PAGE_BYTES * stride);
+            converge_probe(&s->converge, pages ? exposed / pages : at - armed,
+                           pages * LAYOUT_PAGE_BYTES * stride);
     }
     clear_marks(s);
     return rc;
@@ -156,7 +202,8 @@ count_range(void *ctx, const struct track_range *r)
 }
 
 /* Both phases of a probe, by one worker on a contiguous share of the stripes. Between them the
- * first word of a stripe in s->dirty says that it was armed. */
+ * first word of a stripe in s->dirty says when it was armed: arming takes as long as the probes do, and
+ * what counts is for how long the pages that are found had been armed. */
 int
 source_probe(struct source_worker *w, bool arm)
 {
@@ -164,7 +211,7 @@ source_probe(struct source_worker *w, bool arm)
     uint64_t lo = s->layout.stripes * w->index / s->channels;
     uint64_t hi = s->layout.stripes * (w->index + 1) / s->channels;
 
-    w->probed_pages = 0;
+    w->probed_pages = w->probed_us = 0;
     for (uint64_t i = lo; i < hi; i++) {
         uint64_t *mark = &s->dirty[i * LAYOUT_STRIPE_PAGES / 64], offset, data;
         uint32_t region, bytes;
@@ -177,11 +224,16 @@ source_probe(struct source_worker *w, bool arm)
         layout_stripe(&s->layout, i, &region, &offset, &bytes);
         if (arm) {
             rc = present_next(&w->present[region], offset, &data, &w->err);
-            *mark = rc == 0 && data < offset + bytes;
+            *mark = rc == 0 && data < offset + bytes ? clock_mono_us() : 0;
         }
-        if (rc == 0 && *mark)
+        if (rc == 0 && *mark) {
+            uint64_t pages = 0;
+
             rc = track_scan(s->track, w->scan, region, offset, offset + bytes, arm,
-                            arm ? ignore_range : count_range, &w->probed_pages, &w->err);
+                            arm ? ignore_range : count_range, &pages, &w->err);
+            w->probed_pages += pages;
+            w->probed_us += pages * (pages ? clock_mono_us() - *mark : 0);
+        }
         if (rc != 0) {
             w->cause = MIG_CAUSE_GUEST;
             return rc;
@@ -318,18 +370,13 @@ source_converge_end(struct mig_source *s)
 {
     const struct mig_stats *st = &s->stats;
     const struct mig_downtime *d = &st->downtime;
-    uint64_t known = d->scan_us + d->pages_us + s->rtt_us, was, fixed, rate;
+    uint64_t known = d->scan_us + d->pages_us + s->rtt_us, fixed;
     char text[MIG_DECISION_TEXT];
 
-    rate = linkrate_percentile(&s->converge.link, 50);
     if (s->sw.state != SWITCH_SRC_MOVED || !st->downtime_us || s->go_postcopy)
         return;
     fixed = st->downtime_us > known ? st->downtime_us - known : 0;
-    was = atomic_load(&learnt_fixed_us);
-    fixed = was ? (was + fixed) / 2 : fixed;
-    atomic_store(&learnt_fixed_us, fixed < LEARNT_FIXED_MAX ? fixed : LEARNT_FIXED_MAX);
-    if (s->converge.link.len > 0)
-        atomic_store(&learnt_rate, rate);
+    learn(fixed, s->converge.sending_us >= LEARN_RATE_US ? converge_mean_rate(&s->converge) : 0);
     snprintf(text, sizeof text,
              "moved: the guest stood still for %.1f ms (stop %.1f, scan %.1f, pages %.1f beside "
              "state %.1f, commit %.1f, the rest is the target's); predicted %.1f ms, P90 %.1f ms; "

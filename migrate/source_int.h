@@ -68,13 +68,13 @@ struct source_worker {
     struct present present[GUEST_MAX_REGIONS];
     uint64_t empty_until[GUEST_MAX_REGIONS]; /* no data before this offset when round 1 looked */
     struct source_batch batch;
-    struct source_encode *encode; /* or NULL: raw */
-    uint64_t seq, probed_pages;
-    uint64_t next_stripe;       /* of the first round: what it has not come to */
-    uint64_t seen_phase;        /* begun before the thread was */
-    struct control_totals base; /* sent over earlier connections */
-    uint64_t paced;             /* the rate that the kernel was told to pace for */
-    struct err err;             /* why its phase failed */
+    struct source_encode *encode;          /* or NULL: raw */
+    uint64_t seq, probed_pages, probed_us; /* us: summed over the pages */
+    uint64_t next_stripe;                  /* of the first round: what it has not come to */
+    uint64_t seen_phase;                   /* begun before the thread was */
+    struct control_totals base;            /* sent over earlier connections */
+    uint64_t paced;                        /* the rate that the kernel was told to pace for */
+    struct err err;                        /* why its phase failed */
     enum mig_cause cause;
     /* read by others at any time */
     _Atomic uint64_t sent_bytes, batches, raw_pages, zero_pages, absent_pages;
