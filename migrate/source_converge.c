@@ -271,6 +271,16 @@ source_converge_tick(struct mig_source *s, uint64_t now, uint64_t left_bytes)
         (known && now - s->refreshed_us < REFRESH_US))
         return;
     s->refreshed_us = now;
+    if (s->round == 1) { /* what was never touched is left, too, but costs nothing */
+        uint64_t sent = 0, most;
+
+        for (uint32_t i = 0; i < s->channels; i++)
+            sent += atomic_load_explicit(&s->workers[i].done_pages, memory_order_relaxed) -
+                    atomic_load_explicit(&s->workers[i].absent_pages, memory_order_relaxed);
+        sent *= LAYOUT_PAGE_BYTES;
+        most = s->present_bytes > sent ? s->present_bytes - sent : 0;
+        left_bytes = left_bytes < most ? left_bytes : most;
+    }
     converge_refresh(&s->converge, now - s->stats.started_us, now - s->round_began_us, left_bytes);
     publish(s);
     if (!known) {
