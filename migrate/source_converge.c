@@ -274,9 +274,12 @@ source_converge_tick(struct mig_source *s, uint64_t now, uint64_t left_bytes)
     if (s->round == 1) { /* what was never touched is left, too, but costs nothing */
         uint64_t sent = 0, most;
 
-        for (uint32_t i = 0; i < s->channels; i++)
-            sent += atomic_load_explicit(&s->workers[i].done_pages, memory_order_relaxed) -
-                    atomic_load_explicit(&s->workers[i].absent_pages, memory_order_relaxed);
+        for (uint32_t i = 0; i < s->channels; i++) { /* absent first: it is part of done */
+            const struct source_worker *w = &s->workers[i];
+            uint64_t absent = atomic_load(&w->absent_pages);
+
+            sent += atomic_load(&w->done_pages) - absent;
+        }
         sent *= LAYOUT_PAGE_BYTES;
         most = s->present_bytes > sent ? s->present_bytes - sent : 0;
         left_bytes = left_bytes < most ? left_bytes : most;
