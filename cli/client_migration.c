@@ -31,8 +31,62 @@ number(const struct tree *t, const char *key)
     return (int64_t)tree_get_float(tree_get(t, key), 0);
 }
 
+/* By pages, the most used first. */
+static const char *
+read_encodings(const struct tree *t, struct arena *a)
+{
+    const struct tree *all = tree_get(t, "encodings");
+    AUTO_SB struct sb out = SB_INIT;
+    int64_t sum = 0, last = INT64_MAX;
+    size_t last_at = 0;
+
+    for (size_t i = 0; i < tree_len(all); i++)
+        sum += number(tree_at(all, i), "pages");
+    for (size_t n = 0; n < tree_len(all) && sum > 0; n++) {
+        int64_t best = -1;
+        size_t at = 0;
+
+        for (size_t i = 0; i < tree_len(all); i++) {
+            int64_t pages = number(tree_at(all, i), "pages");
+
+            if (pages > best && (pages < last || (pages == last && i > last_at))) {
+                best = pages;
+                at = i;
+            }
+        }
+        if (best <= 0)
+            break;
+        sb_printf(&out, "%s%s %d%%", out.len ? ", " : "", tree_key_at(all, at),
+                  (int)((double)best * 100 / (double)sum + 0.5));
+        last = best;
+        last_at = at;
+    }
+    return arena_strdup(a, sb_str(&out));
+}
+
+/* What progress and result have in common. */
 static void
-read_progress(const struct tree *vmim, struct migration *m)
+read_common(const struct tree *t, struct arena *a, struct migration *m)
+{
+    m->mode = text(a, tree_find_string(t, "", "mode", NULL));
+    m->encodings = read_encodings(t, a);
+    m->encrypted = tree_get_bool(tree_get(t, "encrypted"), false);
+    m->limit_bytes_per_s = number(t, "limitBytesPerSecond");
+    m->throttle_percent = number(t, "throttlePercent");
+    m->throttle_ms = number(t, "throttleMs");
+    m->write_faults = number(t, "writeFaults");
+    m->write_fault_ms = number(t, "writeFaultMs");
+    m->reconnects = number(t, "reconnects");
+    m->missing_bytes = number(t, "missingBytes");
+    m->raw_pages = number(t, "rawPages");
+    m->zero_pages = number(t, "zeroPages");
+    m->absent_pages = number(t, "absentPages");
+    m->again_pages = number(t, "againPages");
+    m->cpu_ms = number(t, "cpuMs");
+}
+
+static void
+read_progress(const struct tree *vmim, struct arena *a, struct migration *m)
 {
     AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_PROGRESS);
 
@@ -47,6 +101,45 @@ read_progress(const struct tree *vmim, struct migration *m)
     m->dirty_bytes_per_s = number(t, "dirtyBytesPerSecond");
     m->predicted_downtime_ms = number(t, "predictedDowntimeMs");
     m->elapsed_ms = number(t, "elapsedMs");
+    m->predicted_downtime_p90_ms = number(t, "predictedDowntimeP90Ms");
+    m->predicted_total_ms = number(t, "predictedTotalMs");
+    read_common(t, a, m);
+}
+
+static void
+add_phases(struct sb *out, const struct tree *t, const char *where)
+{
+    const struct tree *d = tree_get(t, "downtime");
+
+    for (size_t i = 0; i < tree_len(d); i++) {
+        const char *key = tree_key_at(d, i);
+        size_t len = strlen(key);
+
+        if (len < 3 || strcmp(key + len - 2, "Ms") != 0)
+            continue;
+        sb_printf(out, "%s%s%.*s %.2f ms", out->len ? ", " : "", where, (int)len - 2, key,
+                  tree_get_float(tree_at(d, i), 0));
+    }
+}
+
+static void
+read_decisions(const struct tree *vmim, struct arena *a, struct migration *m)
+{
+    AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_DECISIONS);
+
+    if (!t || tree_type(t) != TREE_LIST)
+        return;
+    m->decisions = arena_calloc(a, tree_len(t) + 1, sizeof(*m->decisions));
+    for (size_t i = 0; i < tree_len(t); i++) {
+        const struct tree *one = tree_at(t, i);
+
+        if (tree_type(tree_get(one, "text")) == TREE_STRING)
+            m->decisions[m->decisions_len++] = (struct migration_decision){
+                .at = text(a, tree_find_string(one, "", "at", NULL)),
+                .text = text(a, tree_find_string(one, "", "text", NULL)),
+                .round = number(one, "round"),
+            };
+    }
 }
 
 /* In the clear only because somebody said so: the cluster, or else the nodes. */
@@ -71,8 +164,16 @@ read_result(const struct tree *vmim, struct arena *a, struct migration *m)
 {
     AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_RESULT);
     AUTO_TREE struct tree *guest = annotation_json(vmim, ANN_GUEST_RESULT);
+    AUTO_TREE struct tree *target = annotation_json(vmim, ANN_TARGET_RESULT);
+    AUTO_SB struct sb phases = SB_INIT;
 
     m->guest_downtime_ms = tree_get(guest, "downtimeMs") ? number(guest, "downtimeMs") : -1;
+    m->has_target = target != NULL;
+    m->target_cpu_ms = number(target, "cpuMs");
+    m->postcopy_ms = number(target, "postCopyMs");
+    m->faults = number(target, "faults");
+    m->fault_p50_us = number(target, "faultP50Us");
+    m->fault_p99_us = number(target, "faultP99Us");
     if (!t)
         return;
     m->has_result = true;
@@ -80,12 +181,13 @@ read_result(const struct tree *vmim, struct arena *a, struct migration *m)
     m->result_rounds = number(t, "rounds");
     m->result_sent_bytes = number(t, "sentBytes");
     m->result_total_ms = number(t, "totalMs");
-    m->result_downtime_ms = number(t, "downtimeMs");
+    m->result_downtime_ms = tree_get(t, "downtimeMs") ? number(t, "downtimeMs") : -1;
     m->result_channels = number(t, "channels");
-    m->encrypted = encryption(vmim, t, a);
-    m->raw_pages = number(t, "rawPages");
-    m->zero_pages = number(t, "zeroPages");
-    m->absent_pages = number(t, "absentPages");
+    m->encryption = encryption(vmim, t, a);
+    read_common(t, a, m);
+    add_phases(&phases, t, "");
+    add_phases(&phases, target, "target's ");
+    m->downtime_phases = text(a, sb_str(&phases));
 }
 
 /* Why it does not go on: the coordinator keeps it in one condition. */
@@ -123,14 +225,18 @@ migration_read(const struct tree *vmim, struct arena *a, struct migration *ret)
         .cancelling = v->meta.deletion_us != 0,
         .cause = "",
         .waiting = "",
+        .mode = "",
+        .encodings = "",
+        .downtime_phases = "",
     };
 
     m.failed = strcmp(m.phase, "Failed") == 0;
     m.final = m.failed || strcmp(m.phase, "Succeeded") == 0;
     if (!m.final && !m.started_us)
         m.waiting = text(a, waiting_message(v));
-    read_progress(vmim, &m);
+    read_progress(vmim, a, &m);
     read_result(vmim, a, &m);
+    read_decisions(vmim, a, &m);
     *ret = m;
 }
 

@@ -11,6 +11,11 @@
 #include "base/arena.h"
 #include "base/sb.h"
 
+struct migration_decision {
+    const char *at, *text;
+    int64_t round;
+};
+
 struct migration { /* strings are never NULL, "" when unknown; they live in the arena */
     const char *namespace_, *name, *uid, *vm, *phase;
     const char *source, *target, *address, *policy;
@@ -22,12 +27,27 @@ struct migration { /* strings are never NULL, "" when unknown; they live in the 
     bool has_progress; /* drover.io/migration-progress */
     int64_t round, total_bytes, remaining_bytes, sent_bytes;
     int64_t rate_bytes_per_s, dirty_bytes_per_s, predicted_downtime_ms, elapsed_ms;
+    int64_t predicted_downtime_p90_ms, predicted_total_ms; /* 0 = nothing was predicted */
+    int64_t limit_bytes_per_s;                             /* in force; 0 = none */
+    int64_t throttle_percent, reconnects, missing_bytes;
+    const char *mode;      /* PreCopy PostCopy Paused */
+    const char *encodings; /* how its pages travelled: "raw 62%, lz4 30%, zero 8%" */
+    bool encrypted;
 
     bool has_result; /* drover.io/migration-result */
     const char *cause;
-    int64_t result_rounds, result_sent_bytes, result_total_ms, result_downtime_ms, result_channels;
-    int64_t raw_pages, zero_pages, absent_pages;
-    const char *encrypted; /* "yes (TLS 1.3, ...)" or "no (why)"; NULL = the handler did not say */
+    int64_t result_rounds, result_sent_bytes, result_total_ms, result_channels;
+    int64_t result_downtime_ms; /* -1 = not measured */
+    int64_t raw_pages, zero_pages, absent_pages, again_pages;
+    const char *encryption; /* "yes (TLS 1.3, ...)" or "no (why)"; NULL = the handler did not say */
+    int64_t cpu_ms, throttle_ms, write_faults, write_fault_ms;
+    const char *downtime_phases; /* "stop 0.1 ms, scan 0.2 ms, ...": of both ends */
+
+    bool has_target; /* drover.io/target-result */
+    int64_t target_cpu_ms, postcopy_ms, faults, fault_p50_us, fault_p99_us;
+
+    struct migration_decision *decisions; /* drover.io/migration-decisions */
+    size_t decisions_len;
 
     int64_t guest_downtime_ms; /* drover.io/guest-result; -1 = unknown */
 };

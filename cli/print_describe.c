@@ -31,9 +31,15 @@ put_line(struct describe *d, const char *label, const char *text)
     int pad = LABEL_WIDTH - (label ? (int)strlen(label) + 1 : 0);
 
     sb_printf(&d->out, "%s%s%*s", label ? label : "", label ? ":" : "", pad > 1 ? pad : 1, "");
+    describe_text(d, text);
+    sb_putc(&d->out, '\n');
+}
+
+void
+describe_text(struct describe *d, const char *text)
+{
     for (const char *p = text; *p; p++)
         sb_putc(&d->out, (unsigned char)*p < 0x20 || *p == 0x7f ? ' ' : *p);
-    sb_putc(&d->out, '\n');
 }
 
 void
@@ -63,6 +69,8 @@ is_bulky(const char *key)
         ANN_MIGRATION_PROGRESS,
         ANN_MIGRATION_RESULT,
         ANN_GUEST_RESULT,
+        ANN_TARGET_RESULT,
+        ANN_MIGRATION_DECISIONS,
         "kubectl.kubernetes.io/last-applied-configuration",
     };
 

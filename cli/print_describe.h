@@ -24,6 +24,8 @@ void describe_done(struct describe *d);
 
 /* "Label:              text" */
 void describe_line(struct describe *d, const char *label, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Text of an object where it stands, its control characters as blanks. */
+void describe_text(struct describe *d, const char *text);
 /* A heading of its own line; what belongs to it is indented by two. */
 void describe_section(struct describe *d, const char *heading);
 /* Lines "  key: value" under a label, one each, or "<none>". */

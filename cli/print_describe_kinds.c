@@ -163,6 +163,42 @@ describe_phases(struct describe *d, const struct tree *obj)
                   tree_find_string(tree_at(list, i), "", "phaseTransitionTimestamp", NULL));
 }
 
+/* Mode, encodings, encryption, limit. */
+static void
+describe_how(struct describe *d, const struct migration *m)
+{
+    AUTO_SB struct sb limit = SB_INIT;
+
+    describe_line(d, "Mode", "%s, %s%s%s", m->mode[0] ? m->mode : "PreCopy",
+                  m->encrypted ? "encrypted" : "plaintext", m->encodings[0] ? ", " : "",
+                  m->encodings);
+    if (m->limit_bytes_per_s) {
+        human_rate(&limit, m->limit_bytes_per_s);
+        describe_line(d, "Limit", "%s", sb_str(&limit));
+    }
+    if (m->throttle_percent)
+        describe_line(d, "Throttled", "%lld %%", (long long)m->throttle_percent);
+    if (m->reconnects)
+        describe_line(d, "Reconnected", "%lld times", (long long)m->reconnects);
+}
+
+static void
+describe_decisions(struct describe *d, const struct migration *m)
+{
+    if (!m->decisions_len)
+        return;
+    describe_section(d, "Decisions");
+    for (size_t i = 0; i < m->decisions_len; i++) {
+        const struct migration_decision *x = &m->decisions[i];
+
+        sb_puts(&d->out, "  ");
+        describe_text(d, x->at);
+        sb_printf(&d->out, "  round %-3lld ", (long long)x->round);
+        describe_text(d, x->text);
+        sb_putc(&d->out, '\n');
+    }
+}
+
 /* Progress while it runs, the result when it is over. */
 static void
 describe_transfer(struct describe *d, const struct migration *m)
@@ -174,14 +210,25 @@ describe_transfer(struct describe *d, const struct migration *m)
         human_ms(&took, m->result_total_ms);
         describe_line(d, "Sent", "%s in %lld rounds over %lld channels", sb_str(&text),
                       (long long)m->result_rounds, (long long)m->result_channels);
-        describe_line(d, "Pages", "%lld as they are, %lld zero, %lld never touched",
-                      (long long)m->raw_pages, (long long)m->zero_pages,
-                      (long long)m->absent_pages);
-        if (m->encrypted)
-            describe_line(d, "Encrypted", "%s", m->encrypted);
+        describe_line(d, "Pages", "%lld with content, %lld zero, %lld never touched, %lld again",
+                      (long long)m->raw_pages, (long long)m->zero_pages, (long long)m->absent_pages,
+                      (long long)m->again_pages);
+        if (m->encryption)
+            describe_line(d, "Encrypted", "%s", m->encryption);
         describe_line(d, "Took", "%s", sb_str(&took));
-        describe_line(d, "Switchover", "%lld ms from pause to running, as the engine saw it",
-                      (long long)m->result_downtime_ms);
+        if (m->result_downtime_ms >= 0)
+            describe_line(d, "Switchover", "%lld ms from pause to running, as the engine saw it",
+                          (long long)m->result_downtime_ms);
+        if (m->downtime_phases[0])
+            describe_line(d, "  of which", "%s", m->downtime_phases);
+        describe_line(d, "Guest stalled", "%lld ms by %lld write faults, throttled for %lld ms",
+                      (long long)m->write_fault_ms, (long long)m->write_faults,
+                      (long long)m->throttle_ms);
+        if (m->has_target)
+            describe_line(d, "CPU", "source %lld ms, target %lld ms", (long long)m->cpu_ms,
+                          (long long)m->target_cpu_ms);
+        else
+            describe_line(d, "CPU", "source %lld ms", (long long)m->cpu_ms);
     } else if (m->has_progress && !m->final) {
         human_bytes(&text, m->remaining_bytes);
         sb_puts(&text, " left, ");
@@ -190,7 +237,17 @@ describe_transfer(struct describe *d, const struct migration *m)
         human_rate(&text, m->dirty_bytes_per_s);
         describe_line(d, "Progress", "round %lld, %d%%, %s", (long long)m->round,
                       migration_permille(m) / 10, sb_str(&text));
+        describe_line(d, "Predicted", "downtime %lld ms (P90 %lld ms), %lld ms in all",
+                      (long long)m->predicted_downtime_ms, (long long)m->predicted_downtime_p90_ms,
+                      (long long)m->predicted_total_ms);
     }
+    if (m->has_progress || m->has_result)
+        describe_how(d, m);
+    if (m->faults)
+        describe_line(d, "Post-copy",
+                      "%lld ms, %lld faults, half of them within %lld us, 99 %% within %lld us",
+                      (long long)m->postcopy_ms, (long long)m->faults, (long long)m->fault_p50_us,
+                      (long long)m->fault_p99_us);
     if (m->guest_downtime_ms >= 0)
         describe_line(d, "Downtime", "%lld ms, as the guest saw it",
                       (long long)m->guest_downtime_ms);
@@ -210,6 +267,7 @@ describe_vmim(struct describe *d, const struct tree *obj)
     if (m.failure[0])
         describe_line(d, "Failed", "%s", m.failure);
     describe_transfer(d, &m);
+    describe_decisions(d, &m);
     describe_placement(d, "Choice of the target", obj);
     describe_state(d, &v->state);
     describe_phases(d, obj);

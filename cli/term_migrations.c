@@ -25,6 +25,7 @@ struct migrations_view {
     int indent;
     struct strmap *said; /* uid -> struct said: what was printed last, off a terminal */
     char *said_below;
+    bool details;
     int name_width, route_width; /* only grow, so that columns stay where they are */
 };
 
@@ -66,6 +67,12 @@ migrations_view_free(struct migrations_view *v)
 }
 
 void
+migrations_view_details(struct migrations_view *v)
+{
+    v->details = true;
+}
+
+void
 migrations_view_settle(struct migrations_view *v)
 {
     if (v->term->tty && v->live.drawn)
@@ -79,6 +86,36 @@ put_route(const struct term *t, const struct migration *m, struct sb *out)
         return;
     sb_printf(out, "%s %s %s", m->source[0] ? m->source : "?", term_glyph(t, '>'),
               m->target[0] ? m->target : "?");
+}
+
+/* How it goes, beyond the numbers in columns; what was not measured is left out. */
+static void
+put_details(const struct migration *m, struct sb *out)
+{
+    if (m->encodings[0])
+        sb_printf(out, ", %s", m->encodings);
+    if (m->predicted_downtime_ms > 0) {
+        sb_puts(out, ", downtime ");
+        human_ms(out, m->predicted_downtime_ms);
+        if (m->predicted_downtime_p90_ms > 0) {
+            sb_puts(out, " (P90 ");
+            human_ms(out, m->predicted_downtime_p90_ms);
+            sb_putc(out, ')');
+        }
+        sb_puts(out, " predicted");
+    }
+    if (m->limit_bytes_per_s > 0) {
+        sb_puts(out, ", limit ");
+        human_rate(out, m->limit_bytes_per_s);
+    }
+    if (m->throttle_percent > 0)
+        sb_printf(out, ", throttled %lld %%", (long long)m->throttle_percent);
+    if (m->missing_bytes > 0) {
+        sb_puts(out, ", missing at the target ");
+        human_bytes(out, m->missing_bytes);
+    }
+    if (m->reconnects > 0)
+        sb_printf(out, ", reconnected %lld times", (long long)m->reconnects);
 }
 
 /* What follows the bar while memory moves. */
@@ -98,6 +135,7 @@ put_numbers(const struct migration *m, struct sb *out)
         sb_puts(out, ", ETA ");
         human_ms(out, migration_eta_ms(m));
     }
+    put_details(m, out);
 }
 
 static void
@@ -245,6 +283,20 @@ put_live_words(const struct migrations_view *v, const struct migration *m, struc
 }
 
 static void
+put_live_details(const struct migrations_view *v, const struct migration *m, struct sb *out)
+{
+    AUTO_SB struct sb words = SB_INIT, line = SB_INIT;
+
+    sb_printf(&words, "%s, %s", m->phase, m->mode[0] ? m->mode : "PreCopy");
+    if (m->encrypted)
+        sb_puts(&words, ", encrypted");
+    put_details(m, &words);
+    term_cell(v->term, &line, sb_str(&words), v->term->columns - v->indent - 4, false);
+    sb_printf(out, "\n%*s    ", v->indent, "");
+    term_puts(v->term, out, TERM_DIM, sb_str(&line));
+}
+
+static void
 put_live_line(struct migrations_view *v, const struct migration *m, struct sb *out)
 {
     const struct term *t = v->term;
@@ -259,6 +311,8 @@ put_live_line(struct migrations_view *v, const struct migration *m, struct sb *o
     if (!m->final && m->has_progress && m->started_us) {
         term_bar(t, out, bar_width(v), migration_permille(m));
         put_live_numbers(m, out);
+        if (v->details)
+            put_live_details(v, m, out);
     } else {
         put_live_words(v, m, out);
     }

@@ -19,6 +19,8 @@ void migrations_view_free(struct migrations_view *v); /* ends the live region; N
  * printed when it has changed. */
 void migrations_view_show(struct migrations_view *v, const struct migration *m, size_t len,
                           const char *below);
+/* A second line for each migration that runs: phase, mode, encodings, predicted downtime, limit. */
+void migrations_view_details(struct migrations_view *v);
 /* Makes the live lines stay as they are; what is printed next comes under them. */
 void migrations_view_settle(struct migrations_view *v);
 

@@ -53,6 +53,7 @@ add_migrations(struct verb *v, struct describe *d, const char *ns, const char *v
     static const char *const headings[] = {"NAME", "PHASE", "SOURCE", "TARGET", "POLICY", "WHY"};
     AUTO_TREE struct tree *all = NULL;
     AUTO_TABLE struct table *t = table_new();
+    struct migration last = {0};
     const struct tree *items;
     int rc;
 
@@ -74,11 +75,16 @@ add_migrations(struct verb *v, struct describe *d, const char *ns, const char *v
         table_cell(t, m.target);
         table_cell(t, m.policy);
         table_cell(t, m.failure[0] ? m.failure : m.waiting);
+        if (m.decisions_len > 0 && m.created_us >= last.created_us)
+            last = m;
     }
     if (table_rows(t)) {
         describe_section(d, "Migrations");
         put_table(d, t);
     }
+    if (last.decisions_len > 0)
+        describe_line(d, "Last decision", "%s: %s", last.decisions[last.decisions_len - 1].at,
+                      last.decisions[last.decisions_len - 1].text);
     return 0;
 }
 

@@ -279,6 +279,7 @@ watch_migrations(struct get *g, const struct verb_target *t, struct term *term)
     struct migrations_view *view = migrations_view_new(term, 0);
     int exit_code = EXIT_DONE;
 
+    migrations_view_details(view);
     do {
         AUTO_TREE struct tree *list = NULL;
         AUTO_FREE struct migration *rows = NULL;

@@ -156,8 +156,9 @@ top_nodes(struct verb *v, struct sb *out)
 static int
 top_migrations(struct verb *v, struct sb *out)
 {
-    static const char *const headings[] = {"NAMESPACE", "VM",   "PHASE", "SOURCE", "TARGET",
-                                           "ROUND",     "DONE", "LEFT",  "RATE",   "DIRTY"};
+    static const char *const headings[] = {"NAMESPACE", "VM",    "PHASE",    "SOURCE",
+                                           "TARGET",    "ROUND", "DONE",     "LEFT",
+                                           "RATE",      "DIRTY", "DOWNTIME", "ETA"};
     AUTO_TREE struct tree *list = NULL;
     AUTO_TABLE struct table *t = table_new();
     const struct tree *items;
@@ -172,6 +173,7 @@ top_migrations(struct verb *v, struct sb *out)
     columns(v, t, headings, ARRAY_LEN(headings), 5);
     for (size_t i = 0; i < tree_len(items); i++) {
         AUTO_SB struct sb left = SB_INIT, rate = SB_INIT, dirty = SB_INIT;
+        AUTO_SB struct sb downtime = SB_INIT, eta = SB_INIT;
         struct migration m;
 
         migration_read(tree_at(items, i), a, &m);
@@ -190,6 +192,10 @@ top_migrations(struct verb *v, struct sb *out)
         table_cell(t, sb_str(&left));
         table_cell(t, sb_str(&rate));
         table_cell(t, sb_str(&dirty));
+        human_ms(&downtime, m.predicted_downtime_ms > 0 ? m.predicted_downtime_ms : -1);
+        human_ms(&eta, migration_eta_ms(&m));
+        table_cell(t, sb_str(&downtime));
+        table_cell(t, sb_str(&eta));
     }
     if (table_rows(t))
         table_flush(t, 0, out);

@@ -108,6 +108,11 @@ static const struct options_def migrate_defs[] = {
      .arg = "Q",
      .help = "with --dry-run: the link's, in bytes a second; else what was measured last"},
     {.name = "wait", .type = OPTIONS_BOOL, .help = "wait until it is over, and show it"},
+    {.name = "set-bandwidth",
+     .type = OPTIONS_STRING,
+     .arg = "QUANTITY",
+     .help = "start none: limit the one that runs to so many bytes a second, such as 64Mi; 0 = no "
+             "limit of its own"},
     VERB_OPTION_TIMEOUT,
     {.name = "output",
      .letter = 'o',
@@ -120,8 +125,10 @@ static const struct options_def migrate_defs[] = {
 
 static const struct options_program migrate_program = {
     .name = "drover migrate",
-    .usage = "VM | NS/VM [--to NODE] [--wait] [OPTIONS]",
-    .about = "Moves a running VM to another node.",
+    .usage = "VM | NS/VM [--to NODE] [--wait] | --set-bandwidth QUANTITY [OPTIONS]",
+    .about =
+        "Moves a running VM to another node, or, with --set-bandwidth, changes the limit of a\n"
+        "migration that has not ended.",
     .defs = migrate_defs,
     .min_args = 1,
     .max_args = 1,
@@ -183,6 +190,8 @@ watch_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us, 
     client_catch_signals();
     term_init(&term, stdout);
     view = quiet ? NULL : migrations_view_new(&term, 0);
+    if (view)
+        migrations_view_details(view);
     while ((rc = look_at(v, ns, name, view, phase, ret)) == 0) {
         if (timeout_us > 0 && clock_mono_us() - start_us >= (uint64_t)timeout_us) {
             rc = err_set(&v->err, -ETIMEDOUT, "%s/%s still has phase %s", ns, name, phase);
@@ -209,6 +218,52 @@ put_object(const char *output, const struct tree *obj)
     fputs(sb_str(&out), stdout);
 }
 
+static bool
+is_over(const struct tree *vmim)
+{
+    const char *phase = tree_find_string(vmim, "", "status", "phase", NULL);
+
+    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
+}
+
+/* drover migrate VM --set-bandwidth: an annotation that the source's handler watches. */
+static int
+set_bandwidth(struct verb *v, const char *ns, const char *vm, const char *bandwidth)
+{
+    const struct kind_info *ki = kind_info(KIND_VMIM);
+    AUTO_TREE struct tree *list = NULL, *patch = tree_map();
+    const struct tree *items;
+    struct quantity q;
+    size_t found = 0;
+    int rc = quantity_parse(bandwidth, &q, &v->err);
+
+    if (rc == 0 && q.units < 0)
+        rc = err_set(&v->err, -EINVAL, "want 0 or more");
+    if (rc < 0) {
+        err_prefix(&v->err, rc, "--set-bandwidth %s", bandwidth);
+        return verb_error(v);
+    }
+    tree_set_path(patch, tree_string(bandwidth), "metadata", "annotations", ANN_BANDWIDTH_OVERRIDE,
+                  NULL);
+    if (client_list(v->client, ki, ns, NULL, &list, &v->err) < 0)
+        return verb_error(v);
+    items = tree_get(list, "items");
+    for (size_t i = 0; i < tree_len(items); i++) {
+        const struct tree *obj = tree_at(items, i);
+
+        if (strcmp(tree_find_string(obj, "", "spec", "vmiName", NULL), vm) != 0 || is_over(obj))
+            continue;
+        if (client_patch(v->client, ki, ns, object_name(obj), NULL, patch, NULL, &v->err) < 0)
+            return verb_error(v);
+        printf("VM %s/%s: migration %s: bandwidth %s%s\n", ns, vm, object_name(obj),
+               q.units ? bandwidth : "unlimited", q.units ? "/s" : "");
+        found++;
+    }
+    if (!found)
+        return verb_errorf(v, "VM %s/%s has no migration that is not over", ns, vm);
+    return EXIT_DONE;
+}
+
 int
 verb_migrate(int argc, char **argv)
 {
@@ -216,19 +271,26 @@ verb_migrate(int argc, char **argv)
     AUTO_VERB struct verb v = {0};
     AUTO_FREE char *ns = NULL, *vm = NULL;
     AUTO_TREE struct tree *request = NULL, *made = NULL, *over = NULL;
-    const char *to, *output;
+    const char *to, *output, *bandwidth;
     int64_t timeout_us;
     int exit_code, rc;
 
     if (!verb_begin(&v, &migrate_program, argc, argv, &exit_code))
         return exit_code;
     to = options_string(v.options, "to");
+    bandwidth = options_string(v.options, "set-bandwidth");
     output = options_string(v.options, "output");
     if (verb_timeout_us(&v, 0, &timeout_us) < 0 ||
         verb_split_name(&v, v.args[0], &ns, &vm, &v.err) < 0)
         return verb_error(&v);
     if (options_bool(v.options, "dry-run"))
         return migrate_dry_run(&v, ns, vm, options_string(v.options, "bandwidth"), output);
+    if (bandwidth) {
+        if (to || output || options_bool(v.options, "wait"))
+            return verb_errorf(&v, "--set-bandwidth starts no migration: it goes without --to, "
+                                   "--wait and -o");
+        return set_bandwidth(&v, ns, vm, bandwidth);
+    }
     if (to) {
         AUTO_TREE struct tree *node = NULL;
 
@@ -294,10 +356,8 @@ verb_migrate_cancel(int argc, char **argv)
     items = tree_get(list, "items");
     for (size_t i = 0; i < tree_len(items); i++) {
         const struct tree *obj = tree_at(items, i);
-        const char *phase = tree_find_string(obj, "", "status", "phase", NULL);
 
-        if (strcmp(tree_find_string(obj, "", "spec", "vmiName", NULL), vm) != 0 ||
-            strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
+        if (strcmp(tree_find_string(obj, "", "spec", "vmiName", NULL), vm) != 0 || is_over(obj))
             continue;
         if (client_delete(v.client, ki, ns, object_name(obj), NULL, &v.err) < 0)
             return verb_error(&v);

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#include "api/names.h"
+#include "api/quantity.h"
+
 #define NAME                                                                   \
     {                                                                          \
         "Name", "string", 0, "metadata.name", NULL, NULL, "Name of the object" \
@@ -42,6 +45,11 @@
         0   \
     }
 
+static void vmim_round(const struct tree *obj, struct sb *out);
+static void vmim_remaining(const struct tree *obj, struct sb *out);
+static void vmim_rate(const struct tree *obj, struct sb *out);
+static void vmim_dirty_rate(const struct tree *obj, struct sb *out);
+static void vmim_downtime(const struct tree *obj, struct sb *out);
 static void node_status(const struct tree *obj, struct sb *out);
 static void node_roles(const struct tree *obj, struct sb *out);
 static void node_internal_ip(const struct tree *obj, struct sb *out);
@@ -76,6 +84,12 @@ static const struct api_column vmim[] = {
     WIDE("Target", "status.migrationState.targetNode", "Node that it goes to"),
     WIDE("Address", "status.migrationState.targetNodeAddress", "Where the target listens"),
     WIDE("Policy", "status.migrationState.migrationPolicyName", "MigrationPolicy that applies"),
+    WIDE("Mode", "status.migrationState.mode", "How memory travels"),
+    WIDE_CELL("Round", vmim_round, "Round of copying"),
+    WIDE_CELL("Remaining", vmim_remaining, "Memory that is not at the target yet"),
+    WIDE_CELL("Rate", vmim_rate, "Bytes a second that are sent"),
+    WIDE_CELL("Dirty-Rate", vmim_dirty_rate, "Bytes a second that the guest writes"),
+    WIDE_CELL("Downtime", vmim_downtime, "As the guest saw it; predicted (~) while it runs"),
     {"Age", "date", 1, "metadata.creationTimestamp", NULL, NULL, "Time since creation"},
     END};
 
@@ -179,6 +193,79 @@ api_condition(const struct tree *obj, const char *type)
 }
 
 /* --- cells that are more than a field --- */
+
+/* A number in the JSON of an annotation; -1 when it is not there. */
+static int64_t
+annotated(const struct tree *obj, const char *annotation, const char *key)
+{
+    const char *json = object_annotation(obj, annotation);
+    AUTO_TREE struct tree *t = NULL;
+
+    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0)
+        return -1;
+    return (int64_t)tree_get_float(tree_get(t, key), -1);
+}
+
+static bool
+vmim_over(const struct tree *obj)
+{
+    return tree_get_bool(tree_find(obj, "status", "migrationState", "completed", NULL), false) ||
+           tree_get_bool(tree_find(obj, "status", "migrationState", "failed", NULL), false);
+}
+
+static void
+put_human(const struct tree *obj, const char *key, const char *unit, struct sb *out)
+{
+    int64_t bytes = annotated(obj, ANN_MIGRATION_PROGRESS, key);
+    char text[32];
+
+    if (bytes < 0 || vmim_over(obj))
+        return;
+    quantity_format_human((uint64_t)bytes, text, sizeof(text));
+    sb_printf(out, "%s%s", text, unit);
+}
+
+static void
+vmim_round(const struct tree *obj, struct sb *out)
+{
+    int64_t round = annotated(obj, ANN_MIGRATION_RESULT, "rounds");
+
+    if (round < 0)
+        round = annotated(obj, ANN_MIGRATION_PROGRESS, "round");
+    if (round > 0)
+        sb_printf(out, "%lld", (long long)round);
+}
+
+static void
+vmim_remaining(const struct tree *obj, struct sb *out)
+{
+    put_human(obj, "remainingBytes", "", out);
+}
+
+static void
+vmim_rate(const struct tree *obj, struct sb *out)
+{
+    put_human(obj, "transferBytesPerSecond", "/s", out);
+}
+
+static void
+vmim_dirty_rate(const struct tree *obj, struct sb *out)
+{
+    put_human(obj, "dirtyBytesPerSecond", "/s", out);
+}
+
+static void
+vmim_downtime(const struct tree *obj, struct sb *out)
+{
+    int64_t ms = annotated(obj, ANN_GUEST_RESULT, "downtimeMs");
+
+    if (ms >= 0)
+        sb_printf(out, "%lldms", (long long)ms);
+    else if ((ms = annotated(obj, ANN_MIGRATION_PROGRESS, "predictedDowntimeMs")) > 0 &&
+             !vmim_over(obj))
+        sb_printf(out, "~%lldms", (long long)ms);
+}
+
 static void
 node_status(const struct tree *obj, struct sb *out)
 {

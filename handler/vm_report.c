@@ -79,6 +79,8 @@ report_end(struct vm_entry *e, enum mig_outcome outcome, enum mig_cause cause,
     quantity_format_human(st->sent_bytes, bytes, sizeof bytes);
     switch (outcome) {
     case MIG_MOVED:
+        if (st->mode == MIG_MODE_PRECOPY)
+            break; /* the engine has said it */
         report_note(e,
                     "moved: the guest runs at the target after %.3f s, %s in %u rounds, downtime "
                     "%.1f ms",

@@ -196,6 +196,24 @@ static const struct describe_row descriptions[] = {
      {"Failed:             cut\n", "  Route:            n1 to n2\n", "  Policy:           p\n",
       "  Outcome:          failed\n"},
      NULL},
+    {"a migration's decisions, and what it took",
+     VMIM(
+         "\"drover.io/migration-decisions\":\"[{\\\"at\\\":\\\"2026-01-01T00:00:01Z\\\","
+         "\\\"round\\\":2,\\\"text\\\":\\\"switch over\\\"},{\\\"text\\\":5},7]\","
+         "\"drover.io/target-result\":\"{\\\"cpuMs\\\":7,\\\"downtime\\\":{\\\"loadMs\\\":0.5}}\","
+         "\"drover.io/migration-result\":\"{\\\"cpuMs\\\":9,\\\"downtime\\\":{\\\"stopMs\\\":0.25},"
+         "\\\"encodings\\\":{\\\"zero\\\":{\\\"pages\\\":25},\\\"lz4\\\":{\\\"pages\\\":75}}}\"",
+         "{\"phase\":\"Succeeded\"}"),
+     describe_vmim,
+     {"  of which:         stop 0.25 ms, target's load 0.50 ms\n",
+      "CPU:                source 9 ms, target 7 ms\n", "plaintext, lz4 75%, zero 25%\n",
+      "Decisions:\n  2026-01-01T00:00:01Z  round 2   switch over\n"},
+     "Switchover"},
+    {"decisions that are none",
+     VMIM("\"drover.io/migration-decisions\":\"{\\\"at\\\":1}\"", "{}"),
+     describe_vmim,
+     {"VM:                 web\n"},
+     "Decisions"},
     {"a node with a taint",
      "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\"},\"spec\":{"
      "\"unschedulable\":true,\"taints\":[{\"key\":\"k\",\"effect\":\"NoSchedule\"}]},\"status\":{"

@@ -182,6 +182,9 @@ static const struct migration moving = {
     .waiting = "",
     .failure = "",
     .cause = "",
+    .mode = "",
+    .encodings = "",
+    .downtime_phases = "",
     .started_us = 1,
     .has_progress = true,
     .round = 2,
@@ -204,6 +207,9 @@ static const struct migration waiting = {
     .policy = "",
     .failure = "",
     .cause = "",
+    .mode = "",
+    .encodings = "",
+    .downtime_phases = "",
     .waiting = "2 of 2 outbound migrations of n1 run",
     .guest_downtime_ms = -1,
 };
@@ -292,6 +298,42 @@ live_view_fits_into_100_columns(void **state)
     free(text);
 }
 
+/* The second line of one that runs, and the same words off a terminal. */
+static void
+details_say_how_it_goes(void **state)
+{
+    struct migration m = moving;
+    struct migrations_view *v;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    struct term t = terminal(f);
+
+    (void)state;
+    m.mode = "PostCopy";
+    m.encrypted = true;
+    m.encodings = "raw 62%, lz4 38%";
+    m.predicted_downtime_ms = 12;
+    m.predicted_downtime_p90_ms = 20;
+    m.limit_bytes_per_s = 64 << 20;
+    m.throttle_percent = 20;
+    m.missing_bytes = 1 << 20;
+    m.reconnects = 2;
+    t.tty = t.utf8 = true;
+    v = migrations_view_new(&t, 2);
+    migrations_view_details(v);
+    migrations_view_show(v, &m, 1, NULL);
+    migrations_view_free(v);
+    fclose(f);
+    assert_non_null(strstr(text, "Running, PostCopy, encrypted, raw 62%, lz4 38%, downtime 12 ms "
+                                 "(P90 20 ms) predicted, limit"));
+    free(text);
+    text = shown(false, &m, 1);
+    assert_non_null(strstr(text, "downtime 12 ms (P90 20 ms) predicted, limit 64 MiB/s, throttled "
+                                 "20 %, missing at the target 1 MiB, reconnected 2 times\n"));
+    free(text);
+}
+
 static void
 failed_one_says_why(void **state)
 {
@@ -347,6 +389,7 @@ main(void)
         cmocka_unit_test(plain_view_has_no_control_characters),
         cmocka_unit_test(live_view_fits_into_100_columns),
         cmocka_unit_test(failed_one_says_why),
+        cmocka_unit_test(details_say_how_it_goes),
     };
     size_t n = 11;
 
