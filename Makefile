@@ -61,6 +61,7 @@ PKGS_api       := yaml-0.1 jansson
 PKGS_proto     := libprotobuf-c libcurl
 PKGS_netpolicy := libnl-3.0 libnl-route-3.0
 PKGS_migrate   := liblz4 libzstd openssl
+PKGS_handler   := libevent_core libevent_extra
 PKGS_control   := sqlite3 libevent_core libevent_extra
 PKGS_bench     := libcrypto
 PKGS_tests     := cmocka

@@ -294,6 +294,8 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     ip_format(mig, text, sizeof text);
     n->mig_ip = xstrdup(text);
 
+    AUTO_FREE char *metrics = xasprintf("%s:%u", n->mgmt_ip, DEV_METRICS_PORT);
+
     add_arg(&a, program);
     add_option(&a, "--node-name", n->name);
     add_option(&a, "--controller", c->tcp_url);
@@ -308,6 +310,7 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     add_option(&a, "--capacity-cpu", nc->cpu ? nc->cpu : DEV_DEFAULT_CPU);
     add_option(&a, "--capacity-memory", nc->memory ? nc->memory : DEV_DEFAULT_MEMORY);
     add_option(&a, "--heartbeat-interval", cfg->heartbeat ? cfg->heartbeat : DEV_DEFAULT_HEARTBEAT);
+    add_option(&a, "--metrics-listen", metrics);
     for (size_t k = 0; k < nc->labels.len; k++) {
         AUTO_FREE char *label =
             xasprintf("%s=%s", nc->labels.items[k].key, nc->labels.items[k].value);

@@ -29,6 +29,7 @@
 #define DEV_DEFAULT_CPU       "8"
 #define DEV_DEFAULT_MEMORY    "4Gi"
 #define DEV_DEFAULT_HEARTBEAT "2s"
+#define DEV_METRICS_PORT      9101 /* of each handler, on its management address */
 #define DEV_READY_MS          60000
 
 struct dev_node_config {

@@ -23,6 +23,8 @@ struct api {
     struct api_config config;
     struct api_call *calls; /* all that are not answered yet */
     struct store_watch *housekeeping;
+    struct metrics *metrics;
+    struct store_watch *metrics_watch;
     struct loop_timer *event_timer;
     bool stopped;
 };
@@ -103,6 +105,8 @@ void api_send_stored(struct api_call *c, int status, const struct store_object *
 void api_send_json(struct api_call *c, int status, struct sb *body); /* takes the content */
 void api_send_typed(struct api_call *c, int status, const char *type, struct sb *body);
 void api_send_text(struct api_call *c, int status, const char *text);
+/* Takes the content of body. */
+void api_send_body(struct api_call *c, int status, const char *content_type, struct sb *body);
 /* Status Success with the object's details, as upstream answers a DELETE. */
 void api_send_deleted(struct api_call *c, const struct tree *obj);
 /* Appends the object as JSON, in the version that the URL names. */

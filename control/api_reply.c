@@ -85,6 +85,12 @@ api_send_text(struct api_call *c, int status, const char *text)
 }
 
 void
+api_send_body(struct api_call *c, int status, const char *content_type, struct sb *body)
+{
+    send(c, status, content_type, body);
+}
+
+void
 api_send_deleted(struct api_call *c, const struct tree *obj)
 {
     AUTO_TREE struct tree *t = tree_map();

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "control/api_call.h"
+#include "control/api_metrics.h"
 
 static int route_resource(struct api_call *c, const char *group, const char *version, size_t at);
 static int route_collection(struct api_call *c);
@@ -34,6 +35,8 @@ api_route(struct api_call *c)
         api_send_text(c, 200, "ok");
         return 0;
     }
+    if (n == 1 && strcmp(seg[0], "metrics") == 0)
+        return api_metrics(c);
     if (n == 3 && strcmp(seg[0], "apis") == 0)
         return api_discovery_gv(c);
     return api_discovery(c);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "control/api_call.h"
+#include "control/api_metrics.h"
 
 static void on_request(void *ctx, struct http_exchange *x);
 static void on_gone(void *ctx);
@@ -27,6 +28,7 @@ api_new(struct loop *loop, struct store *store, const struct api_config *config)
     a->config.http.error_body = api_status_plain;
     a->http = http_server_new(loop, &a->config.http);
     api_housekeeping_start(a);
+    api_metrics_start(a);
     return a;
 }
 
@@ -43,6 +45,7 @@ api_stop(struct api *a)
         return;
     a->stopped = true;
     api_housekeeping_stop(a);
+    api_metrics_stop(a);
     http_server_free(TAKE_PTR(a->http));
 }
 

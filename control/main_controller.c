@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "control/api_metrics.h"
 #include "control/api_server.h"
 #include "control/loops.h"
 #include "control/store.h"
@@ -30,6 +31,9 @@ static const struct options_def defs[] = {
      .arg = "DURATION",
      .dflt = "5m",
      .help = "a node whose handler was silent for so long gets no VMs, 1s to 24h"},
+    {.name = "print-metrics",
+     .type = OPTIONS_BOOL,
+     .help = "alone: print the table of metrics of GET /metrics, and exit"},
     {.name = "log-level",
      .type = OPTIONS_INT,
      .dflt = "3",
@@ -57,6 +61,14 @@ main(int argc, char **argv)
     AUTO_OPTIONS struct options *o = NULL;
     struct err err = {0};
     int rc = fault_init(&err);
+
+    if (argc == 2 && strcmp(argv[1], "--print-metrics") == 0) {
+        AUTO_SB struct sb table = SB_INIT;
+
+        api_metrics_docs(&table);
+        fputs(sb_str(&table), stdout);
+        return 0;
+    }
 
     if (rc == 0)
         rc = options_parse(&program, argc, argv, &o, &err);

@@ -18,6 +18,7 @@
 #define PATH_NADS    "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
 
 static int start(struct handler *h, struct err *err);
+static void fill_metrics(void *ctx, struct sb *out);
 static void ask_cluster(struct handler *h);
 static void on_cluster(void *ctx, int status, const struct tree *body, const char *error);
 static void on_retry(void *ctx);
@@ -38,6 +39,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
     h.l = loop_event_new();
     h.vms = strmap_new();
     h.tls = tls_dir_new(cfg->tls_dir, cfg->node_name);
+    h.metrics = node_metrics_new();
     h.share = share_new();
     share_set_caps(h.share, cfg->bandwidth_bytes_per_s, cfg->link_bytes_per_s, clock_mono_us());
     signal(SIGPIPE, SIG_IGN);
@@ -64,6 +66,8 @@ handler_run(const struct handler_config *cfg, struct err *err)
     vm_free_all(&h);
     share_free(h.share);
     tls_dir_free(h.tls);
+    metrics_http_free(h.metrics_http);
+    node_metrics_free(h.metrics);
     writer_free(h.writer);
     strmap_free(h.vms, NULL);
     tree_free(h.node_status);
@@ -103,8 +107,20 @@ start(struct handler *h, struct err *err)
     h->vmis = informer_new(h->l, url, PATH_VMIS, &vmi, err);
     if (!h->hcos || !h->nads || !h->vmims || !h->vmis)
         return err ? err->code : -EINVAL;
+    if (h->cfg.metrics_listen) {
+        rc = metrics_http_new(h->l, h->cfg.metrics_listen, fill_metrics, h, &h->metrics_http, err);
+        if (rc != 0)
+            return err_prefix(err, rc, "--metrics-listen");
+        log_info("handler.metrics", LI("port", metrics_http_port(h->metrics_http)));
+    }
     node_start(h);
     return 0;
+}
+
+static void
+fill_metrics(void *ctx, struct sb *out)
+{
+    node_metrics_text(ctx, out);
 }
 
 /* Whose objects are these? Guests of another cluster are never touched (vm.c). */

@@ -11,7 +11,9 @@
 #include "base/strmap.h"
 #include "handler/informer.h"
 #include "handler/journal.h"
+#include "handler/metrics_http.h"
 #include "handler/native_guest.h"
+#include "handler/node_metrics.h"
 #include "handler/tls_dir.h"
 #include "handler/work.h"
 #include "handler/writer.h"
@@ -26,6 +28,7 @@ struct handler_config {
     struct kv_list labels;
     int64_t capacity_cpu_milli, capacity_memory_bytes, capacity_pods;
     uint64_t heartbeat_us;
+    const char *metrics_listen;     /* ADDRESS:PORT, or NULL */
     unsigned channels;              /* of a migration; 0 = automatic */
     uint64_t bandwidth_bytes_per_s; /* of all outgoing migrations together; 0 = none */
     uint64_t link_bytes_per_s;      /* of the migration network's link; 0 = none */
@@ -51,7 +54,9 @@ struct handler {
     char cluster[JOURNAL_UID_SIZE]; /* "" until known */
     struct mignet net;
     struct tls_dir *tls; /* this node's certificates */
-    struct share *share; /* what outgoing migrations draw from */
+    struct node_metrics *metrics;
+    struct metrics_http *metrics_http; /* NULL: not asked for */
+    struct share *share;               /* what outgoing migrations draw from */
     struct loop_timer *heartbeat;
     bool node_written; /* the Node object exists and has our labels and capacity */
     bool node_busy;
@@ -193,6 +198,8 @@ bool source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want
 void source_cancel(struct vm_entry *e);
 void source_end(struct vm_entry *e); /* at exit: cancel */
 bool source_active(const struct vm_entry *e);
+/* The figures of the migration that runs from here; false when none does. */
+bool source_stats(const struct vm_entry *e, struct mig_stats *ret);
 /* A migration object changed: the bandwidth that a user wants may have. */
 void source_vmim_changed(struct handler *h, const struct tree *vmim);
 /* vm_report.c: what users see of an outgoing migration. */

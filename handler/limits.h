@@ -11,7 +11,9 @@
 #define HANDLER_RESOLVE_US        1000000u    /* between two questions to a target in doubt */
 #define HANDLER_PROGRESS_US       400000u     /* between two progress annotations */
 #define HANDLER_MAX_DECISIONS     200         /* of one migration: the newest */
-#define HANDLER_STOP_GRACE_US     2000000u    /* for writes in flight when the daemon ends */
+#define HANDLER_RECENT_MIGRATIONS 64          /* that have ended and are still in the metrics */
+#define HANDLER_RECENT_US         ((int64_t)300 * 1000000) /* for so long */
+#define HANDLER_STOP_GRACE_US     2000000u /* for writes in flight when the daemon ends */
 #define HANDLER_MAX_GUEST_BYTES   (1ull << 46)
 
 #endif

@@ -82,6 +82,13 @@ static const struct options_def defs[] = {
     {.name = "insecure-plaintext",
      .type = OPTIONS_BOOL,
      .help = "migrations from and to this node are not encrypted and nobody proves who they are"},
+    {.name = "metrics-listen",
+     .type = OPTIONS_STRING,
+     .arg = "ADDRESS:PORT",
+     .help = "serve GET /metrics (Prometheus) there; nobody has to log in to read it"},
+    {.name = "print-metrics",
+     .type = OPTIONS_BOOL,
+     .help = "alone: print the table of metrics, and exit"},
     {.name = "guest-program",
      .type = OPTIONS_STRING,
      .arg = "PATH",
@@ -114,6 +121,14 @@ main(int argc, char **argv)
     struct handler_config c = {0};
     struct err err = {0};
     int rc = fault_init(&err);
+
+    if (argc == 2 && strcmp(argv[1], "--print-metrics") == 0) {
+        AUTO_SB struct sb table = SB_INIT;
+
+        node_metrics_docs(&table);
+        fputs(sb_str(&table), stdout);
+        return 0;
+    }
 
     if (rc == 0)
         rc = options_parse(&program, argc, argv, &o, &err);
@@ -152,6 +167,7 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     c->controller = options_string(o, "controller");
     c->state_dir = options_string(o, "state-dir");
     c->address = options_string(o, "address");
+    c->metrics_listen = options_string(o, "metrics-listen");
     c->guest_program = options_string(o, "guest-program");
     c->tls_dir = options_string(o, "tls-dir");
     c->plaintext = options_bool(o, "insecure-plaintext");

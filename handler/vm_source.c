@@ -255,6 +255,15 @@ want_mode(struct vm_entry *e, const struct vmi *v, struct tree *want)
         tree_set_path(want, tree_string(mode), "status", "migrationState", "mode", NULL);
 }
 
+bool
+source_stats(const struct vm_entry *e, struct mig_stats *ret)
+{
+    if (!e->src || !e->src->src)
+        return false;
+    mig_source_stats(e->src->src, ret);
+    return true;
+}
+
 void
 source_vmim_changed(struct handler *h, const struct tree *vmim)
 {
@@ -455,6 +464,9 @@ on_ended(void *ctx)
         e->src_stats = r->stats;
         e->src_mode = r->stats.mode;
         e->src_cause = r->cause;
+        if (e->vmi)
+            node_metrics_source_ended(e->h->metrics, object_namespace(e->vmi), object_name(e->vmi),
+                                      r->outcome, r->cause, &r->stats, vm_now(e));
         report_progress(e, e->src_uid, &r->stats);
         report_end(e, r->outcome, r->cause, &r->stats, &r->err);
         log_info("migration.ended", LS("migration", e->src_uid), LI("outcome", r->outcome),

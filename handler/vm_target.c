@@ -395,6 +395,7 @@ on_ended(void *ctx)
     switch (r->outcome) {
     case MIG_TARGET_RUNNING:
         e->dst_phase = DST_DONE;
+        node_metrics_target_ended(e->h->metrics, &e->dst_stats);
         result = stats_tree_target(&e->dst_stats, e->h->cfg.node_name);
         vmim_annotate(e->h, e->dst_uid, ANN_TARGET_RESULT, result, NULL, NULL, NULL);
         break;

@@ -78,6 +78,17 @@ writer_free(struct writer *w)
     free(w);
 }
 
+size_t
+writer_queued(struct writer *w)
+{
+    size_t n;
+
+    pthread_mutex_lock(&w->mu);
+    n = w->len;
+    pthread_mutex_unlock(&w->mu);
+    return n;
+}
+
 void
 writer_send(struct writer *w, const char *key, const char *method, const char *path,
             const char *content_type, const struct tree *body, writer_fn fn, void *ctx)

@@ -3,6 +3,8 @@
 #ifndef HANDLER_WRITER_H
 #define HANDLER_WRITER_H
 
+#include <stddef.h>
+
 #include "api/tree.h"
 #include "base/loop.h"
 
@@ -13,7 +15,8 @@ struct writer;
 typedef void (*writer_fn)(void *ctx, int status, const struct tree *body, const char *error);
 
 struct writer *writer_new(struct loop *l, const char *url, struct err *err);
-void writer_free(struct writer *w); /* what waits is dropped without an answer */
+size_t writer_queued(struct writer *w); /* writes that wait. Any thread */
+void writer_free(struct writer *w);     /* what waits is dropped without an answer */
 /* content_type NULL = merge patch. key NULL = never replaced. body is borrowed. fn may be NULL. */
 void writer_send(struct writer *w, const char *key, const char *method, const char *path,
                  const char *content_type, const struct tree *body, writer_fn fn, void *ctx);

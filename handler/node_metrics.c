@@ -1,0 +1,323 @@
+/* The handler's metrics; see node_metrics.h. Names that upstream has are upstream's (4.15). */
+#include "handler/node_metrics.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "handler/handler.h"
+#include "handler/limits.h"
+#include "handler/stats_tree.h"
+
+enum figure {
+    DATA_TOTAL,
+    DATA_PROCESSED,
+    DATA_REMAINING,
+    DIRTY_RATE,
+    DIRTY_RATE_412,
+    TRANSFER_RATE,
+    START_TIME,
+    END_TIME,
+    VM_ROUND,
+    VM_LIMIT,
+    VM_PREDICTED,
+    VM_THROTTLE,
+    VM_ENC_PAGES,
+    VM_ENC_BYTES,
+    VM_MISSING,
+    LAST_OF_VM = VM_MISSING, /* those above live as long as their migration, and a while longer */
+    ENDED,
+    SENT,
+    RECEIVED,
+    PAGES,
+    ENC_BYTES,
+    CPU,
+    DOWNTIME,
+    FAULT_SECONDS,
+    THROTTLED,
+    WRITE_FAULT_SECONDS,
+    RECONNECTS,
+    CAP,
+    SHARERS,
+    GUESTS,
+    WRITES
+};
+
+#define VM_LABELS           \
+    {                       \
+        "namespace", "name" \
+    }
+
+static const double downtime_buckets[] = {0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                          0.05,    0.1,    0.25,  0.5,    1,     2.5,  10};
+static const double fault_buckets[] = {8e-6,     16e-6,     32e-6,    64e-6,   128e-6,  256e-6,
+                                       512e-6,   1024e-6,   2048e-6,  4096e-6, 8192e-6, 16384e-6,
+                                       65536e-6, 262144e-6, 1.048576, 4.194304};
+
+#define VM_GAUGE(n, h)                                                      \
+    {                                                                       \
+        .name = (n), .type = METRIC_GAUGE, .help = (h), .labels = VM_LABELS \
+    }
+
+static const struct metric_def defs[] = {
+    [DATA_TOTAL] = VM_GAUGE("kubevirt_vmi_migration_data_bytes_total",
+                            "Memory of the guest that migrates, in bytes (a gauge upstream, too)."),
+    [DATA_PROCESSED] = VM_GAUGE("kubevirt_vmi_migration_data_processed_bytes",
+                                "Bytes that were sent to the new place."),
+    [DATA_REMAINING] = VM_GAUGE("kubevirt_vmi_migration_data_remaining_bytes",
+                                "Bytes of guest memory that remain to be migrated."),
+    [DIRTY_RATE] = VM_GAUGE("kubevirt_vmi_migration_dirty_memory_rate_bytes",
+                            "Bytes a second at which the guest writes its memory."),
+    [DIRTY_RATE_412] = VM_GAUGE("kubevirt_migrate_vmi_dirty_memory_rate_bytes",
+                                "The same under the name that it had in 4.12."),
+    [TRANSFER_RATE] = VM_GAUGE("kubevirt_vmi_migration_memory_transfer_rate_bytes",
+                               "Bytes a second that are sent."),
+    [START_TIME] = VM_GAUGE("kubevirt_vmi_migration_start_time_seconds",
+                            "When its memory began to move, unix time."),
+    [END_TIME] = VM_GAUGE("kubevirt_vmi_migration_end_time_seconds", "When it ended, unix time."),
+    [VM_ROUND] = VM_GAUGE("drover_migration_round", "Round of copying; 1 is the first pass."),
+    [VM_LIMIT] =
+        VM_GAUGE("drover_migration_limit_bytes_per_second",
+                 "The limit in force: its own or its share of the node's cap, the smaller; "
+                 "0 is none."),
+    [VM_PREDICTED] = {.name = "drover_migration_predicted_downtime_seconds",
+                      .type = METRIC_GAUGE,
+                      .help = "The downtime if it switched over now.",
+                      .labels = {"namespace", "name", "quantile"}},
+    [VM_THROTTLE] = VM_GAUGE("drover_migration_throttle_percent",
+                             "By how much the guest's writers are slowed down."),
+    [VM_ENC_PAGES] = {.name = "drover_migration_pages",
+                      .type = METRIC_GAUGE,
+                      .help = "Pages that were sent, by encoding.",
+                      .labels = {"namespace", "name", "encoding"}},
+    [VM_ENC_BYTES] = {.name = "drover_migration_payload_bytes",
+                      .type = METRIC_GAUGE,
+                      .help = "Bytes of payload on the wire, by encoding.",
+                      .labels = {"namespace", "name", "encoding"}},
+    [VM_MISSING] = VM_GAUGE("drover_migration_missing_bytes",
+                            "Post-copy: memory that the guest has not got yet."),
+    [ENDED] = {.name = "drover_outgoing_migrations_total",
+               .type = METRIC_COUNTER,
+               .help = "Outgoing migrations that have ended, by outcome, and why those failed.",
+               .labels = {"outcome", "cause"}},
+    [SENT] = {.name = "drover_migration_sent_bytes_total",
+              .type = METRIC_COUNTER,
+              .help = "Bytes that ended outgoing migrations have sent."},
+    [RECEIVED] = {.name = "drover_migration_received_bytes_total",
+                  .type = METRIC_COUNTER,
+                  .help = "Bytes that ended incoming migrations have received."},
+    [PAGES] = {.name = "drover_migration_pages_total",
+               .type = METRIC_COUNTER,
+               .help = "Pages that ended outgoing migrations have sent, by encoding.",
+               .labels = {"encoding"}},
+    [ENC_BYTES] = {.name = "drover_migration_payload_bytes_total",
+                   .type = METRIC_COUNTER,
+                   .help = "Their payload on the wire, by encoding.",
+                   .labels = {"encoding"}},
+    [CPU] = {.name = "drover_migration_cpu_seconds_total",
+             .type = METRIC_COUNTER,
+             .help = "CPU time of the engine's threads of ended migrations.",
+             .labels = {"side"}},
+    [DOWNTIME] = {.name = "drover_migration_downtime_seconds",
+                  .type = METRIC_HISTOGRAM,
+                  .help =
+                      "How long guests stood still, by phase; phase total is the source's, from "
+                      "pause to RUNNING heard.",
+                  .labels = {"phase"},
+                  .buckets = downtime_buckets,
+                  .buckets_len = ARRAY_LEN(downtime_buckets)},
+    [FAULT_SECONDS] = {.name = "drover_postcopy_fault_seconds",
+                       .type = METRIC_HISTOGRAM,
+                       .help =
+                           "From a page fault of a guest in post-copy until its page was there; "
+                           "each counts as the upper bound of its power of two.",
+                       .buckets = fault_buckets,
+                       .buckets_len = ARRAY_LEN(fault_buckets)},
+    [THROTTLED] = {.name = "drover_migration_throttled_seconds_total",
+                   .type = METRIC_COUNTER,
+                   .help = "Time for which guests were slowed down."},
+    [WRITE_FAULT_SECONDS] = {.name = "drover_migration_write_fault_seconds_total",
+                             .type = METRIC_COUNTER,
+                             .help = "Time that guests lost to write faults of the tracking; an "
+                                     "estimate."},
+    [RECONNECTS] = {.name = "drover_migration_reconnects_total",
+                    .type = METRIC_COUNTER,
+                    .help = "Connections that were lost and made again."},
+    [CAP] = {.name = "drover_bandwidth_cap_bytes_per_second",
+             .type = METRIC_GAUGE,
+             .help = "What all outgoing migrations share at the moment; 0 is no cap."},
+    [SHARERS] = {.name = "drover_bandwidth_sharers",
+                 .type = METRIC_GAUGE,
+                 .help = "Outgoing migrations that run."},
+    [GUESTS] = {.name = "drover_handler_guests",
+                .type = METRIC_GAUGE,
+                .help = "Guests on this node, incoming ones among them."},
+    [WRITES] = {.name = "drover_handler_write_queue_length",
+                .type = METRIC_GAUGE,
+                .help = "Writes to the controller's API that wait."},
+};
+
+/* One that has ended and is shown for a while. */
+struct recent {
+    char ns[64], vm[256];
+    struct mig_stats st;
+    int64_t end_us; /* wall clock */
+};
+
+struct node_metrics {
+    struct metrics *m;
+    struct recent recent[HANDLER_RECENT_MIGRATIONS]; /* a ring */
+    size_t next;
+};
+
+static void put_vm(struct metrics *m, const char *ns, const char *vm, const struct mig_stats *st,
+                   int64_t end_us, int64_t now_us);
+static void downtime(struct metrics *m, const char *phase, uint64_t us);
+
+struct node_metrics *
+node_metrics_new(void)
+{
+    struct node_metrics *n = xcalloc(1, sizeof *n);
+
+    n->m = metrics_new(defs, ARRAY_LEN(defs));
+    return n;
+}
+
+void
+node_metrics_free(struct node_metrics *n)
+{
+    if (!n)
+        return;
+    metrics_free(n->m);
+    free(n);
+}
+
+void
+node_metrics_docs(struct sb *out)
+{
+    metrics_docs(defs, ARRAY_LEN(defs), out);
+}
+
+void
+node_metrics_source_ended(struct node_metrics *n, const char *ns, const char *vm,
+                          enum mig_outcome outcome, enum mig_cause cause,
+                          const struct mig_stats *st, int64_t now_us)
+{
+    static const char *const outcomes[] = {
+        [MIG_MOVED] = "moved", [MIG_FAILED] = "failed", [MIG_UNKNOWN] = "unknown"};
+    const char *why = outcome == MIG_MOVED ? "" : stats_tree_cause(cause);
+    struct recent *r = &n->recent[n->next++ % HANDLER_RECENT_MIGRATIONS];
+    struct metrics *m = n->m;
+
+    *r = (struct recent){.st = *st, .end_us = now_us};
+    snprintf(r->ns, sizeof r->ns, "%s", ns);
+    snprintf(r->vm, sizeof r->vm, "%s", vm);
+    metrics_add(m, ENDED, (const char *[]){outcomes[outcome], why}, 1);
+    metrics_add(m, SENT, NULL, (double)st->sent_bytes);
+    metrics_add(m, CPU, (const char *[]){"source"}, (double)st->cpu_us / 1e6);
+    metrics_add(m, THROTTLED, NULL, (double)st->throttle_us / 1e6);
+    metrics_add(m, WRITE_FAULT_SECONDS, NULL, (double)st->write_fault_us / 1e6);
+    metrics_add(m, RECONNECTS, NULL, (double)st->reconnects);
+    for (int e = MIG_ENC_RAW; e < MIG_ENC_COUNT; e++) {
+        const char *labels[] = {stats_tree_encoding((enum mig_encoding)e)};
+
+        metrics_add(m, PAGES, labels, (double)st->enc_pages[e]);
+        metrics_add(m, ENC_BYTES, labels, (double)st->enc_bytes[e]);
+    }
+    downtime(m, "total", st->downtime_us);
+    downtime(m, "stop", st->downtime.stop_us);
+    downtime(m, "scan", st->downtime.scan_us);
+    downtime(m, "pages", st->downtime.pages_us);
+    downtime(m, "state", st->downtime.state_us);
+    downtime(m, "commit", st->downtime.commit_us);
+}
+
+void
+node_metrics_target_ended(struct node_metrics *n, const struct mig_stats *st)
+{
+    struct metrics *m = n->m;
+
+    metrics_add(m, RECEIVED, NULL, (double)st->sent_bytes);
+    metrics_add(m, CPU, (const char *[]){"target"}, (double)st->cpu_us / 1e6);
+    downtime(m, "load", st->downtime.load_us);
+    downtime(m, "target_commit", st->downtime.commit_us);
+    downtime(m, "resume", st->downtime.resume_us);
+    for (unsigned i = 0; i < MIG_FAULT_BUCKETS; i++)
+        if (st->fault_us[i])
+            metrics_observe_n(m, FAULT_SECONDS, NULL, (double)(UINT64_C(1) << i) / 1e6,
+                              st->fault_us[i]);
+}
+
+static void
+downtime(struct metrics *m, const char *phase, uint64_t us)
+{
+    if (us) /* 0: not measured here */
+        metrics_observe(m, DOWNTIME, (const char *[]){phase}, (double)us / 1e6);
+}
+
+void
+node_metrics_text(struct handler *h, struct sb *out)
+{
+    struct node_metrics *n = h->metrics;
+    int64_t now_us = loop_wall_us(h->l);
+    size_t guests = 0, it = 0;
+    void *value;
+
+    for (size_t f = 0; f <= LAST_OF_VM; f++)
+        metrics_clear(n->m, f);
+    for (size_t i = 0; i < HANDLER_RECENT_MIGRATIONS; i++) { /* oldest first: a newer one wins */
+        const struct recent *r = &n->recent[(n->next + i) % HANDLER_RECENT_MIGRATIONS];
+
+        if (r->end_us && now_us - r->end_us < HANDLER_RECENT_US)
+            put_vm(n->m, r->ns, r->vm, &r->st, r->end_us, now_us);
+    }
+    while (strmap_next(h->vms, &it, NULL, &value)) {
+        struct vm_entry *e = value;
+        struct mig_stats st;
+
+        guests += e->guest != NULL;
+        if (e->vmi && source_stats(e, &st))
+            put_vm(n->m, object_namespace(e->vmi), object_name(e->vmi), &st, 0, now_us);
+    }
+    metrics_set(n->m, GUESTS, NULL, (double)guests);
+    metrics_set(n->m, CAP, NULL, (double)share_cap(h->share));
+    metrics_set(n->m, SHARERS, NULL, (double)share_members(h->share));
+    metrics_set(n->m, WRITES, NULL, (double)writer_queued(h->writer));
+    metrics_text(n->m, out);
+}
+
+static void
+put_vm(struct metrics *m, const char *ns, const char *vm, const struct mig_stats *st,
+       int64_t end_us, int64_t now_us)
+{
+    const char *of_vm[] = {ns, vm};
+    uint64_t end_mono = st->finished_us ? st->finished_us : clock_mono_us();
+    double last = (double)(end_us ? end_us : now_us) / 1e6;
+
+    metrics_set(m, DATA_TOTAL, of_vm, (double)st->total_bytes);
+    metrics_set(m, DATA_PROCESSED, of_vm, (double)st->sent_bytes);
+    metrics_set(m, DATA_REMAINING, of_vm, (double)st->remaining_bytes);
+    metrics_set(m, DIRTY_RATE, of_vm, (double)st->dirty_bytes_per_s);
+    metrics_set(m, DIRTY_RATE_412, of_vm, (double)st->dirty_bytes_per_s);
+    metrics_set(m, TRANSFER_RATE, of_vm, (double)st->transfer_bytes_per_s);
+    if (st->started_us)
+        metrics_set(m, START_TIME, of_vm, last - (double)(end_mono - st->started_us) / 1e6);
+    if (end_us)
+        metrics_set(m, END_TIME, of_vm, last);
+    metrics_set(m, VM_ROUND, of_vm, st->round);
+    metrics_set(m, VM_LIMIT, of_vm, (double)st->limit_bytes_per_s);
+    metrics_set(m, VM_THROTTLE, of_vm, st->throttle_percent);
+    metrics_set(m, VM_MISSING, of_vm, (double)st->missing_bytes);
+    metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "0.5"},
+                (double)st->predicted_downtime_us / 1e6);
+    metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "0.9"},
+                (double)st->predicted_downtime_p90_us / 1e6);
+    for (int e = MIG_ENC_RAW; e < MIG_ENC_COUNT; e++) {
+        const char *labels[] = {ns, vm, stats_tree_encoding((enum mig_encoding)e)};
+
+        if (!st->enc_pages[e])
+            continue;
+        metrics_set(m, VM_ENC_PAGES, labels, (double)st->enc_pages[e]);
+        metrics_set(m, VM_ENC_BYTES, labels, (double)st->enc_bytes[e]);
+    }
+}
