@@ -71,6 +71,7 @@ test_discovery(void **state)
         {"/healthz", "ok"},
         {"/livez", "ok"},
         {"/readyz/ping", "ok"},
+        {"/metrics", "# TYPE kubevirt_vmi_migrations_in_running_phase gauge\n"},
         {"/openapi/v2", "\"swagger\":\"2.0\""},
         {"/openapi/v3", "\"apis/kubevirt.io/v1\":{\"serverRelativeURL\""},
         {"/openapi/v3/apis/kubevirt.io/v1?hash=1", "fieldValidation"},
@@ -78,7 +79,7 @@ test_discovery(void **state)
     };
     static const char *const missing[] = {"/apix",         "/apis/x.io",           "/apis/x.io/v1",
                                           "/api/v2",       "/apis/kubevirt.io/v9", "/openapi",
-                                          "/openapi/v3/x", "/openapi/v3/api/v2",   "/metrics",
+                                          "/openapi/v3/x", "/openapi/v3/api/v2",   "/metrics/x",
                                           "/healthz/a/b",  "/version/x",           "/apis/v1"};
     struct api_fixture *f = *state;
 
@@ -137,7 +138,10 @@ test_tables(void **state)
         {VMS, "NAME AGE STATUS READY", "\"v\",\"0s\",\"Running\",\"True\""},
         {VMIS, "NAME AGE PHASE IP NODENAME READY live-migratable paused",
          "\"v\",\"0s\",\"Running\",null,\"n1\",\"True\",\"False\",null"},
-        {VMIMS, "NAME PHASE VMI source target address policy age", "\"m\",null,\"w\","},
+        {VMIMS,
+         "NAME PHASE VMI source target address policy mode round remaining rate dirty-rate "
+         "downtime age",
+         "\"m\",null,\"w\","},
         {NODES,
          "NAME STATUS ROLES AGE VERSION internal-ip external-ip os-image kernel-version "
          "migration-network",
