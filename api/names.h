@@ -56,6 +56,11 @@
 #define ANN_TARGET_RESULT "drover.io/target-result" /* on the VMIM, by the target: its figures */
 #define ANN_MIGRATION_DECISIONS \
     "drover.io/migration-decisions" /* on the VMIM, by the source: the decision log, a list */
+#define ANN_SOURCE_LOST \
+    "drover.io/source-lost" /* on the VMI, by an administrator: uid of the migration in post-copy */
+#define COND_MEMORY_COMPLETE "MemoryComplete"   /* of a VMI, by the target of a post-copy */
+#define COND_MEMORY_DAMAGED  "MemoryDamaged"    /* likewise: ranges are lost with their source */
+#define COND_SOURCE_LOST     "SourceMemoryLost" /* by the source: its guest's process is gone */
 #define ANN_VERIFY_REQUEST   "drover.io/verify-request"  /* on the VMI, by a user: any text */
 #define ANN_VERIFY_RESULT    "drover.io/verify-result"   /* on the VMI, by the handler: JSON */
 #define ANN_TRACE_REQUEST    "drover.io/trace-request"   /* on the VMI, by a user: JSON */

@@ -159,6 +159,8 @@ look(struct loops *l, struct migration *mg)
     const struct migration_state *ms =
         v && v->status.migration.present ? &v->status.migration : NULL;
     const struct condition *moved = loop_core_condition(&m->conditions, CONDITION_MOVED);
+    const struct condition *memory =
+        v ? loop_core_condition(&v->status.conditions, COND_MEMORY_COMPLETE) : NULL;
     struct coord_seen *s = &mg->seen;
 
     *s = (struct coord_seen){
@@ -180,6 +182,9 @@ look(struct loops *l, struct migration *mg)
         s->address = ms->target_node_address && *ms->target_node_address;
         s->started = ms->start_us != 0;
         s->detected = ms->target_domain_detected;
+        s->memory_pending = s->detected && memory && memory->status &&
+                            strcmp(memory->status, "False") == 0 &&
+                            !vmi_phase_final(vmi_phase_parse(v->status.phase));
         s->completed = ms->completed;
         s->failed = ms->failed;
         s->failure_reason = ms->failure_reason;

@@ -285,15 +285,16 @@ do_memory(struct server *s, struct client *c)
 }
 
 static void
-do_userfaultfd(struct server *s, struct client *c)
+do_userfaultfd(struct server *s, struct client *c, uint16_t op)
 {
     struct err err = {0};
-    int fd = -1, r = guest_machine_userfaultfd(s->m, &fd, &err);
+    int fd = -1, r = op == GUEST_WIRE_USERFAULTFD ? guest_machine_userfaultfd(s->m, &fd, &err)
+                                                  : guest_machine_userfaultfd_kept(s->m, &fd, &err);
 
     if (r < 0)
-        reply_error(s, c, GUEST_WIRE_USERFAULTFD, r, err_msg(&err));
+        reply_error(s, c, op, r, err_msg(&err));
     else
-        reply(s, c, GUEST_WIRE_USERFAULTFD, 0, NULL, 0, fd);
+        reply(s, c, op, 0, NULL, 0, fd);
 }
 
 static void
@@ -343,7 +344,8 @@ handle(struct server *s, struct client *c, const struct guest_wire_request *q, c
         do_memory(s, c);
         return;
     case GUEST_WIRE_USERFAULTFD:
-        do_userfaultfd(s, c);
+    case GUEST_WIRE_USERFAULTFD_KEPT:
+        do_userfaultfd(s, c, q->op);
         return;
     case GUEST_WIRE_USERFAULTFD_CLOSE:
         guest_machine_userfaultfd_close(s->m);

@@ -151,6 +151,15 @@ guest_machine_userfaultfd(struct guest_machine *m, int *ret_fd, struct err *err)
     return 0;
 }
 
+int
+guest_machine_userfaultfd_kept(struct guest_machine *m, int *ret_fd, struct err *err)
+{
+    if (m->uffd < 0)
+        return err_set(err, -ENOENT, "no userfaultfd is kept here");
+    *ret_fd = m->uffd;
+    return 0;
+}
+
 void
 guest_machine_userfaultfd_close(struct guest_machine *m)
 {

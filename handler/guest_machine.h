@@ -30,6 +30,8 @@ void guest_machine_memory(const struct guest_machine *m, struct guest_wire_memor
                           int *ret_fd);
 /* Closes the one before and opens a new one; *ret_fd is borrowed. */
 int guest_machine_userfaultfd(struct guest_machine *m, int *ret_fd, struct err *err);
+/* The one that was opened last and is still kept (borrowed). -ENOENT. */
+int guest_machine_userfaultfd_kept(struct guest_machine *m, int *ret_fd, struct err *err);
 void guest_machine_userfaultfd_close(struct guest_machine *m);
 
 /* Holds the vCPUs; done when guest_machine_paused. An incoming guest is paused always. */

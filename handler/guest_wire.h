@@ -28,7 +28,7 @@ enum guest_wire_op {
     GUEST_WIRE_VERIFY = 9,    /* -> struct guest_wire_verify */
     GUEST_WIRE_SET_RATE = 10, /* arg: bytes a second */
     GUEST_WIRE_QUIT = 11,
-    /* 12: kept free for the descriptor of an earlier handler */
+    GUEST_WIRE_USERFAULTFD_KEPT = 12, /* -> nothing, with the descriptor of an earlier handler */
     GUEST_WIRE_THROTTLE =
         13 /* arg: percent (0-99), bit 8: writers only; ends with the connection */
 };

@@ -127,6 +127,8 @@ struct vm_entry {
     struct target_run *dst;
     char dst_address[MIG_ADDR_SIZE];
     char dst_reason[512];       /* why this side could not do it, "" else */
+    bool dst_runs;              /* post-copy: the guest runs, and its memory still arrives */
+    char dst_damage[512];       /* ranges that were lost with their source, "" else */
     struct mig_stats dst_stats; /* of the run that made it run here; zeros after a restart */
     bool dst_result_sent;
     unsigned dst_result_tries;
@@ -192,6 +194,8 @@ void vm_end_guest(struct vm_entry *e, bool remove_journal);
 bool vm_write_status(struct vm_entry *e, struct tree *changed);
 uint64_t vm_annotation_number(const struct tree *vmi, const char *key);
 int64_t vm_now(const struct vm_entry *e); /* wall clock */
+/* Whether the newest object's condition of that type has that status. */
+bool vm_condition_is(const struct vm_entry *e, const char *type, const char *status);
 
 /* vm_source.c. reconcile_*: true when a step was started or must be waited for. */
 bool source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want);

@@ -25,6 +25,12 @@ journal_state_name(enum journal_state s)
     return state_names[s];
 }
 
+char *
+journal_postcopy_path(const char *state_dir, const char *uid)
+{
+    return xasprintf("%s/vms/%s.postcopy", state_dir, uid);
+}
+
 int
 journal_write(const char *state_dir, const struct journal *j, struct err *err)
 {
@@ -40,6 +46,8 @@ journal_write(const char *state_dir, const struct journal *j, struct err *err)
     tree_set(t, "generation", tree_int((int64_t)j->generation));
     tree_set(t, "migrationUid", tree_string(j->migration_uid));
     tree_set(t, "reason", tree_string(j->reason));
+    if (j->post_copy)
+        tree_set(t, "postCopy", tree_bool(true));
     tree_to_json(t, 2, &sb);
     sb_putc(&sb, '\n');
     return fs_replace(path, sb.buf, sb.len, 0600, err);
@@ -49,7 +57,9 @@ int
 journal_remove(const char *state_dir, const char *uid, struct err *err)
 {
     AUTO_FREE char *path = xasprintf("%s/vms/%s.json", state_dir, uid);
+    AUTO_FREE char *postcopy = journal_postcopy_path(state_dir, uid);
 
+    (void)unlink(postcopy);
     if (unlink(path) != 0 && errno != ENOENT)
         return err_set(err, -errno, "%s: %s", path, strerror(errno));
     return 0;
@@ -117,6 +127,7 @@ load_one(const char *path, struct journal *ret, struct err *err)
     if (generation < 0)
         return err_set(err, -EINVAL, "%s: generation: want a number from 0", path);
     j.generation = (uint64_t)generation;
+    j.post_copy = tree_get_bool(tree_get(t, "postCopy"), false);
     state = tree_get_string(tree_get(t, "state"), "");
     for (size_t i = 0; i < JOURNAL_STATE_COUNT; i++) {
         if (strcmp(state_names[i], state) == 0) {

@@ -5,6 +5,7 @@
 #ifndef HANDLER_JOURNAL_H
 #define HANDLER_JOURNAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -39,7 +40,13 @@ struct journal {
     uint64_t generation;                  /* of the guest here */
     char migration_uid[JOURNAL_UID_SIZE]; /* "" outside of a migration */
     char reason[256];                     /* for ENDED: why; for others "" */
+    bool
+        post_copy; /* COMMITTED: the target runs before all memory is there; this copy has the rest */
 };
+
+/* Where the target of a post-copy keeps what has arrived; the file is there until all has. Freed by
+ * the caller. */
+char *journal_postcopy_path(const char *state_dir, const char *uid);
 
 const char *journal_state_name(enum journal_state s);
 int journal_write(const char *state_dir, const struct journal *j, struct err *err);

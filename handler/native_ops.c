@@ -194,6 +194,14 @@ op_userfaultfd(void *guest, int *ret_fd, struct err *err)
 }
 
 static int
+op_userfaultfd_kept(void *guest, int *ret_fd, struct err *err)
+{
+    const struct native_request q = {.op = GUEST_WIRE_USERFAULTFD_KEPT};
+
+    return native_call(guest, &q, NULL, 0, NULL, ret_fd, err);
+}
+
+static int
 op_userfaultfd_close(void *guest, struct err *err)
 {
     return simple_call(guest, GUEST_WIRE_USERFAULTFD_CLOSE, 0, err);
@@ -257,6 +265,7 @@ native_guest(struct native_guest *g)
         .pid = op_pid,
         .userfaultfd = op_userfaultfd,
         .userfaultfd_close = op_userfaultfd_close,
+        .userfaultfd_kept = op_userfaultfd_kept,
         .throttle = op_throttle,
         .pause = op_pause,
         .resume = op_resume,

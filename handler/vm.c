@@ -244,6 +244,7 @@ reconcile_ended(struct vm_entry *e, const struct vmi *v, struct tree *want)
     }
     if (!e->has_journal || e->j.state != JOURNAL_ENDED)
         return false;
+    target_end(e); /* in post-copy it still gets memory for it */
     if (source_active(e) || target_active(e))
         return true;
     if (phase_is_final(v->status.phase) || v->meta.deletion_us) {
@@ -272,6 +273,10 @@ reconcile_owner(struct vm_entry *e, const struct vmi *v, struct tree *want)
             source_cancel(e);
             return true;
         }
+        if (target_active(e)) {
+            target_end(e);
+            return true;
+        }
         if (e->guest || e->has_journal) {
             vm_end_guest(e, true);
             return true;
@@ -294,7 +299,8 @@ reconcile_owner(struct vm_entry *e, const struct vmi *v, struct tree *want)
     if (!v->status.phase || strcmp(v->status.phase, "Running") != 0)
         want_phase(e, want, "Running", "");
     object_set_condition(want, "Ready", "True", "", "", vm_now(e));
-    return vm_verify_if_asked(e, v) || vm_trace_if_asked(e, v);
+    /* In post-copy its memory is not there yet, and its userfaultfd is in use. */
+    return !target_active(e) && (vm_verify_if_asked(e, v) || vm_trace_if_asked(e, v));
 }
 
 /* Another node owns it, and no migration names us: whatever is here was fenced off. */
@@ -327,6 +333,20 @@ reconcile_foreign(struct vm_entry *e, const struct vmi *v)
              LS("owner", v->status.node_name));
     vm_end_guest(e, true);
     return true;
+}
+
+bool
+vm_condition_is(const struct vm_entry *e, const char *type, const char *status)
+{
+    const struct tree *c = tree_find(e->vmi, "status", "conditions", NULL);
+
+    for (size_t i = 0; i < tree_len(c); i++) {
+        const struct tree *one = tree_at(c, i);
+
+        if (strcmp(tree_find_string(one, "", "type", NULL), type) == 0)
+            return strcmp(tree_find_string(one, "", "status", NULL), status) == 0;
+    }
+    return false;
 }
 
 static struct vm_entry *

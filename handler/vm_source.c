@@ -84,6 +84,8 @@ void
 source_end(struct vm_entry *e)
 {
     source_cancel(e);
+    if (e->src && e->src->src)
+        mig_source_stop(e->src->src); /* in post-copy, which cannot be cancelled */
     loop_timer_del(e->src_timer);
     e->src_timer = NULL;
 }
@@ -93,8 +95,12 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
 {
     const struct migration_state *ms = &v->status.migration;
     const char *uid = ms->migration_uid ? ms->migration_uid : "";
+    bool ended = v->status.phase && (strcmp(v->status.phase, "Succeeded") == 0 ||
+                                     strcmp(v->status.phase, "Failed") == 0);
 
     if (e->src) {
+        if (ended && ms->target_domain_detected && e->src->src)
+            mig_source_stop(e->src->src); /* nobody needs the rest of its memory any more */
         if ((ms->abort_requested || v->meta.deletion_us) && !e->src_abort_seen && e->src->src) {
             e->src_abort_seen = true;
             e->src_abort_ok = mig_source_cancel(e->src->src);
@@ -102,6 +108,8 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
             report_note(e, "asked to cancel: %s",
                         e->src_abort_ok ? "it will not commit" : "too late");
         }
+        if (e->src->src && ms->target_node_address && *ms->target_node_address)
+            mig_source_redirect(e->src->src, ms->target_node_address);
         want_mode(e, v, want);
         return true;
     }
@@ -130,10 +138,20 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     if (e->has_journal && e->j.state == JOURNAL_COMMITTED) {
         if (e->src_phase == SRC_DONE && e->src_outcome == MIG_MOVED)
             return finish_moved(e);
-        if (ms->target_domain_detected) { /* the target's own word, through the controller */
+        if (ms->target_domain_detected &&
+            (!e->j.post_copy || ended || vm_condition_is(e, COND_MEMORY_COMPLETE, "True"))) {
+            /* the target's own word, through the controller */
             done_with(e, MIG_MOVED, "");
             report_note(e, "the controller has heard from the target that the guest runs there");
             return finish_moved(e);
+        }
+        if (e->j.post_copy && (!e->guest || !native_alive(e->guest)) &&
+            ms->target_domain_detected) {
+            AUTO_FREE char *why =
+                xasprintf("%s: the guest's process on node %s, which had it, is gone", e->src_uid,
+                          e->h->cfg.node_name);
+
+            object_set_condition(want, COND_SOURCE_LOST, "True", "GuestGone", why, vm_now(e));
         }
         if (!e->src_timer && !e->h->stopping)
             begin_resolve(e, v);
@@ -338,13 +356,23 @@ begin_resolve(struct vm_entry *e, const struct vmi *v)
 {
     struct source_run *r = xcalloc(1, sizeof *r);
 
-    r->resolving = true;
     e->src_phase = SRC_RESOLVING;
     if (e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN ||
         fill_config(e, v, &r->cfg, NULL) != 0) {
         free_run(r);
         e->src_timer = loop_timer_add(e->h->l, HANDLER_RESOLVE_US, on_resolve_timer, e);
         return;
+    }
+    r->resolving = !e->j.post_copy || !e->guest;
+    if (!r->resolving) { /* it has what the target lacks */
+        r->cfg.recovering = true;
+        r->cfg.guest = native_guest(e->guest);
+        r->cfg.progress = on_progress;
+        r->cfg.decided = on_decided;
+        r->cfg.share = e->h->share;
+        r->cfg.ctx = r;
+        r->commit = e->j;
+        r->src = mig_source_new(&r->cfg);
     }
     start_thread(e, r);
 }
@@ -386,7 +414,10 @@ static int
 on_commit(void *ctx, struct err *err)
 {
     struct source_run *r = ctx;
+    struct mig_stats st;
 
+    mig_source_stats(r->src, &st);
+    r->commit.post_copy = st.mode == MIG_MODE_POSTCOPY;
     return journal_write(r->state_dir, &r->commit, err);
 }
 
@@ -468,7 +499,8 @@ on_ended(void *ctx)
             node_metrics_source_ended(e->h->metrics, object_namespace(e->vmi), object_name(e->vmi),
                                       r->outcome, r->cause, &r->stats, vm_now(e));
         report_progress(e, e->src_uid, &r->stats);
-        report_end(e, r->outcome, r->cause, &r->stats, &r->err);
+        if (!r->cfg.recovering || r->outcome != MIG_UNKNOWN)
+            report_end(e, r->outcome, r->cause, &r->stats, &r->err);
         log_info("migration.ended", LS("migration", e->src_uid), LI("outcome", r->outcome),
                  LI("rounds", r->stats.round), LI("bytes", (int64_t)r->stats.sent_bytes),
                  LI("downtime_us", (int64_t)r->stats.downtime_us), LS("error", err_msg(&r->err)));
@@ -480,7 +512,7 @@ on_ended(void *ctx)
             e->j = r->commit; /* on_commit wrote it */
         break;
     case MIG_FAILED:
-        if (r->resolving) {
+        if (r->resolving || r->cfg.recovering) {
             /* The target's durable word: it never ran there. The guest here is whole: on it goes. */
             struct vm_job *job = vm_job_new(e);
 
@@ -489,6 +521,7 @@ on_ended(void *ctx)
             job->j = e->j;
             job->j.state = JOURNAL_RUNNING;
             job->j.migration_uid[0] = '\0';
+            job->j.post_copy = false;
             job->write_journal = true;
             job->fn = resume_run;
             job->done = resume_done;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/names.h"
 #include "base/fault.h"
@@ -39,6 +40,12 @@ static void on_refused(void *ctx, const char *why);
 static void failed_here(struct vm_entry *e, const char *reason);
 static void result_run(struct vm_job *job);
 static void result_done(struct vm_job *job);
+static void reconcile_memory(struct vm_entry *e, const struct migration_state *ms,
+                             struct tree *want);
+static bool source_says_lost(const struct vm_entry *e);
+static void on_running(void *ctx);
+static void guest_runs(void *ctx);
+static void note_damage(struct vm_entry *e, struct mig_target *t);
 static void recover(struct vm_entry *e, const struct migration_state *ms);
 static bool clean_up(struct vm_entry *e, const struct migration_state *ms, struct tree *want);
 
@@ -78,16 +85,17 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         }
         snprintf(e->dst_uid, sizeof e->dst_uid, "%s", uid);
         e->dst_phase = DST_NONE;
-        e->dst_reason[0] = e->dst_address[0] = '\0';
+        e->dst_reason[0] = e->dst_address[0] = e->dst_damage[0] = '\0';
         memset(&e->dst_stats, 0, sizeof e->dst_stats);
         e->dst_result_sent = false;
         e->dst_result_tries = 0;
     }
     if (e->has_journal && e->j.state == JOURNAL_RUNNING && e->j.generation == generation &&
-        !e->dst) {
+        (!e->dst || e->dst_runs)) {
         if (!ms->target_domain_detected)
             tree_set_path(want, tree_bool(true), "status", "migrationState",
                           "targetNodeDomainDetected", NULL);
+        reconcile_memory(e, ms, want);
         target_guest_result(e, v);
         return !owner;
     }
@@ -141,6 +149,61 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     tls_ctx_unref(tls);
     make_incoming(e, v);
     return true;
+}
+
+/* Post-copy: the guest runs here, and the engine (of this life of the handler or the next) gets what is
+ * missing. While it does, MemoryComplete is False; the source keeps its copy until it is True. */
+static void
+reconcile_memory(struct vm_entry *e, const struct migration_state *ms, struct tree *want)
+{
+    AUTO_FREE char *path = journal_postcopy_path(e->h->cfg.state_dir, e->uid);
+    const char *lost = object_annotation(e->vmi, ANN_SOURCE_LOST);
+
+    if (!e->dst && access(path, F_OK) == 0) {
+        if (!e->guest || !native_alive(e->guest) || e->h->stopping || e->busy ||
+            e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN)
+            return;
+        listen_for(e, true);
+    }
+    if (!e->dst) {
+        if (vm_condition_is(e, COND_MEMORY_COMPLETE, "False"))
+            object_set_condition(want, COND_MEMORY_COMPLETE, "True",
+                                 e->dst_damage[0] ? "SourceLost" : "Received",
+                                 e->dst_damage[0] ? "what was missing is lost and was poisoned"
+                                                  : "all memory has arrived",
+                                 vm_now(e));
+        if (e->dst_damage[0])
+            object_set_condition(want, COND_MEMORY_DAMAGED, "True", "SourceLost", e->dst_damage,
+                                 vm_now(e));
+        return;
+    }
+    object_set_condition(want, COND_MEMORY_COMPLETE, "False", "PostCopy",
+                         "the guest runs here, and the rest of its memory comes from the source",
+                         vm_now(e));
+    if (strcmp(ms->target_node_address ? ms->target_node_address : "", e->dst_address) != 0)
+        tree_set_path(want, tree_string(e->dst_address), "status", "migrationState",
+                      "targetNodeAddress", NULL);
+    if ((lost && strcmp(lost, e->dst_uid) == 0) || source_says_lost(e)) {
+        log_error("migration.source.lost", LS("uid", e->uid), LS("migration", e->dst_uid));
+        mig_target_source_lost(e->dst->t);
+    }
+}
+
+/* The source's handler has said, of this migration, that its guest is gone. */
+static bool
+source_says_lost(const struct vm_entry *e)
+{
+    const struct tree *c = tree_find(e->vmi, "status", "conditions", NULL);
+
+    for (size_t i = 0; i < tree_len(c); i++) {
+        const struct tree *one = tree_at(c, i);
+
+        if (strcmp(tree_find_string(one, "", "type", NULL), COND_SOURCE_LOST) == 0 &&
+            strncmp(tree_find_string(one, "", "message", NULL), e->dst_uid, strlen(e->dst_uid)) ==
+                0)
+            return true;
+    }
+    return false;
 }
 
 /* A journal of this migration without a session: an earlier life of this handler. */
@@ -272,8 +335,11 @@ listen_for(struct vm_entry *e, bool recovering)
     struct target_run *r = xcalloc(1, sizeof *r);
     struct mig_target_config c = {0};
     struct err err = {0};
+    AUTO_FREE char *path = journal_postcopy_path(e->h->cfg.state_dir, e->uid);
     int rc = encrypt(e, r, &c, &err);
 
+    if (!recovering)
+        (void)unlink(path); /* of an attempt before this one */
     snprintf(c.ident.vmi_uid, sizeof c.ident.vmi_uid, "%s", e->uid);
     snprintf(c.ident.migration_uid, sizeof c.ident.migration_uid, "%s", e->dst_uid);
     c.ident.generation = e->j.generation;
@@ -281,7 +347,10 @@ listen_for(struct vm_entry *e, bool recovering)
         c.guest = native_guest(e->guest);
     snprintf(c.listen_ip, sizeof c.listen_ip, "%s", e->h->net.ip);
     snprintf(c.bind_device, sizeof c.bind_device, "%s", e->h->net.ifname);
-    c.recovering = recovering;
+    c.recovering = recovering && e->j.state != JOURNAL_RUNNING;
+    c.recovering_committed = recovering && e->j.state == JOURNAL_RUNNING;
+    snprintf(c.state_path, sizeof c.state_path, "%s", path);
+    c.running = on_running;
     c.prepared = on_prepared;
     c.committed = on_committed;
     c.never = on_never;
@@ -307,6 +376,7 @@ listen_for(struct vm_entry *e, bool recovering)
     r->state_dir = xstrdup(e->h->cfg.state_dir);
     snprintf(e->dst_address, sizeof e->dst_address, "%s", mig_target_address(r->t));
     e->dst = r;
+    e->dst_runs = c.recovering_committed;
     e->dst_phase = DST_LISTENING;
     log_info("migration.listening", LS("uid", e->uid), LS("migration", e->dst_uid),
              LS("address", e->dst_address), LI("recovering", recovering));
@@ -368,6 +438,47 @@ on_committed(void *ctx, struct err *err)
     return journal_write(r->state_dir, &r->j, err);
 }
 
+/* The engine's thread: post-copy. */
+static void
+on_running(void *ctx)
+{
+    struct target_run *r = ctx;
+
+    loop_post(r->l, guest_runs, r->e);
+}
+
+static void
+guest_runs(void *ctx)
+{
+    struct vm_entry *e = ctx;
+
+    if (!e->dst)
+        return;       /* all of it has arrived meanwhile */
+    e->j = e->dst->j; /* on_committed wrote it, and the engine's thread has no more to write */
+    e->dst_runs = true;
+    vm_reconcile(e);
+}
+
+/* What is lost, for people and programs: region:offset+bytes. */
+static void
+note_damage(struct vm_entry *e, struct mig_target *t)
+{
+    struct mig_range r[8];
+    size_t n = mig_target_damage(t, r, ARRAY_LEN(r)), at = 0;
+
+    e->dst_damage[0] = '\0';
+    for (size_t i = 0; i < n && i < ARRAY_LEN(r); i++)
+        at += (size_t)snprintf(e->dst_damage + at, sizeof e->dst_damage - at, "%s%u:%#llx+%llu",
+                               i ? " " : "", r[i].region, (unsigned long long)r[i].offset,
+                               (unsigned long long)r[i].bytes);
+    if (n > ARRAY_LEN(r))
+        snprintf(e->dst_damage + at, sizeof e->dst_damage - at, " and %zu ranges more",
+                 n - ARRAY_LEN(r));
+    if (n > 0)
+        log_error("migration.damaged", LS("uid", e->uid), LS("migration", e->dst_uid),
+                  LS("ranges", e->dst_damage));
+}
+
 static int
 on_never(void *ctx, struct err *err)
 {
@@ -386,10 +497,13 @@ on_ended(void *ctx)
 
     pthread_join(r->thread, NULL);
     mig_target_stats(r->t, &e->dst_stats);
+    note_damage(e, r->t);
     mig_target_free(r->t);
     tls_ctx_unref(r->tls);
     e->dst = NULL;
-    e->j = r->j;
+    if (!e->dst_runs) /* else this has been known for long, and the guest may have ended since */
+        e->j = r->j;
+    e->dst_runs = false;
     log_info("migration.target.ended", LS("uid", e->uid), LS("migration", e->dst_uid),
              LI("outcome", r->outcome), LS("error", err_msg(&r->err)));
     switch (r->outcome) {

@@ -404,6 +404,12 @@ step_arrived(struct coord *m, const struct coord_seen *s, int64_t now_us, struct
 
     if (!s->owner_changed) {
         out->actions |= COORD_CHANGE_OWNER;
+    } else if (s->memory_pending) {
+        wait_for(out, "PostCopy",
+                 "the VM runs at the target; the rest of its memory comes from node %s%s",
+                 or_unknown(s->source),
+                 s->source_stale ? ", whose handler does not answer: the VM waits where it needs it"
+                                 : "");
     } else if (s->completed && s->detected) {
         move(m, COORD_SUCCEEDED, now_us, out);
     } else if (stale || (s->moved_us && overdue(s->moved_us, COORD_COMPLETE_S, now_us, out))) {

@@ -109,7 +109,8 @@ struct coord_seen {
     const char *failure_reason;
     int64_t state_end_us; /* its endTimestamp, 0 = none */
     bool owner_changed;   /* status.nodeName is the target */
-    int64_t moved_us;     /* since when, 0 = not known */
+    bool memory_pending; /* post-copy: memory is still at the source, which must not end its copy */
+    int64_t moved_us;    /* since when, 0 = not known */
 
     const char *source, *target_node;
     bool source_stale, target_stale; /* heartbeat too old, or no Node object */

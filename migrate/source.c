@@ -313,6 +313,9 @@ do_dial(struct mig_source *s, unsigned actions)
         }
     }
     s->paused = s->go_postcopy = false;
+    pthread_mutex_lock(&s->mu);
+    s->stats.mode = MIG_MODE_PRECOPY;
+    pthread_mutex_unlock(&s->mu);
     return source_relink(s, clock_mono_us() + for_us) == 0 ? SWITCH_EV_DONE : SWITCH_EV_TROUBLE;
 }
 

@@ -84,6 +84,7 @@ source_last_post(struct mig_source *s)
     s->stats.downtime.scan_us = s->scan_us;
     s->stats.downtime.state_us = st.us;
     s->stats.missing_bytes = bytes;
+    s->stats.mode = MIG_MODE_POSTCOPY; /* before commit() is called, which records it */
     pthread_mutex_unlock(&s->mu);
     /* The guest there may touch its memory while its state is loaded, before anything is decided. */
     return urgent_start(s);

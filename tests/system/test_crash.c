@@ -25,11 +25,21 @@ static const char vm_yaml[] =
     "  runStrategy: Always\n"
     "  template:\n"
     "    metadata:\n"
+    "      labels: {test: crash}\n"
     "      annotations: {drover.io/workload: mix, drover.io/workload-rate: 20Mi,\n"
     "        drover.io/workload-set: 16Mi, drover.io/workload-fill: 48Mi}\n"
     "    spec:\n"
     "      domain: {cpu: {cores: 2}, memory: {guest: 64Mi}, devices: {}}\n";
 
+/* While it is there, migrations are post-copy at once. */
+static const char postcopy_yaml[] =
+    "apiVersion: migrations.kubevirt.io/v1alpha1\n"
+    "kind: MigrationPolicy\n"
+    "metadata: {name: crash, annotations: {drover.io/post-copy: immediate}}\n"
+    "spec:\n"
+    "  allowPostCopy: true\n"
+    "  bandwidthPerMigration: 24Mi\n"
+    "  selectors: {virtualMachineInstanceSelector: {test: crash}}\n";
 struct crash {
     struct sys *s;
     enum fault_point point;
@@ -242,6 +252,17 @@ one_phase(struct sys *s, enum fault_point point, bool source, unsigned n)
     check(&c, what);
 }
 
+static void
+set_postcopy(struct sys *s, bool on)
+{
+    struct err err = {0};
+
+    if (on)
+        sys_apply(s, postcopy_yaml);
+    else if (client_delete(s->client, kind_info(KIND_POLICY), NULL, "crash", NULL, &err) != 0)
+        sys_die(s, "policy: %s", err_msg(&err));
+}
+
 static bool
 wanted(int argc, char **argv, const char *name)
 {
@@ -263,6 +284,7 @@ main(int argc, char **argv)
     static struct sys s; /* until after main: it is torn down at exit */
     struct crash c = {.s = &s};
     unsigned n = 0;
+    bool postcopy = false;
 
     sys_up(&s, 2);
     sys_apply(&s, vm_yaml);
@@ -276,13 +298,22 @@ main(int argc, char **argv)
         /* The store's points are reached by every write: let some go by, into the migration. */
         if (strncmp(name, "store.", 6) == 0)
             spec = xasprintf("%s@%u", name, 25 + n);
+        else if (strcmp(name, "src.postcopy.push") == 0 || strcmp(name, "dst.postcopy.page") == 0 ||
+                 strcmp(name, "dst.postcopy.show") == 0)
+            spec = xasprintf("%s@20", name); /* in the midst of it */
         else if (strncmp(name, "src.", 4) == 0 || strncmp(name, "dst.", 4) == 0 ||
                  strncmp(name, "coord.", 6) == 0)
             spec = xstrdup(name);
         else
             continue; /* error points: unit tests */
+        if (postcopy != (strstr(name, ".postcopy.") != NULL)) {
+            postcopy = !postcopy;
+            set_postcopy(&s, postcopy);
+        }
         one_crash(&s, p, spec, ++n);
     }
+    if (postcopy)
+        set_postcopy(&s, false);
     for (size_t i = 0; i < 2 * ARRAY_LEN(phases); i++)
         if (wanted(argc, argv, fault_name(phases[i / 2])))
             one_phase(&s, phases[i / 2], i % 2 == 0, ++n);
