@@ -14,9 +14,11 @@
 #define GAIN_MIN_US    700.0 /* a round that shortens the downtime by less is not worth it */
 #define GAIN_PRICE     16.0  /* nor one that costs more than so many times what it gains */
 #define SHRINK         0.85  /* nor one that leaves more than this of what is left now */
-#define STUCK          0.98  /* a projected round that leaves more than this: as low as it gets */
-#define PROJECT_ROUNDS 40    /* so far ahead it is looked */
-#define CERTAIN        2     /* rounds in a row that do not expect to get there */
+#define TREND          0.7 /* a round that left no more of the last one than this: so may the next */
+#define TREND_UNKNOWN  0.5  /* after the first round: another one shows */
+#define STUCK          0.98 /* a projected round that leaves more than this: as low as it gets */
+#define PROJECT_ROUNDS 40   /* so far ahead it is looked */
+#define CERTAIN        2    /* rounds in a row that do not expect to get there */
 #define SHORT_ROUND_US 100000
 #define LATE           0.9  /* of the completion timeout: then it would be too late */
 #define NEAR_MINIMUM   1.25 /* of the lowest so far: a moment to pause beyond the budget */
@@ -31,8 +33,8 @@ static const unsigned steps[] = {20, 30, 40, 50, 60, 70, 80, 90, 95, 99};
 static void note_exchange(struct converge *c, const struct converge_round *in);
 static double project(const struct converge_config *cfg, const struct converge_world *w,
                       double remaining, unsigned percent, unsigned *ret_rounds, double *ret_steady);
-static bool within_is_enough(const struct converge_config *cfg, struct converge_state *st,
-                             struct converge_judgement *j);
+static bool within_is_enough(const struct converge_config *cfg, const struct converge_world *w,
+                             struct converge_state *st, struct converge_judgement *j);
 static enum converge_decision means(const struct converge_config *cfg,
                                     const struct converge_world *w, struct converge_state *st,
                                     struct converge_judgement *j);
@@ -153,7 +155,9 @@ note_exchange(struct converge *c, const struct converge_round *in)
     rest = (double)in->took_us - (double)in->wire_bytes * 1e6 / (double)mid;
     if (rest < 0)
         rest = 0;
-    c->exchange_us = c->exchange_us > 0 ? (c->exchange_us + rest) / 2 : rest;
+    if (c->exchange_us > 0) /* one stall is not what rounds take */
+        rest = c->exchange_us + (fmin(rest, 4 * c->exchange_us + 100) - c->exchange_us) / 2;
+    c->exchange_us = rest;
 }
 
 void
@@ -242,7 +246,7 @@ converge_judge(const struct converge_config *cfg, const struct converge_world *w
     if (j->downtime_low_us <= budget) {
         st->within++;
         st->hopeless = 0;
-        j->decision = within_is_enough(cfg, st, j) ? CONVERGE_SWITCH : CONVERGE_ROUND;
+        j->decision = within_is_enough(cfg, w, st, j) ? CONVERGE_SWITCH : CONVERGE_ROUND;
         return;
     }
     st->within = 0;
@@ -264,17 +268,39 @@ converge_judge(const struct converge_config *cfg, const struct converge_world *w
     j->decision = j->why == CONVERGE_WHY_WATCH ? CONVERGE_ROUND : means(cfg, w, st, j);
 }
 
+/* What another round would save by what the last one did, rather than by the model: a model that has
+ * seen one or two rounds may be far off, and a round within the budget costs little. */
+static double
+gain_by_trend(const struct converge_world *w, const struct converge_state *st)
+{
+    double left = sending_us(w, st->remaining, w->mid), ratio = TREND_UNKNOWN;
+
+    if (st->last_remaining > 0)
+        ratio = st->remaining / st->last_remaining;
+    return ratio <= TREND ? left * (1 - ratio) : 0;
+}
+
 /* Whether to switch over at once, what is left being within the budget. */
 static bool
-within_is_enough(const struct converge_config *cfg, struct converge_state *st,
-                 struct converge_judgement *j)
+within_is_enough(const struct converge_config *cfg, const struct converge_world *w,
+                 struct converge_state *st, struct converge_judgement *j)
 {
-    double timeout = (double)cfg->limits.completion_timeout_us;
-    bool worth = j->next_bytes < st->remaining * SHRINK && j->gain_us >= GAIN_MIN_US &&
-                 j->gain_us * GAIN_PRICE >= j->price_us;
+    double timeout = (double)cfg->limits.completion_timeout_us, trend = gain_by_trend(w, st);
+    bool model = j->next_bytes < st->remaining * SHRINK;
+    bool peak = st->within > 1 && st->remaining > st->best * NEAR_MINIMUM;
 
+    if (st->within <= 1 || st->remaining < st->best)
+        st->best = st->remaining;
+    if (trend > j->gain_us || !model) {
+        j->gain_us = trend;
+        model = trend > 0;
+    }
+    if (peak && w->overhead_us < sending_us(w, st->remaining - st->best, w->mid)) {
+        j->gain_us = sending_us(w, st->remaining - st->best, w->mid);
+        model = true;
+    }
     j->why = CONVERGE_WHY_SHRINKS;
-    if (!worth)
+    if (!model || j->gain_us < GAIN_MIN_US || j->gain_us * GAIN_PRICE < j->price_us)
         j->why = CONVERGE_WHY_MINIMUM;
     else if (st->within >= WITHIN_ROUNDS)
         j->why = CONVERGE_WHY_PATIENCE;

@@ -28,7 +28,8 @@ static struct {
     pthread_mutex_t mu;
     uint64_t fixed_us[LEARNT]; /* newest; one odd one does not count: the median does */
     unsigned len, at;
-    uint64_t rate; /* bytes a second, of the last one */
+    uint64_t rate[LEARNT]; /* bytes a second */
+    unsigned rates, rate_at;
 } learnt = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
 static int probe(struct mig_source *s, uint64_t rate);
@@ -56,23 +57,17 @@ learn(uint64_t fixed_us, uint64_t rate)
     learnt.fixed_us[learnt.at] = fixed_us < LEARNT_FIXED_MAX ? fixed_us : LEARNT_FIXED_MAX;
     learnt.at = (learnt.at + 1) % LEARNT;
     learnt.len += learnt.len < LEARNT;
-    if (rate > 0)
-        learnt.rate = rate;
+    if (rate > 0) {
+        learnt.rate[learnt.rate_at] = rate;
+        learnt.rate_at = (learnt.rate_at + 1) % LEARNT;
+        learnt.rates += learnt.rates < LEARNT;
+    }
     pthread_mutex_unlock(&learnt.mu);
 }
 
-/* The median of the fixed part (0 = none yet), and the link's rate. */
 static uint64_t
-recall(uint64_t *ret_rate)
+median(const uint64_t *v, unsigned n)
 {
-    uint64_t v[LEARNT], fixed = 0;
-    unsigned n;
-
-    pthread_mutex_lock(&learnt.mu);
-    n = learnt.len;
-    memcpy(v, learnt.fixed_us, sizeof v);
-    *ret_rate = learnt.rate;
-    pthread_mutex_unlock(&learnt.mu);
     for (unsigned i = 0; i < n; i++) {
         unsigned below = 0, equal = 0;
 
@@ -81,8 +76,21 @@ recall(uint64_t *ret_rate)
             equal += v[k] == v[i];
         }
         if (below <= n / 2 && below + equal > n / 2)
-            fixed = v[i];
+            return v[i];
     }
+    return 0;
+}
+
+/* The fixed part and the link's rate; 0 = nothing yet. */
+static uint64_t
+recall(uint64_t *ret_rate)
+{
+    uint64_t fixed;
+
+    pthread_mutex_lock(&learnt.mu);
+    fixed = median(learnt.fixed_us, learnt.len);
+    *ret_rate = median(learnt.rate, learnt.rates);
+    pthread_mutex_unlock(&learnt.mu);
     return fixed;
 }
 
