@@ -40,6 +40,9 @@ guest_memory_init(struct guest_memory *m, uint64_t size, struct err *err)
         return err_set(err, -errno, "cannot map %" PRIu64 " bytes of guest memory: %s", size,
                        strerror(errno));
     (void)madvise(map, size, MADV_DONTDUMP); /* a core file without it is of more use */
+    /* A migration may bring huge pages. Here they are mapped page by page, or the first write to one
+     * while a migration out of here looks for what is written would count for all of it. */
+    (void)madvise(map, size, MADV_NOHUGEPAGE);
     *m = (struct guest_memory){.fd = take_fd(&fd), .map = map, .size = size};
     return 0;
 }

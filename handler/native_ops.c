@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/hugemap.h"
 #include "base/sb.h"
 #include "handler/native_priv.h"
 
@@ -150,7 +151,7 @@ map_locked(struct native_guest *g, struct err *err)
         (seals & WANTED_SEALS) != WANTED_SEALS)
         return err_set(err, -EPROTO, "guest %s: its memory is not what it was started with",
                        g->uid);
-    map = mmap(NULL, w.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    map = hugemap(fd, w.size);
     if (map == MAP_FAILED)
         return err_set(err, -errno, "guest %s: cannot map its memory: %s", g->uid, strerror(errno));
     (void)madvise(map, w.size, MADV_DONTDUMP);

@@ -153,6 +153,18 @@ conn_recv(struct conn *c, void *buf, size_t len, uint64_t timeout_us, struct err
                                 : xport_recv(c->fd, buf, len, err);
 }
 
+int
+conn_recvv(struct conn *c, struct iovec *iov, int iov_len, struct err *err)
+{
+    int rc = 0;
+
+    if (!c->tls)
+        return xport_recvv(c->fd, iov, iov_len, err);
+    for (int i = 0; i < iov_len && rc == 0; i++)
+        rc = conn_recv(c, iov[i].iov_base, iov[i].iov_len, 0, err);
+    return rc;
+}
+
 ssize_t
 conn_send_some(struct conn *c, const void *buf, size_t len, struct err *err)
 {

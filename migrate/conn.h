@@ -54,6 +54,8 @@ int conn_send(struct conn *c, struct iovec *iov, int iov_len, struct err *err);
 /* Receives exactly len bytes or fails: -EPIPE when the peer closed, -ETIMEDOUT when they have not
  * come within timeout_us (0 = waits for ever). */
 int conn_recv(struct conn *c, void *buf, size_t len, uint64_t timeout_us, struct err *err);
+/* Receives all of iov (which is changed) to where it points, or fails; waits for ever. */
+int conn_recvv(struct conn *c, struct iovec *iov, int iov_len, struct err *err);
 
 /* As much as goes at once, and never blocks. Bytes sent or received; 0 of conn_recv_some: the peer
  * closed; -EAGAIN: nothing now (after that of conn_send_some the same bytes must be offered again);

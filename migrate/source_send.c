@@ -11,7 +11,8 @@
 #include "migrate/bits.h"
 #include "migrate/zero.h"
 
-#define WORDS (LAYOUT_STRIPE_PAGES / 64)
+#define PREFETCH_PAGES 8
+#define WORDS          (LAYOUT_STRIPE_PAGES / 64)
 
 /* One stripe: what is to be done with each of its pages. */
 struct stripe {
@@ -26,6 +27,7 @@ static int first_pass(struct stripe *t, bool *ret_skip);
 static int later_pass(struct stripe *t, bool *ret_skip);
 static int last_pass(struct stripe *t, bool *ret_skip);
 static int arm(struct stripe *t);
+static int find_present(struct stripe *t);
 static int on_range(void *ctx, const struct track_range *r);
 static int send_pages(struct stripe *t);
 static int add(struct stripe *t, uint32_t page, enum frame_kind kind);
@@ -86,7 +88,7 @@ first_pass(struct stripe *t, bool *ret_skip)
     if (rc == 0)
         rc = arm(t);
     if (rc == 0)
-        rc = present_bits(&w->present[t->region], t->offset, t->bytes, t->present, &w->err);
+        rc = find_present(t);
     if (rc != 0) {
         w->cause = MIG_CAUSE_GUEST;
         return rc;
@@ -117,7 +119,7 @@ later_pass(struct stripe *t, bool *ret_skip)
     }
     rc = arm(t);
     if (rc == 0)
-        rc = present_bits(&w->present[t->region], t->offset, t->bytes, t->present, &w->err);
+        rc = find_present(t);
     if (rc != 0) {
         w->cause = MIG_CAUSE_GUEST;
         return rc;
@@ -164,6 +166,22 @@ arm(struct stripe *t)
                       on_range, t, &t->w->err);
 }
 
+/* After arm: what the guest has in its page tables has data. The file is asked, page by page, only
+ * where there is something else. */
+static int
+find_present(struct stripe *t)
+{
+    uint64_t unmapped = 0;
+
+    for (unsigned i = 0; i < WORDS; i++)
+        unmapped |= t->unmapped[i];
+    if (unmapped)
+        return present_bits(&t->w->present[t->region], t->offset, t->bytes, t->present, &t->w->err);
+    memset(t->present, 0, sizeof t->present);
+    bits_set_range(t->present, 0, t->pages);
+    return 0;
+}
+
 static int
 on_range(void *ctx, const struct track_range *r)
 {
@@ -193,6 +211,9 @@ send_pages(struct stripe *t)
     memcpy(t->w->s->unconfirmed + t->word, any, sizeof any);
     for (uint64_t page = bits_next(any, 0, t->pages); page < t->pages;
          page = bits_next(any, page + 1, t->pages)) {
+        /* Of most pages nothing but this much is looked at now, and memory is slow to answer. */
+        __builtin_prefetch(map + (page + PREFETCH_PAGES) * LAYOUT_PAGE_BYTES);
+
         bool raw = bits_test(data, page) && !zero_page(map + page * LAYOUT_PAGE_BYTES);
         struct source_batch *b = &t->w->batch;
         int rc;

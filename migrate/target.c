@@ -155,6 +155,7 @@ mig_target_free(struct mig_target *t)
     free(t->lacking);
     free(t->received);
     free(t->bad);
+    free(t->stripe_state);
     free(t->state);
     free(t);
 }

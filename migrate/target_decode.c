@@ -31,7 +31,9 @@ target_decode(struct target_chan *c, const struct frame_header *h)
             c->out = xmalloc((size_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES);
             c->lz = codec_lz_new();
         }
-        c->data[i] = raw ? in : c->out + (size_t)page * LAYOUT_PAGE_BYTES;
+        c->data[i] = raw && c->direct[i] ? c->t->regions[r->region].map + r->offset
+                     : raw               ? in
+                                         : c->out + (size_t)page * LAYOUT_PAGE_BYTES;
         if (raw)
             ok = true;
         else if (r->bytes > 0) /* else it was decoded with the run that began its group */

@@ -42,6 +42,8 @@ struct target_chan {
     uint8_t head[FRAME_MAX_HEAD];
     struct frame_run runs[FRAME_MAX_RUNS];
     bool good[FRAME_MAX_RAW_PAGES];
+    bool direct[FRAME_MAX_RUNS]; /* the run was received in place */
+    struct iovec iov[FRAME_MAX_RUNS];
     /* guarded by t->mu */
     uint32_t ended_round;
     bool waiting; /* holds a frame of a round that has not begun */
@@ -99,6 +101,9 @@ struct mig_target {
     uint64_t *received;
     /* likewise: it came with a bad checksum in this round */
     uint64_t *bad;
+    uint8_t *stripe_state;         /* likewise: what target_direct.c knows of each stripe */
+    bool fresh[GUEST_MAX_REGIONS]; /* it had no page at all when the first came */
+    _Atomic uint32_t huge_failures;
 
     pthread_mutex_t mu;
     pthread_cond_t cv; /* a round began, or the receivers are to end */
@@ -177,6 +182,14 @@ void target_receivers_stop(struct mig_target *t); /* shuts, joins; idempotent */
 bool
 target_receivers_idle(struct mig_target *t); /* no channel has anything behind the last round */
 void target_round_begun(struct mig_target *t, uint32_t round);
+
+/* target_direct.c: a batch's payload, each run to where it is best received: c->direct and c->buf,
+ * where it is as if all of it had come there. */
+void target_direct_init(struct mig_target *t);
+int target_direct_receive(struct target_chan *c, const struct frame_header *h, struct err *err);
+/* Pages of a run that was received in place have a bad sum: zeros again. */
+void target_direct_bad(struct mig_target *t, const struct frame_run *r, uint32_t from,
+                       uint32_t pages);
 
 /* target_decode.c: the pages of a batch that has been received: c->data by run, c->good by page. */
 void target_decode(struct target_chan *c, const struct frame_header *h);

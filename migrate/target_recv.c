@@ -1,9 +1,8 @@
 /* The target's receivers: one thread a data channel. A frame is checked before a byte of its
- * payload is read, and the payload before a byte of it gets into the guest: it is received into a
- * buffer that fits the processor's cache, summed there, and then written into the memory file. For
- * memory that was never touched that is cheaper than receiving into a mapping of it (no page fault,
- * no clearing of a page that is overwritten at once), for other memory it costs a copy from cache
- * (docs/decisions/0003-receive-then-write.md). See target_int.h, proto/frame.h. */
+ * payload is read. Where the guest's memory has pages already the payload is received in place and
+ * summed there; where it has none it is received into a buffer that fits the processor's cache,
+ * summed, and written into the memory file (target_direct.c,
+ * docs/decisions/0003-receive-then-write.md). See target_int.h, proto/frame.h. */
 #include "migrate/target_int.h"
 
 #include <errno.h>
@@ -28,8 +27,9 @@ static int place(struct target_chan *c, const struct frame_header *h, struct err
 static int write_raw(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32_t pages,
                      const uint8_t *data, struct err *err);
 static int write_zero(struct mig_target *t, const struct frame_run *r, struct err *err);
-static void note_bad(struct mig_target *t, const struct frame_run *r, uint32_t from,
-                     uint32_t pages);
+static void note_received(struct mig_target *t, const struct frame_run *r, uint32_t from,
+                          uint32_t pages);
+static void note_bad(struct target_chan *c, uint32_t run, uint32_t from, uint32_t pages);
 static void count(struct target_chan *c, const struct frame_header *h);
 static uint64_t cpu_us(void);
 
@@ -39,6 +39,7 @@ target_receivers_start(struct mig_target *t)
     if (!t->received) {
         t->received = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
         t->bad = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
+        target_direct_init(t);
     }
     for (uint32_t i = 0; i < t->chans_len; i++) {
         struct target_chan *c = &t->chans[i];
@@ -165,7 +166,7 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     if (h.type == FRAME_ROUND_END)
         return on_round_end(c);
     *ret_code = CONTROL_ERR_LOCAL;
-    rc = conn_recv(c->conn, c->buf, h.bytes, 0, err);
+    rc = target_direct_receive(c, &h, err);
     if (rc == 0 && FAULT(DST_STREAM))
         rc = err_set(err, -EIO, "fault point dst.stream");
     if (rc == 0)
@@ -223,13 +224,16 @@ static int
 place(struct target_chan *c, const struct frame_header *h, struct err *err)
 {
     uint32_t at = 0;
+    bool locked = false;
     int rc = 0;
 
     target_decode(c, h);
-    pthread_mutex_lock(&c->t->write_mu);
     for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
         const struct frame_run *r = &c->runs[i];
 
+        if (!c->direct[i] && !locked)
+            pthread_mutex_lock(&c->t->write_mu);
+        locked = locked || !c->direct[i];
         if (r->kind == FRAME_ZERO) {
             rc = write_zero(c->t, r, err);
             continue;
@@ -239,15 +243,18 @@ place(struct target_chan *c, const struct frame_header *h, struct err *err)
 
             for (to = from + 1; to < r->pages && c->good[at + to] == good; to++)
                 ;
-            if (good)
+            if (!good)
+                note_bad(c, i, from, to - from);
+            else if (c->direct[i])
+                note_received(c->t, r, from, to - from);
+            else
                 rc = write_raw(c->t, r, from, to - from,
                                c->data[i] + (size_t)from * LAYOUT_PAGE_BYTES, err);
-            else
-                note_bad(c->t, r, from, to - from);
         }
         at += r->pages;
     }
-    pthread_mutex_unlock(&c->t->write_mu);
+    if (locked)
+        pthread_mutex_unlock(&c->t->write_mu);
     return rc;
 }
 
@@ -256,7 +263,6 @@ write_raw(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32
           const uint8_t *data, struct err *err)
 {
     uint64_t offset = r->offset + (uint64_t)from * LAYOUT_PAGE_BYTES;
-    uint64_t page = layout_page(&t->layout, r->region, offset);
     size_t len = (size_t)pages * LAYOUT_PAGE_BYTES, at = 0;
 
     while (at < len) {
@@ -269,8 +275,17 @@ write_raw(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32
                            (unsigned long long)offset, n < 0 ? strerror(errno) : "short");
         at += (size_t)n;
     }
-    bits_set_range(t->received, page, page + pages);
+    note_received(t, r, from, pages);
     return 0;
+}
+
+static void
+note_received(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32_t pages)
+{
+    uint64_t page =
+        layout_page(&t->layout, r->region, r->offset + (uint64_t)from * LAYOUT_PAGE_BYTES);
+
+    bits_set_range(t->received, page, page + pages);
 }
 
 /* The incoming guest's memory was never touched: only pages that came before need to become
@@ -304,11 +319,15 @@ write_zero(struct mig_target *t, const struct frame_run *r, struct err *err)
 
 /* Pages that arrived with a bad checksum: asked for again when the round ends. */
 static void
-note_bad(struct mig_target *t, const struct frame_run *r, uint32_t from, uint32_t pages)
+note_bad(struct target_chan *c, uint32_t run, uint32_t from, uint32_t pages)
 {
+    struct mig_target *t = c->t;
+    const struct frame_run *r = &c->runs[run];
     uint64_t page =
         layout_page(&t->layout, r->region, r->offset + (uint64_t)from * LAYOUT_PAGE_BYTES);
 
+    if (c->direct[run])
+        target_direct_bad(t, r, from, pages);
     bits_set_range(t->bad, page, page + pages);
     pthread_mutex_lock(&t->mu);
     t->bad_pages += pages;

@@ -26,6 +26,7 @@ static int resolve(const char *ip, const char *port, struct sockaddr_storage *re
                    socklen_t *ret_len, struct err *err);
 static int bind_to(int fd, const char *ip, const char *device, struct err *err);
 static int wait_connected(int fd, const struct xport_dial *d, struct err *err);
+static void advance(struct msghdr *m, size_t n);
 
 int
 xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct err *err)
@@ -143,15 +144,7 @@ xport_send(int fd, struct iovec *iov, int iov_len, struct err *err)
                 continue;
             return err_set(err, -errno, "send: %s", strerror(errno));
         }
-        while (m.msg_iovlen > 0 && (size_t)n >= m.msg_iov->iov_len) {
-            n -= (ssize_t)m.msg_iov->iov_len;
-            m.msg_iov++;
-            m.msg_iovlen--;
-        }
-        if (m.msg_iovlen > 0) {
-            m.msg_iov->iov_base = (uint8_t *)m.msg_iov->iov_base + n;
-            m.msg_iov->iov_len -= (size_t)n;
-        }
+        advance(&m, (size_t)n);
     }
     return 0;
 }
@@ -159,12 +152,21 @@ xport_send(int fd, struct iovec *iov, int iov_len, struct err *err)
 int
 xport_recv(int fd, void *buf, size_t len, struct err *err)
 {
-    uint8_t *p = buf;
+    struct iovec iov = {.iov_base = buf, .iov_len = len};
+
+    return xport_recvv(fd, &iov, 1, err);
+}
+
+int
+xport_recvv(int fd, struct iovec *iov, int iov_len, struct err *err)
+{
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)iov_len};
 
     if (FAULT(XPORT_RECV_SHORT))
         return err_set(err, -EIO, "receive: fault point xport.recv.short");
-    while (len > 0) {
-        ssize_t n = recv(fd, p, len, MSG_WAITALL);
+    advance(&m, 0);
+    while (m.msg_iovlen > 0) {
+        ssize_t n = recvmsg(fd, &m, MSG_WAITALL);
 
         if (n < 0) {
             if (errno == EINTR)
@@ -173,8 +175,7 @@ xport_recv(int fd, void *buf, size_t len, struct err *err)
         }
         if (n == 0)
             return err_set(err, -EPIPE, "receive: the peer closed the connection");
-        p += n;
-        len -= (size_t)n;
+        advance(&m, (size_t)n);
     }
     return 0;
 }
@@ -184,6 +185,21 @@ xport_shut(int fd)
 {
     if (fd >= 0)
         shutdown(fd, SHUT_RDWR);
+}
+
+/* n bytes of it are done, and what is empty behind them. */
+static void
+advance(struct msghdr *m, size_t n)
+{
+    while (m->msg_iovlen > 0 && n >= m->msg_iov->iov_len) {
+        n -= m->msg_iov->iov_len;
+        m->msg_iov++;
+        m->msg_iovlen--;
+    }
+    if (m->msg_iovlen > 0) {
+        m->msg_iov->iov_base = (uint8_t *)m->msg_iov->iov_base + n;
+        m->msg_iov->iov_len -= n;
+    }
 }
 
 static int

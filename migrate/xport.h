@@ -44,6 +44,8 @@ void xport_pace(int fd, uint64_t bytes_per_s);
 int xport_send(int fd, struct iovec *iov, int iov_len, struct err *err);
 /* Receives exactly len bytes or fails; -EPIPE when the peer closed. */
 int xport_recv(int fd, void *buf, size_t len, struct err *err);
+/* Receives all of iov (which is changed) or fails; likewise. */
+int xport_recvv(int fd, struct iovec *iov, int iov_len, struct err *err);
 /* Ends blocked sends and receives of other threads, and all later ones. -1 is fine. */
 void xport_shut(int fd);
 

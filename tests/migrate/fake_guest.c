@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hugemap.h"
 #include "base/rng.h"
 #include "base/sb.h"
 
@@ -322,7 +323,7 @@ fake_guest_new(const struct fake_config *cfg, bool incoming)
         r->page_bytes = FAKE_PAGE;
         r->memfd = memfd_create("fake-guest", MFD_CLOEXEC);
         assert(r->memfd >= 0 && ftruncate(r->memfd, (off_t)r->size) == 0);
-        r->map = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->memfd, 0);
+        r->map = hugemap(r->memfd, r->size);
         assert(r->map != MAP_FAILED);
         r->hva = (uintptr_t)r->map; /* the fork keeps it */
     }
@@ -614,6 +615,8 @@ child_main(struct fake_guest *g, int sock, bool running)
     pthread_t thread;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 0; i < g->regions_len; i++) /* as a native guest does */
+        (void)madvise(g->regions[i].map, g->regions[i].size, MADV_NOHUGEPAGE);
     if (running) {
         for (uint64_t i = 0; i < g->cfg.fill_pages; i++)
             fill_page(&g->cfg, page_at(g, i * stride), g->cfg.seed, i * stride, UINT64_MAX);

@@ -54,7 +54,7 @@ static const struct row rows[] = {
      1000,
      0,
      15384,
-     1000},
+     1024}, /* the last of them in a huge page */
     {"zero pages are runs",
      {{64 * MIB}, .seed = 6, .fill_pages = 100, .zero_pages = 8000},
      2,
