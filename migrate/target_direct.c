@@ -100,6 +100,12 @@ target_direct_bad(struct mig_target *t, const struct frame_run *r, uint32_t from
         bits_clear(t->received, page + i);
 }
 
+bool
+target_direct_filled(const struct mig_target *t, uint32_t region, uint64_t stripe)
+{
+    return !t->fresh[region] || t->stripe_state[stripe] == STRIPE_WHOLE;
+}
+
 /* Whether the batch brings, from run i on, enough of the stripe's pages, and those without gaps to
  * speak of. */
 static bool

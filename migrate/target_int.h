@@ -191,6 +191,10 @@ int target_direct_receive(struct target_chan *c, const struct frame_header *h, s
 void target_direct_bad(struct mig_target *t, const struct frame_run *r, uint32_t from,
                        uint32_t pages);
 
+/* Whether the stripe may have pages (zeros) that were never received: in a huge page, or made before
+ * the first came. */
+bool target_direct_filled(const struct mig_target *t, uint32_t region, uint64_t stripe);
+
 /* target_decode.c: the pages of a batch that has been received: c->data by run, c->good by page. */
 void target_decode(struct target_chan *c, const struct frame_header *h);
 void target_decode_done(struct target_chan *c);

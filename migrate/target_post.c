@@ -284,7 +284,8 @@ punch(struct mig_target *t, struct err *err)
             page++;
         layout_stripe(&t->layout, stripe, &region, &offset, &bytes);
         offset += from % LAYOUT_STRIPE_PAGES * LAYOUT_PAGE_BYTES;
-        if (bits_next(t->received, from, page) < page &&
+        if ((bits_next(t->received, from, page) < page ||
+             target_direct_filled(t, region, stripe)) &&
             fallocate(t->regions[region].memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                       (off_t)offset, (off_t)(page - from) * LAYOUT_PAGE_BYTES) < 0)
             return err_set(err, -errno, "guest memory: hole at %#llx: %s",
