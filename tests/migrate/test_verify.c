@@ -154,6 +154,21 @@ test_what_cannot_be_repaired(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* What it costs: the figure of docs/encodings.md. */
+static void
+test_cost(void **state)
+{
+    const struct fake_config c = {{512 * MIB}, .seed = 7, .fill_pages = 512 * 256};
+    struct pair p;
+    uint64_t wrong;
+
+    (void)state;
+    run(&c, false, MIG_ENC_RAW, 2, &p, &wrong);
+    assert_int_equal(p.src_outcome, MIG_MOVED);
+    print_message("# 512 MiB: %s; downtime %.1f ms\n", t.said[0],
+                  (double)p.src_stats.downtime_us / 1e3);
+}
+
 /* What a digest sees, and what not. */
 static void
 test_digest(void **state)
@@ -196,6 +211,7 @@ main(void)
         cmocka_unit_test(test_differences_are_repaired),
         cmocka_unit_test(test_what_cannot_be_repaired),
         cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_cost),
     };
 
     pair_skip_unless_supported(tests, ARRAY_LEN(tests));
