@@ -22,8 +22,9 @@ struct source_encode {
     struct codec_lz *lz;
     struct codec_cache *cache; /* made at its first page */
     uint64_t cache_bytes;
-    bool fits; /* all memory is kept: nothing can be flushed out, so pages enter when they are sent
-                  for the first time */
+    bool
+        fits; /* all that memory has is kept: nothing can be flushed out, so pages enter when they are
+                  sent for the first time */
     /* the batch that is being encoded */
     uint8_t *payload;
     size_t bytes;
@@ -79,7 +80,6 @@ source_encode_init(struct source_worker *w)
     if (!e->cache_bytes)
         e->cache_bytes =
             s->layout.total_bytes < CACHE_MAX_BYTES ? s->layout.total_bytes : CACHE_MAX_BYTES;
-    e->fits = e->cache_bytes >= s->layout.total_bytes;
     e->cache_bytes /= s->channels;
     e->stat_fd = -1;
 }
@@ -116,6 +116,7 @@ source_encode_begin(struct source_worker *w)
     }
     /* what is left of the last phase's window is dropped: it is not known how busy it was */
     e->choose.window_bytes = e->choose.window_ns = e->choose.window_send_ns = 0;
+    e->fits = e->cache_bytes * w->s->channels >= w->s->present_bytes;
     e->last_ns = mono_ns();
     e->busy_ns = busy_ns(e);
 }

@@ -167,9 +167,10 @@ test_moves(void **state)
 
 /* Words rewritten all over 16 MiB, at twice what the link takes. */
 static void
-rewrite_words(enum mig_encoding encoding, uint64_t timeout_us, struct pair *p, uint64_t *ret_wrong)
+rewrite_words(enum mig_encoding encoding, uint64_t cache_bytes, uint64_t timeout_us, struct pair *p,
+              uint64_t *ret_wrong)
 {
-    const struct fake_config c = {{128 * MIB},       .seed = 20,           .fill_pages = 4096,
+    const struct fake_config c = {{128 * MIB},       .seed = 20,           .fill_pages = 6000,
                                   .set_pages = 4096, .pages_per_s = 12000, .content = FAKE_WORDS};
     struct fake_guest *a = fake_guest_new(&c, false), *b = fake_guest_new(&c, true);
 
@@ -177,6 +178,7 @@ rewrite_words(enum mig_encoding encoding, uint64_t timeout_us, struct pair *p, u
     p->src.policy.encoding = encoding;
     p->src.limits.bandwidth_bytes_per_s = 24000000;
     p->src.limits.completion_timeout_us = timeout_us;
+    p->src.limits.delta_cache_bytes = cache_bytes;
     p->src.limits.max_downtime_us = 100000;
     pair_run(p);
     *ret_wrong = fake_guest_wrong_pages(p->src_outcome == MIG_MOVED ? b : a);
@@ -185,21 +187,33 @@ rewrite_words(enum mig_encoding encoding, uint64_t timeout_us, struct pair *p, u
     fake_guest_free(b);
 }
 
+/* With room for all that memory has, and with room for just what is rewritten: then pages enter
+ * the cache when they are sent for the second time. */
 static void
 test_words_converge_by_delta(void **state)
 {
-    struct pair p;
-    uint64_t wrong;
+    static const uint64_t cache[] = {0, 16 * MIB};
 
     (void)state;
-    rewrite_words(MIG_ENC_AUTO, 60000000, &p, &wrong);
-    if (p.src_outcome != MIG_MOVED)
-        print_error("source: %s\n", err_msg(&p.src_err));
-    assert_int_equal(p.src_outcome, MIG_MOVED);
-    assert_int_equal(wrong, 0);
-    assert_true(p.src_stats.enc_pages[MIG_ENC_DELTA] > 1000);
-    /* a delta is a few dozen bytes */
-    assert_true(p.src_stats.enc_bytes[MIG_ENC_DELTA] < p.src_stats.enc_pages[MIG_ENC_DELTA] * 400);
+    for (size_t i = 0; i < ARRAY_LEN(cache); i++) {
+        struct pair p;
+        uint64_t wrong;
+
+        rewrite_words(MIG_ENC_AUTO, cache[i], 60000000, &p, &wrong);
+        if (p.src_outcome != MIG_MOVED)
+            print_error("source: %s\n", err_msg(&p.src_err));
+        assert_int_equal(p.src_outcome, MIG_MOVED);
+        assert_int_equal(wrong, 0);
+        assert_true(p.src_stats.enc_pages[MIG_ENC_DELTA] > 1000);
+        print_message("# cache %llu: raw %llu, delta %llu pages\n", (unsigned long long)cache[i],
+                      (unsigned long long)p.src_stats.enc_pages[MIG_ENC_RAW],
+                      (unsigned long long)p.src_stats.enc_pages[MIG_ENC_DELTA]);
+        /* a delta is a few dozen bytes */
+        assert_true(p.src_stats.enc_bytes[MIG_ENC_DELTA] <
+                    p.src_stats.enc_pages[MIG_ENC_DELTA] * 400);
+        assert_true(cache[i] ? p.src_stats.enc_pages[MIG_ENC_RAW] > 8000
+                             : p.src_stats.enc_pages[MIG_ENC_RAW] < 8000);
+    }
 }
 
 static void
@@ -209,7 +223,7 @@ test_words_do_not_converge_raw(void **state)
     uint64_t wrong;
 
     (void)state;
-    rewrite_words(MIG_ENC_RAW, 5000000, &p, &wrong);
+    rewrite_words(MIG_ENC_RAW, 0, 5000000, &p, &wrong);
     assert_int_equal(p.src_outcome, MIG_FAILED);
     assert_int_equal(p.cause, MIG_CAUSE_COMPLETION_TIMEOUT);
     assert_int_equal(wrong, 0);
