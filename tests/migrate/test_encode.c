@@ -5,10 +5,12 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/migrate/pair.h"
+#include "tests/migrate/relay.h"
 
 #define MIB (1ull << 20)
 
@@ -229,6 +231,58 @@ test_words_do_not_converge_raw(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* Connections are cut while deltas travel: what was not confirmed is no base of another delta, and
+ * what was is. */
+static void
+test_cut_while_deltas_travel(void **state)
+{
+    const struct fake_config c = {{64 * MIB},         .seed = 21,           .fill_pages = 4096,
+                                  .set_pages = 4096,  .pages_per_s = 9000,  .zero_percent = 4,
+                                  .punch_percent = 4, .content = FAKE_WORDS};
+
+    (void)state;
+    for (unsigned round = 0; round < 4; round++) {
+        struct fake_guest *a = fake_guest_new(&c, false), *b = fake_guest_new(&c, true);
+        struct mig_stats st;
+        struct relay r = {0};
+        struct pair p;
+        uint64_t before;
+
+        pair_init(&p, a, b);
+        p.src.reconnect_us = p.dst.reconnect_us = 30000000;
+        p.src.dead_peer_us = p.dst.dead_peer_us = 2000000;
+        p.src.limits.bandwidth_bytes_per_s = 12000000;
+        p.src.limits.max_downtime_us = 2000 << round; /* it does not end before the cut */
+        p.src.limits.completion_timeout_us = 60000000;
+        p.src.policy.encoding = MIG_ENC_DELTA;
+        p.src.policy.verify_full = true;
+        pair_listen(&p);
+        relay_start(&r, mig_target_address(p.target));
+        pair_dial(&p, r.addr);
+        do {
+            poll(NULL, 0, 1);
+            mig_source_stats(p.source, &st);
+        } while (st.enc_pages[MIG_ENC_DELTA] < 500 * (round + 1) && !st.paused_us);
+        before = st.enc_pages[MIG_ENC_DELTA];
+        relay_cut(&r);
+        pair_wait_source(&p);
+        pair_wait_target(&p);
+        if (p.src_outcome == MIG_MOVED) {
+            assert_int_equal(fake_guest_wrong_pages(b), 0);
+            assert_true(st.paused_us || p.src_stats.reconnects >= 1);
+            assert_true(p.src_stats.enc_pages[MIG_ENC_DELTA] > before || st.paused_us);
+        } else { /* a cut in the switchover itself may take it back, never for what was sent */
+            if (!st.paused_us)
+                fail_msg("source: %s; target: %s", err_msg(&p.src_err), err_msg(&p.dst_err));
+            assert_int_equal(fake_guest_wrong_pages(a), 0);
+        }
+        relay_stop(&r);
+        pair_done(&p);
+        fake_guest_free(a);
+        fake_guest_free(b);
+    }
+}
+
 /* Memory that shrinks to about a half, over 1 Gbit/s: what each encoding takes. */
 static void
 test_compressible_over_a_slow_link(void **state)
@@ -269,10 +323,9 @@ test_compressible_over_a_slow_link(void **state)
         fake_guest_free(a);
         fake_guest_free(b);
     }
-    for (size_t i = 1; i < ARRAY_LEN(kinds); i++) {
+    /* the time is for people: it depends on what else this machine does */
+    for (size_t i = 1; i < ARRAY_LEN(kinds); i++)
         assert_true(bytes[i] < bytes[0] * 65 / 100);
-        assert_true(us[i] < us[0] * 85 / 100);
-    }
 }
 
 int
@@ -282,6 +335,7 @@ main(void)
         cmocka_unit_test(test_compressible_over_a_slow_link),
         cmocka_unit_test(test_words_converge_by_delta),
         cmocka_unit_test(test_words_do_not_converge_raw),
+        cmocka_unit_test(test_cut_while_deltas_travel),
     };
     struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(others)] = {0};
     size_t n = 0;
