@@ -182,10 +182,6 @@ source_encode_batch(struct source_worker *w)
     b->bytes = e->bytes;
     b->iov[1].iov_base = e->payload;
     b->iov[1].iov_len = e->bytes;
-    for (unsigned k = 0; k < MIG_ENC_COUNT; k++) {
-        atomic_fetch_add_explicit(&w->enc_pages[k], e->pages_of[k], memory_order_relaxed);
-        atomic_fetch_add_explicit(&w->enc_bytes[k], e->bytes_of[k], memory_order_relaxed);
-    }
     return true;
 }
 
@@ -197,6 +193,10 @@ source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bo
 
     if (!e)
         return;
+    for (unsigned k = 0; encoded && k < MIG_ENC_COUNT; k++) {
+        atomic_fetch_add_explicit(&w->enc_pages[k], e->pages_of[k], memory_order_relaxed);
+        atomic_fetch_add_explicit(&w->enc_bytes[k], e->bytes_of[k], memory_order_relaxed);
+    }
     now = mono_ns();
     if (codec_choose_sent(&e->choose, bytes, now - e->last_ns, send_ns, encoded)) {
         busy = busy_ns(e);
