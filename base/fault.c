@@ -23,6 +23,7 @@ bool fault_armed;
 static struct {
     enum action action;
     unsigned long nth;
+    bool ever_after;
     atomic_ulong hits;
 } armed[FAULT_COUNT];
 static int log_fd = -1;
@@ -58,7 +59,8 @@ bool
 fault_hit(enum fault_point p)
 {
     unsigned long n = atomic_fetch_add(&armed[p].hits, 1) + 1;
-    bool now = armed[p].action != ACT_NONE && n == armed[p].nth;
+    bool now = armed[p].action != ACT_NONE &&
+               (n == armed[p].nth || (n > armed[p].nth && armed[p].ever_after));
 
     if (watcher)
         watcher(p, now && armed[p].action != ACT_LOG);
@@ -89,9 +91,11 @@ fault_arm(const char *spec, struct err *err)
     AUTO_FREE char *name = xstrdup(spec);
     char *action = strrchr(name, ':'), *nth = NULL;
     unsigned long n = 1;
+    bool ever_after = false;
 
     if (!action)
-        return err_set(err, -EINVAL, "DROVER_FAULT: %s: want NAME[@N]:kill|error|stop|log", spec);
+        return err_set(err, -EINVAL, "DROVER_FAULT: %s: want NAME[@N[+]]:kill|error|stop|log",
+                       spec);
     *action++ = '\0';
     nth = strrchr(name, '@');
     if (nth) {
@@ -99,6 +103,8 @@ fault_arm(const char *spec, struct err *err)
 
         *nth++ = '\0';
         n = strtoul(nth, &end, 10);
+        ever_after = *end == '+';
+        end += ever_after;
         if (*end || n == 0)
             return err_set(err, -EINVAL, "DROVER_FAULT: %s: N in NAME@N counts from 1", spec);
     }
@@ -109,6 +115,7 @@ fault_arm(const char *spec, struct err *err)
             if (strcmp(actions[a], action) == 0) {
                 armed[p].action = (enum action)a;
                 armed[p].nth = n;
+                armed[p].ever_after = ever_after;
                 fault_armed = true;
                 return 0;
             }

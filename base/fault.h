@@ -1,6 +1,7 @@
 /* Fault points: named places where a test makes this process fail. Armed through the environment:
- *   DROVER_FAULT=name[@n]:action[,name[@n]:action...]
- * n: the n-th time the point is reached (1, the default, is the first). Actions: kill (SIGKILL to
+ *   DROVER_FAULT=name[@n[+]]:action[,name[@n[+]]:action...]
+ * n: the n-th time the point is reached (1, the default, is the first); n+: then and ever after.
+ * Actions: kill (SIGKILL to
  * itself), error (the point reports true and the caller fails as if the call had), stop (SIGSTOP to
  * itself), log (only counts). All names stand in base/faults.def with one sentence each; an unknown
  * name in DROVER_FAULT ends the process at start with a clear error. With DROVER_FAULT_LOG=FILE,
@@ -24,7 +25,7 @@ enum fault_point {
 int fault_init(struct err *err);
 extern bool fault_armed;
 bool fault_hit(enum fault_point p);
-/* For tests, while no other thread runs. fault_arm: one NAME[@N]:ACTION more; -EINVAL. fault_clear:
+/* For tests, while no other thread runs. fault_arm: one NAME[@N[+]]:ACTION more; -EINVAL. fault_clear:
  * nothing is armed, every count is 0, nobody watches. fault_watch: fn is called at each point that
  * is reached, on the thread that reached it, before what is armed there (acts) is done. */
 int fault_arm(const char *spec, struct err *err);

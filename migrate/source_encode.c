@@ -22,8 +22,9 @@ struct source_encode {
     struct codec_lz *lz;
     struct codec_cache *cache; /* made at its first page */
     uint64_t cache_bytes;
-    bool fits; /* all memory is kept: nothing can be flushed out, so pages enter when they are sent
-                  for the first time */
+    bool
+        fits; /* all that memory has is kept: nothing can be flushed out, so pages enter when they are
+                  sent for the first time */
     /* the batch that is being encoded */
     uint8_t *payload;
     size_t bytes;
@@ -79,7 +80,6 @@ source_encode_init(struct source_worker *w)
     if (!e->cache_bytes)
         e->cache_bytes =
             s->layout.total_bytes < CACHE_MAX_BYTES ? s->layout.total_bytes : CACHE_MAX_BYTES;
-    e->fits = e->cache_bytes >= s->layout.total_bytes;
     e->cache_bytes /= s->channels;
     e->stat_fd = -1;
 }
@@ -116,6 +116,7 @@ source_encode_begin(struct source_worker *w)
     }
     /* what is left of the last phase's window is dropped: it is not known how busy it was */
     e->choose.window_bytes = e->choose.window_ns = e->choose.window_send_ns = 0;
+    e->fits = e->cache_bytes * w->s->channels >= w->s->present_bytes;
     e->last_ns = mono_ns();
     e->busy_ns = busy_ns(e);
 }
@@ -181,10 +182,6 @@ source_encode_batch(struct source_worker *w)
     b->bytes = e->bytes;
     b->iov[1].iov_base = e->payload;
     b->iov[1].iov_len = e->bytes;
-    for (unsigned k = 0; k < MIG_ENC_COUNT; k++) {
-        atomic_fetch_add_explicit(&w->enc_pages[k], e->pages_of[k], memory_order_relaxed);
-        atomic_fetch_add_explicit(&w->enc_bytes[k], e->bytes_of[k], memory_order_relaxed);
-    }
     return true;
 }
 
@@ -196,6 +193,10 @@ source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bo
 
     if (!e)
         return;
+    for (unsigned k = 0; encoded && k < MIG_ENC_COUNT; k++) {
+        atomic_fetch_add_explicit(&w->enc_pages[k], e->pages_of[k], memory_order_relaxed);
+        atomic_fetch_add_explicit(&w->enc_bytes[k], e->bytes_of[k], memory_order_relaxed);
+    }
     now = mono_ns();
     if (codec_choose_sent(&e->choose, bytes, now - e->last_ns, send_ns, encoded)) {
         busy = busy_ns(e);

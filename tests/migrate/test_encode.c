@@ -5,10 +5,12 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/migrate/pair.h"
+#include "tests/migrate/relay.h"
 
 #define MIB (1ull << 20)
 
@@ -167,9 +169,10 @@ test_moves(void **state)
 
 /* Words rewritten all over 16 MiB, at twice what the link takes. */
 static void
-rewrite_words(enum mig_encoding encoding, uint64_t timeout_us, struct pair *p, uint64_t *ret_wrong)
+rewrite_words(enum mig_encoding encoding, uint64_t cache_bytes, uint64_t timeout_us, struct pair *p,
+              uint64_t *ret_wrong)
 {
-    const struct fake_config c = {{128 * MIB},       .seed = 20,           .fill_pages = 4096,
+    const struct fake_config c = {{128 * MIB},       .seed = 20,           .fill_pages = 6000,
                                   .set_pages = 4096, .pages_per_s = 12000, .content = FAKE_WORDS};
     struct fake_guest *a = fake_guest_new(&c, false), *b = fake_guest_new(&c, true);
 
@@ -177,6 +180,7 @@ rewrite_words(enum mig_encoding encoding, uint64_t timeout_us, struct pair *p, u
     p->src.policy.encoding = encoding;
     p->src.limits.bandwidth_bytes_per_s = 24000000;
     p->src.limits.completion_timeout_us = timeout_us;
+    p->src.limits.delta_cache_bytes = cache_bytes;
     p->src.limits.max_downtime_us = 100000;
     pair_run(p);
     *ret_wrong = fake_guest_wrong_pages(p->src_outcome == MIG_MOVED ? b : a);
@@ -185,21 +189,33 @@ rewrite_words(enum mig_encoding encoding, uint64_t timeout_us, struct pair *p, u
     fake_guest_free(b);
 }
 
+/* With room for all that memory has, and with room for just what is rewritten: then pages enter
+ * the cache when they are sent for the second time. */
 static void
 test_words_converge_by_delta(void **state)
 {
-    struct pair p;
-    uint64_t wrong;
+    static const uint64_t cache[] = {0, 16 * MIB};
 
     (void)state;
-    rewrite_words(MIG_ENC_AUTO, 60000000, &p, &wrong);
-    if (p.src_outcome != MIG_MOVED)
-        print_error("source: %s\n", err_msg(&p.src_err));
-    assert_int_equal(p.src_outcome, MIG_MOVED);
-    assert_int_equal(wrong, 0);
-    assert_true(p.src_stats.enc_pages[MIG_ENC_DELTA] > 1000);
-    /* a delta is a few dozen bytes */
-    assert_true(p.src_stats.enc_bytes[MIG_ENC_DELTA] < p.src_stats.enc_pages[MIG_ENC_DELTA] * 400);
+    for (size_t i = 0; i < ARRAY_LEN(cache); i++) {
+        struct pair p;
+        uint64_t wrong;
+
+        rewrite_words(MIG_ENC_AUTO, cache[i], 60000000, &p, &wrong);
+        if (p.src_outcome != MIG_MOVED)
+            print_error("source: %s\n", err_msg(&p.src_err));
+        assert_int_equal(p.src_outcome, MIG_MOVED);
+        assert_int_equal(wrong, 0);
+        assert_true(p.src_stats.enc_pages[MIG_ENC_DELTA] > 1000);
+        print_message("# cache %llu: raw %llu, delta %llu pages\n", (unsigned long long)cache[i],
+                      (unsigned long long)p.src_stats.enc_pages[MIG_ENC_RAW],
+                      (unsigned long long)p.src_stats.enc_pages[MIG_ENC_DELTA]);
+        /* a delta is a few dozen bytes */
+        assert_true(p.src_stats.enc_bytes[MIG_ENC_DELTA] <
+                    p.src_stats.enc_pages[MIG_ENC_DELTA] * 400);
+        assert_true(cache[i] ? p.src_stats.enc_pages[MIG_ENC_RAW] > 8000
+                             : p.src_stats.enc_pages[MIG_ENC_RAW] < 8000);
+    }
 }
 
 static void
@@ -209,10 +225,62 @@ test_words_do_not_converge_raw(void **state)
     uint64_t wrong;
 
     (void)state;
-    rewrite_words(MIG_ENC_RAW, 5000000, &p, &wrong);
+    rewrite_words(MIG_ENC_RAW, 0, 5000000, &p, &wrong);
     assert_int_equal(p.src_outcome, MIG_FAILED);
     assert_int_equal(p.cause, MIG_CAUSE_COMPLETION_TIMEOUT);
     assert_int_equal(wrong, 0);
+}
+
+/* Connections are cut while deltas travel: what was not confirmed is no base of another delta, and
+ * what was is. */
+static void
+test_cut_while_deltas_travel(void **state)
+{
+    const struct fake_config c = {{64 * MIB},         .seed = 21,           .fill_pages = 4096,
+                                  .set_pages = 4096,  .pages_per_s = 9000,  .zero_percent = 4,
+                                  .punch_percent = 4, .content = FAKE_WORDS};
+
+    (void)state;
+    for (unsigned round = 0; round < 4; round++) {
+        struct fake_guest *a = fake_guest_new(&c, false), *b = fake_guest_new(&c, true);
+        struct mig_stats st;
+        struct relay r = {0};
+        struct pair p;
+        uint64_t before;
+
+        pair_init(&p, a, b);
+        p.src.reconnect_us = p.dst.reconnect_us = 30000000;
+        p.src.dead_peer_us = p.dst.dead_peer_us = 2000000;
+        p.src.limits.bandwidth_bytes_per_s = 12000000;
+        p.src.limits.max_downtime_us = 2000 << round; /* it does not end before the cut */
+        p.src.limits.completion_timeout_us = 60000000;
+        p.src.policy.encoding = MIG_ENC_DELTA;
+        p.src.policy.verify_full = true;
+        pair_listen(&p);
+        relay_start(&r, mig_target_address(p.target));
+        pair_dial(&p, r.addr);
+        do {
+            poll(NULL, 0, 1);
+            mig_source_stats(p.source, &st);
+        } while (st.enc_pages[MIG_ENC_DELTA] < 500 * (round + 1) && !st.paused_us);
+        before = st.enc_pages[MIG_ENC_DELTA];
+        relay_cut(&r);
+        pair_wait_source(&p);
+        pair_wait_target(&p);
+        if (p.src_outcome == MIG_MOVED) {
+            assert_int_equal(fake_guest_wrong_pages(b), 0);
+            assert_true(st.paused_us || p.src_stats.reconnects >= 1);
+            assert_true(p.src_stats.enc_pages[MIG_ENC_DELTA] > before || st.paused_us);
+        } else { /* a cut in the switchover itself may take it back, never for what was sent */
+            if (!st.paused_us)
+                fail_msg("source: %s; target: %s", err_msg(&p.src_err), err_msg(&p.dst_err));
+            assert_int_equal(fake_guest_wrong_pages(a), 0);
+        }
+        relay_stop(&r);
+        pair_done(&p);
+        fake_guest_free(a);
+        fake_guest_free(b);
+    }
 }
 
 /* Memory that shrinks to about a half, over 1 Gbit/s: what each encoding takes. */
@@ -255,10 +323,9 @@ test_compressible_over_a_slow_link(void **state)
         fake_guest_free(a);
         fake_guest_free(b);
     }
-    for (size_t i = 1; i < ARRAY_LEN(kinds); i++) {
+    /* the time is for people: it depends on what else this machine does */
+    for (size_t i = 1; i < ARRAY_LEN(kinds); i++)
         assert_true(bytes[i] < bytes[0] * 65 / 100);
-        assert_true(us[i] < us[0] * 85 / 100);
-    }
 }
 
 int
@@ -268,6 +335,7 @@ main(void)
         cmocka_unit_test(test_compressible_over_a_slow_link),
         cmocka_unit_test(test_words_converge_by_delta),
         cmocka_unit_test(test_words_do_not_converge_raw),
+        cmocka_unit_test(test_cut_while_deltas_travel),
     };
     struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(others)] = {0};
     size_t n = 0;
