@@ -27,7 +27,7 @@
 #define LAST_SEED   400
 #define WORKERS     6
 #define HUNG_US     120000000
-#define POINT_SEEDS 6  /* tries to reach a point in a migration drawn for it */
+#define POINT_SEEDS 25 /* tries to reach a point in a migration drawn for it */
 #define FAILURES    20 /* then it is enough */
 
 struct shared {
