@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "migrate/conn.h"
 #include "migrate/xport.h"
 
@@ -122,6 +123,11 @@ ctl_send(struct ctl *c, struct control_msg *m, struct err *err)
 
     uint64_t deadline = clock_mono_us() + c->dead_peer_us;
 
+    if (FAULT(XPORT_SEND_SHORT)) {
+        at = 1; /* whatever went out: no other frame may follow */
+        conn_send_some(c->conn, out.buf, out.len / 2, NULL);
+        rc = err_set(err, -EIO, "%s: fault point xport.send.short", control_type_name(m->type));
+    }
     for (bool done = false; !done && rc == 0;) {
         ssize_t n = at < out.len ? conn_send_some(c->conn, out.buf + at, out.len - at, err)
                                  : conn_flush(c->conn, err);
@@ -248,6 +254,8 @@ fill(struct ctl *c, size_t need, struct err *err)
             return err_prefix(err, (int)n, "control connection");
         if (n == 0)
             return err_set(err, -EPIPE, "control connection: closed by the peer");
+        if (FAULT(XPORT_RECV_SHORT))
+            return err_set(err, -EIO, "control connection: fault point xport.recv.short");
         c->in_len += (size_t)n;
         atomic_fetch_add_explicit(&c->bytes, (uint64_t)n, memory_order_relaxed);
     }

@@ -211,6 +211,7 @@ int source_dial(const struct mig_source_config *cfg, uint64_t user_timeout_us, i
 int source_workers_start(struct mig_source *s);
 void source_workers_stop(struct mig_source *s); /* shuts the channels, joins; idempotent */
 void source_phase_begin(struct mig_source *s, enum source_phase phase);
+void source_batch_empty(struct source_batch *b); /* what it held was sent, or never will be */
 int source_count(struct source_worker *w); /* the phases, in source_scan.c and source_send.c */
 int source_send(struct source_worker *w);
 

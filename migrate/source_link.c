@@ -42,8 +42,7 @@ source_unlink(struct mig_source *s)
         w->base = (struct control_totals){.batches = atomic_load(&w->batches),
                                           .raw_pages = atomic_load(&w->raw_pages),
                                           .zero_pages = atomic_load(&w->zero_pages)};
-        w->batch.runs_len = w->batch.raw_pages = w->batch.zero_pages = 0;
-        memset(w->batch.resent, 0, sizeof w->batch.resent);
+        source_batch_empty(&w->batch);
     }
     conn_free(TAKE_PTR(s->urgent.conn));
     pthread_mutex_lock(&s->mu);

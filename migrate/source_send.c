@@ -283,15 +283,21 @@ flush(struct source_worker *w)
         atomic_fetch_add_explicit(&w->enc_pages[MIG_ENC_RAW], b->raw_pages, memory_order_relaxed);
         atomic_fetch_add_explicit(&w->enc_bytes[MIG_ENC_RAW], b->bytes, memory_order_relaxed);
     }
-    memset(b->resent, 0, sizeof b->resent);
-    b->runs_len = b->raw_pages = b->zero_pages = 0;
-    b->bytes = 0;
+    source_batch_empty(b);
     b->max_raw_pages = batch_pages(w);
     if (w->seq % 64 == 0)
         atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
     if (!w->s->paused && FAULT(SRC_ROUND))
         return err_set(&w->err, -EIO, "fault point src.round");
     return 0;
+}
+
+void
+source_batch_empty(struct source_batch *b)
+{
+    memset(b->resent, 0, sizeof b->resent);
+    b->runs_len = b->raw_pages = b->zero_pages = 0;
+    b->bytes = 0;
 }
 
 /* The raw pages of the batch, where they lie in the guest's memory, and their sums. Returns the
