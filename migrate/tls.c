@@ -165,9 +165,9 @@ load(struct tls_ctx *ctx, const struct tls_files *f, struct err *err)
     if (SSL_CTX_use_certificate_chain_file(ctx->ssl, f->cert) != 1)
         return tls_err(err, -EINVAL, "certificate %s", f->cert);
     if (SSL_CTX_use_PrivateKey_file(ctx->ssl, f->key, SSL_FILETYPE_PEM) != 1)
-        return tls_err(err, -EINVAL, "key %s", f->key);
-    if (SSL_CTX_check_private_key(ctx->ssl) != 1)
-        return tls_err(err, -EINVAL, "key %s is not that of %s", f->key, f->cert);
+        return ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH
+                   ? err_set(err, -EINVAL, "key %s is not that of %s", f->key, f->cert)
+                   : tls_err(err, -EINVAL, "key %s", f->key);
     ctx->cert = SSL_CTX_get0_certificate(ctx->ssl);
     return 0;
 }
