@@ -518,7 +518,9 @@ static const struct fake_config small = {{16 * MIB}, .seed = 40, .fill_pages = 4
 struct both {
     struct fake_guest *a, *b;
     struct pair p;
-    char refused[256];
+    pthread_mutex_t mu;
+    pthread_cond_t cv;
+    char refused[256]; /* guarded by mu */
 };
 
 static void
@@ -527,13 +529,18 @@ on_refused(void *ctx, const char *why)
     struct pair *p = ctx;
     struct both *t = p->user;
 
+    pthread_mutex_lock(&t->mu);
     snprintf(t->refused, sizeof t->refused, "%s", why);
+    pthread_cond_signal(&t->cv);
+    pthread_mutex_unlock(&t->mu);
 }
 
 static void
 begin(struct both *t)
 {
     memset(t, 0, sizeof *t);
+    pthread_mutex_init(&t->mu, NULL);
+    pthread_cond_init(&t->cv, NULL);
     t->a = fake_guest_new(&small, false);
     t->b = fake_guest_new(&small, true);
     pair_over_tls = true;
@@ -573,6 +580,10 @@ refused_then_moved(struct both *t, const char *source_says, const char *target_s
     pair_dial(&t->p, NULL);
     pair_wait_source(&t->p);
     check_not_moved(t, source_says);
+    pthread_mutex_lock(&t->mu);
+    while (!t->refused[0]) /* it may be a little later than the source's end */
+        pthread_cond_wait(&t->cv, &t->mu);
+    pthread_mutex_unlock(&t->mu);
     if (!strstr(t->refused, target_says))
         fail_msg("'%s': want '%s'", t->refused, target_says);
     mig_source_free(t->p.source);
