@@ -1,7 +1,7 @@
 /* One TLS connection over a socket; see tls.h. OpenSSL's record layer runs on our own BIO: what it
  * writes is gathered here and handed to the kernel a few records at a time, and what it reads comes
- * the same way, because a system call a record costs more than the copy. Where the kernel encrypts, OpenSSL
- * writes to the socket itself. */
+ * the same way, because a system call a record costs more than the copy. Where the kernel encrypts,
+ * OpenSSL writes to the socket itself. */
 #include "migrate/tls.h"
 
 #include <arpa/inet.h>
