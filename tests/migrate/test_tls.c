@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/sb.h"
 #include "migrate/conn.h"
 #include "migrate/tls_pki.h"
 #include "migrate/xport.h"
@@ -412,7 +413,7 @@ send_stream(void *arg)
 {
     static const size_t sizes[] = {40, 4096, 1, 65536, 16384, 100000, 7};
     struct stream *s = arg;
-    AUTO_FREE uint8_t *p = malloc(s->len);
+    AUTO_FREE uint8_t *p = xmalloc(s->len);
 
     fill(p, s->len, s->seed);
     for (size_t at = 0; at < s->len && s->rc == 0;) {
@@ -434,8 +435,8 @@ static void *
 receive_stream(void *arg)
 {
     struct stream *s = arg;
-    AUTO_FREE uint8_t *want = malloc(s->len);
-    AUTO_FREE uint8_t *got = malloc(s->len);
+    AUTO_FREE uint8_t *want = xmalloc(s->len);
+    AUTO_FREE uint8_t *got = xmalloc(s->len);
 
     fill(want, s->len, s->seed);
     for (size_t at = 0, n = 1; at < s->len && s->rc == 0; at += n, n = n * 3 % 200003) {
