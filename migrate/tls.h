@@ -16,7 +16,7 @@
 #include "base/err.h"
 
 #define TLS_NODE_SIZE  254 /* with the NUL: a DNS name */
-#define TLS_SUITE_SIZE 48 /* with the NUL: "TLS 1.3, TLS_AES_128_GCM_SHA256" */
+#define TLS_SUITE_SIZE 48  /* with the NUL: "TLS 1.3, TLS_AES_128_GCM_SHA256" */
 
 /* --- certificates: constant after new, any thread --- */
 struct tls_ctx;
