@@ -42,6 +42,7 @@ static const struct schema infra_schema = {.fields = infra_fields};
 static const struct field live_migration_fields[] = {
     MIGRATION_OPTION_FIELDS(struct hco, live_migration),
     MIGRATION_CLUSTER_FIELDS(struct hco, live_migration),
+    DISABLE_TLS_FIELD(struct hco, live_migration),
     {0},
 };
 static const struct schema live_migration_schema = {.fields = live_migration_fields};

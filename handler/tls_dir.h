@@ -10,8 +10,8 @@
 
 struct tls_dir;
 
-/* dir: holds ca.crt, tls.crt and tls.key (as a Kubernetes secret of type kubernetes.io/tls, mounted,
- * does); NULL: none. Reads nothing yet. */
+/* dir: holds ca.crt, tls.crt and tls.key (as a Kubernetes secret of type kubernetes.io/tls does,
+ * mounted); NULL: none. Reads nothing yet. */
 struct tls_dir *tls_dir_new(const char *dir, const char *node);
 void tls_dir_free(struct tls_dir *d); /* NULL is fine */
 

@@ -1,6 +1,7 @@
 /* One connection of a migration: what the engine sends and receives through, whatever carries it.
- * Made from a connected TCP socket (xport.h). One thread may send while another receives; everything
- * else says who may call it. Sends are whole frames of the caller's: nothing is buffered here. */
+ * Made from a connected TCP socket (xport.h). One thread may send while another receives;
+ * everything else says who may call it. Sends are whole frames of the caller's: nothing is buffered
+ * here. */
 #ifndef MIGRATE_CONN_H
 #define MIGRATE_CONN_H
 

@@ -312,6 +312,7 @@ do_dial(struct mig_source *s, unsigned actions)
             return SWITCH_EV_TROUBLE;
         }
     }
+    source_workers_stop(s); /* they read what is set now */
     s->paused = s->go_postcopy = false;
     pthread_mutex_lock(&s->mu);
     s->stats.mode = MIG_MODE_PRECOPY;

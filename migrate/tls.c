@@ -18,7 +18,6 @@
 #define SUITES      "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"
 #define MAX_DEPTH   4     /* of certificates between a node's and the CA */
 #define MAX_CERTS   16384 /* bytes of a peer's chain: ours have about 1 KiB */
-#define READ_AHEAD  131072
 #define REKEY_BYTES (64ull << 30)
 
 #ifndef TCP_ULP
@@ -61,7 +60,6 @@ tls_ctx_new(const struct tls_files *f, struct tls_ctx **ret, struct err *err)
     /* Without AUTO_RETRY one call handles one record, so that a flood of empty ones has no hold. */
     SSL_CTX_clear_mode(ctx->ssl, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_mode(ctx->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_default_read_buffer_len(ctx->ssl, READ_AHEAD);
     *ret = ctx;
     return 0;
 }
@@ -165,9 +163,9 @@ load(struct tls_ctx *ctx, const struct tls_files *f, struct err *err)
     if (SSL_CTX_use_certificate_chain_file(ctx->ssl, f->cert) != 1)
         return tls_err(err, -EINVAL, "certificate %s", f->cert);
     if (SSL_CTX_use_PrivateKey_file(ctx->ssl, f->key, SSL_FILETYPE_PEM) != 1)
-        return tls_err(err, -EINVAL, "key %s", f->key);
-    if (SSL_CTX_check_private_key(ctx->ssl) != 1)
-        return tls_err(err, -EINVAL, "key %s is not that of %s", f->key, f->cert);
+        return ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH
+                   ? err_set(err, -EINVAL, "key %s is not that of %s", f->key, f->cert)
+                   : tls_err(err, -EINVAL, "key %s", f->key);
     ctx->cert = SSL_CTX_get0_certificate(ctx->ssl);
     return 0;
 }

@@ -16,7 +16,7 @@
 #include "base/err.h"
 
 #define TLS_NODE_SIZE  254 /* with the NUL: a DNS name */
-#define TLS_SUITE_SIZE 48 /* with the NUL: "TLS 1.3, TLS_AES_128_GCM_SHA256" */
+#define TLS_SUITE_SIZE 48  /* with the NUL: "TLS 1.3, TLS_AES_128_GCM_SHA256" */
 
 /* --- certificates: constant after new, any thread --- */
 struct tls_ctx;
@@ -46,7 +46,7 @@ void tls_ctx_set_kernel(struct tls_ctx *ctx, bool on);
 /* Whether this kernel can encrypt TCP by itself (tried once a process). */
 bool tls_kernel_offers(void);
 
-/* --- one connection. Sends come from one thread at a time, receives from one; they may be two --- */
+/* --- one connection: one thread sends, one (the same or another) receives --- */
 struct tls;
 
 /* fd is borrowed and becomes non-blocking. peer: the node that the other end must be. */

@@ -1,7 +1,7 @@
 /* One TLS connection over a socket; see tls.h. OpenSSL's record layer runs on our own BIO: what it
- * writes is gathered here and handed to the kernel a few records at a time, because a system call a
- * record costs more than the copy (docs/tls.md has the figures). Where the kernel encrypts, OpenSSL
- * writes to the socket itself. */
+ * writes is gathered here and handed to the kernel a few records at a time, and what it reads comes
+ * the same way, because a system call a record costs more than the copy. Where the kernel encrypts,
+ * OpenSSL writes to the socket itself. */
 #include "migrate/tls.h"
 
 #include <arpa/inet.h>
@@ -20,10 +20,11 @@
 #include "proto/control.h"
 
 #define RECORD_BYTES 16384
-#define OUT_BYTES    (4 * (RECORD_BYTES + 256)) /* four records: they stay in the L2 cache */
-#define RECV_AT_ONCE 65536                      /* bytes under one lock */
-#define EMPTY_MAX    64                         /* records without content in one call */
-#define WORDS_FREE   16 /* messages after the handshake that need no bytes to excuse them */
+#define OUT_BYTES    (8 * (RECORD_BYTES + 256)) /* more records do not stay in the L2 cache */
+#define IN_BYTES     65536
+#define RECV_AT_ONCE 65536 /* bytes under one lock */
+#define EMPTY_MAX    64    /* records without content in one call */
+#define WORDS_FREE   16    /* messages after the handshake that need no bytes to excuse them */
 
 struct tls {
     /* constant */
@@ -36,6 +37,8 @@ struct tls {
     SSL *ssl;
     uint8_t *out; /* records that the kernel has not taken yet: out[out_at .. out_len] */
     size_t out_at, out_len;
+    uint8_t *in; /* what the kernel gave and OpenSSL has not taken yet: in[in_at .. in_len] */
+    size_t in_at, in_len;
     bool again, eof; /* what the last read of the socket said */
     int io_errno;
     struct err why;   /* a call failed for good: the SSL must not be used again */
@@ -76,12 +79,12 @@ tls_new(struct tls_ctx *ctx, int fd, bool accepts, const char *peer, struct tls 
         BIO *bio = BIO_new(bio_method());
 
         t->out = xmalloc(OUT_BYTES);
+        t->in = xmalloc(IN_BYTES);
         ok = bio != NULL;
         if (ok) {
             BIO_set_data(bio, t);
             BIO_set_init(bio, 1);
             SSL_set_bio(t->ssl, bio, bio);
-            SSL_set_read_ahead(t->ssl, 1);
         }
     }
     if (!ok) {
@@ -107,6 +110,7 @@ tls_free(struct tls *t)
     SSL_free(t->ssl);
     pthread_mutex_destroy(&t->mu);
     free(t->out);
+    free(t->in);
     free(t);
 }
 
@@ -123,8 +127,7 @@ tls_handshake(struct tls *t, struct err *err)
 
     if (n == 1) {
         t->established = true;
-        t->again = false; /* the first words may have come with the last of the handshake */
-        flush_locked(t);  /* what is left goes before what is sent next */
+        flush_locked(t); /* what is left goes before what is sent next */
         rc = 1;
     } else {
         ssize_t r = result(t, n, "TLS handshake", err);
@@ -232,7 +235,7 @@ tls_pending(struct tls *t)
     bool pending;
 
     pthread_mutex_lock(&t->mu);
-    pending = !t->why.code && (SSL_pending(t->ssl) > 0 || (!t->again && SSL_has_pending(t->ssl)));
+    pending = !t->why.code && (SSL_pending(t->ssl) > 0 || t->in_at < t->in_len);
     pthread_mutex_unlock(&t->mu);
     return pending;
 }
@@ -433,13 +436,21 @@ bio_read(BIO *bio, char *p, int len)
     ssize_t n;
 
     BIO_clear_retry_flags(bio);
+    if (t->in_at < t->in_len) {
+        n = (ssize_t)(t->in_len - t->in_at < (size_t)len ? t->in_len - t->in_at : (size_t)len);
+        memcpy(p, t->in + t->in_at, (size_t)n);
+        t->in_at += (size_t)n;
+        return (int)n;
+    }
     do
-        n = recv(t->fd, p, (size_t)len, MSG_DONTWAIT);
+        n = recv(t->fd, t->in, IN_BYTES, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
-        for (int i = 0; i < n && t->first_len < sizeof t->first; i++)
-            t->first[t->first_len++] = (uint8_t)p[i];
-        return (int)n;
+        for (ssize_t i = 0; i < n && t->first_len < sizeof t->first; i++)
+            t->first[t->first_len++] = t->in[i];
+        t->in_at = 0;
+        t->in_len = (size_t)n;
+        return bio_read(bio, p, len);
     }
     if (n == 0) {
         t->eof = true;

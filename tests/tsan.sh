@@ -2,8 +2,8 @@
 # The threaded tests once more under ThreadSanitizer.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-progs=$(ls tests/base/test_loop.c tests/migrate/test_engine*.c tests/migrate/test_decide.c \
-            tests/migrate/test_encode.c tests/migrate/test_verify.c tests/handler/test_work.c 2>/dev/null |
+progs=$(ls tests/base/test_loop.c tests/migrate/test_{engine*,decide,encode,verify,tls,postcopy}.c \
+            tests/handler/test_work.c 2>/dev/null |
         sed 's|^|build/tsan/|; s|\.c$||')
 make --no-print-directory -j"$(nproc)" BUILD=tsan $progs >/dev/null || { echo "FAIL build tsan"; echo "0 1 0" >>"${TEST_COUNTS:-/dev/null}"; exit 1; }
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:exitcode=66}

@@ -400,5 +400,5 @@ main(void)
     };
 
     pair_skip_unless_supported(tests, sizeof tests / sizeof *tests);
-    return cmocka_run_group_tests_name("postcopy", tests, NULL, NULL);
+    return pair_run_both("postcopy", tests, ARRAY_LEN(tests));
 }

@@ -846,5 +846,5 @@ main(void)
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         tests[n++] = others[i];
     pair_skip_unless_supported(tests, n);
-    return cmocka_run_group_tests_name("trouble", tests, NULL, NULL);
+    return pair_run_both("trouble", tests, ARRAY_LEN(tests));
 }
