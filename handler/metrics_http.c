@@ -80,7 +80,7 @@ metrics_http_new(struct loop *l, const char *where, void (*fill)(void *ctx, stru
 {
     struct metrics_http *h;
     struct evhttp_bound_socket *bound;
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = {0};
     socklen_t len = sizeof sa;
     char host[64];
     uint16_t port = 0;

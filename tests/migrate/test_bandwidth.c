@@ -114,15 +114,19 @@ static const struct limit_row {
     uint64_t limit, memory;
     unsigned channels;
     bool slow_machine; /* it may be that this machine does not reach it */
+    bool tls;
 } limit_rows[] = {
-    {"1 MiB/s, 1 channel", MIB, 4 * MIB, 1, false},
-    {"1 MiB/s, 2 channels", MIB, 4 * MIB, 2, false},
-    {"1 MiB/s, 4 channels", MIB, 4 * MIB, 4, false},
-    {"64 MiB/s, 1 channel", 64 * MIB, 160 * MIB, 1, false},
-    {"64 MiB/s, 4 channels", 64 * MIB, 160 * MIB, 4, false},
-    {"1 GiB/s, 1 channel", 1024 * MIB, 1600 * MIB, 1, true},
-    {"1 GiB/s, 2 channels", 1024 * MIB, 1600 * MIB, 2, true},
-    {"1 GiB/s, 4 channels", 1024 * MIB, 1600 * MIB, 4, true},
+    {"1 MiB/s, 1 channel", MIB, 4 * MIB, 1, false, false},
+    {"1 MiB/s, 2 channels", MIB, 4 * MIB, 2, false, false},
+    {"1 MiB/s, 4 channels", MIB, 4 * MIB, 4, false, false},
+    {"64 MiB/s, 1 channel", 64 * MIB, 160 * MIB, 1, false, false},
+    {"64 MiB/s, 4 channels", 64 * MIB, 160 * MIB, 4, false, false},
+    {"1 GiB/s, 1 channel", 1024 * MIB, 1600 * MIB, 1, true, false},
+    {"1 GiB/s, 2 channels", 1024 * MIB, 1600 * MIB, 2, true, false},
+    {"1 GiB/s, 4 channels", 1024 * MIB, 1600 * MIB, 4, true, false},
+    {"1 MiB/s, 2 channels, TLS", MIB, 4 * MIB, 2, false, true},
+    {"64 MiB/s, 4 channels, TLS", 64 * MIB, 160 * MIB, 4, false, true},
+    {"1 GiB/s, 2 channels, TLS", 1024 * MIB, 1600 * MIB, 2, true, true},
 };
 
 static void
@@ -135,7 +139,9 @@ test_limit(void **state)
     struct both t;
     size_t n;
 
+    pair_over_tls = r->tls;
     begin(&t, r->memory, 91);
+    pair_over_tls = false;
     t.p.src.channels = r->channels;
     t.p.src.limits.bandwidth_bytes_per_s = r->limit;
     pair_listen(&t.p);
