@@ -176,7 +176,7 @@ migration_options_read(const char *json, struct migration_options *ret)
     for (int o = 0; o < MIGRATION_OPTION_COUNT; o++) {
         const struct tree *v = tree_get(t, options[o].name);
         char number[24];
-        int64_t value;
+        int64_t value = 0;
 
         snprintf(number, sizeof number, "%lld", (long long)tree_get_int(v, -1));
         if (v && migration_option_parse((enum migration_option)o, tree_get_string(v, number),

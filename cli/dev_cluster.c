@@ -311,6 +311,8 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     add_option(&a, "--capacity-memory", nc->memory ? nc->memory : DEV_DEFAULT_MEMORY);
     add_option(&a, "--heartbeat-interval", cfg->heartbeat ? cfg->heartbeat : DEV_DEFAULT_HEARTBEAT);
     add_option(&a, "--metrics-listen", metrics);
+    for (size_t k = 0; cfg->handler_args && cfg->handler_args[k]; k++)
+        add_arg(&a, cfg->handler_args[k]);
     for (size_t k = 0; k < nc->labels.len; k++) {
         AUTO_FREE char *label =
             xasprintf("%s=%s", nc->labels.items[k].key, nc->labels.items[k].value);

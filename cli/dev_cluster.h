@@ -49,6 +49,7 @@ struct dev_config {
     const char *migration_range;        /* NULL: DEV_NET_MIG */
     const char *store;                  /* --store of the controller; NULL: SQLite below dir */
     const char *const *controller_args; /* further arguments, NULL-terminated; or NULL */
+    const char *const *handler_args;    /* the same for every handler */
     bool plaintext;                     /* no certificates: --insecure-plaintext */
     unsigned ready_ms;                  /* 0: DEV_READY_MS */
     const atomic_bool *stop;            /* becomes true: give up and clean up; or NULL */

@@ -80,7 +80,7 @@ metrics_http_new(struct loop *l, const char *where, void (*fill)(void *ctx, stru
 {
     struct metrics_http *h;
     struct evhttp_bound_socket *bound;
-    struct sockaddr_storage sa;
+    struct sockaddr_in6 sa = {0}; /* or a sockaddr_in, whose port stands at the same place */
     socklen_t len = sizeof sa;
     char host[64];
     uint16_t port = 0;
@@ -102,8 +102,7 @@ metrics_http_new(struct loop *l, const char *where, void (*fill)(void *ctx, stru
     evhttp_set_cb(h->http, "/metrics", on_metrics, h);
     evhttp_set_gencb(h->http, on_other, h);
     if (getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&sa, &len) == 0)
-        h->port = ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
-                                                 : ((struct sockaddr_in *)&sa)->sin_port);
+        h->port = ntohs(sa.sin6_port);
     *ret = h;
     return 0;
 }

@@ -60,8 +60,10 @@ static const double fault_buckets[] = {8e-6,     16e-6,     32e-6,    64e-6,   1
     }
 
 static const struct metric_def defs[] = {
-    [DATA_TOTAL] = VM_GAUGE("kubevirt_vmi_migration_data_bytes_total",
-                            "Memory of the guest that migrates, in bytes (a gauge upstream, too)."),
+    [DATA_TOTAL] = {.name = "kubevirt_vmi_migration_data_bytes_total",
+                    .type = METRIC_COUNTER, /* upstream's type, though it does not count */
+                    .help = "Memory of the guest that migrates, in bytes.",
+                    .labels = VM_LABELS},
     [DATA_PROCESSED] = VM_GAUGE("kubevirt_vmi_migration_data_processed_bytes",
                                 "Bytes that were sent to the new place."),
     [DATA_REMAINING] = VM_GAUGE("kubevirt_vmi_migration_data_remaining_bytes",
@@ -83,7 +85,7 @@ static const struct metric_def defs[] = {
     [VM_PREDICTED] = {.name = "drover_migration_predicted_downtime_seconds",
                       .type = METRIC_GAUGE,
                       .help = "The downtime if it switched over now.",
-                      .labels = {"namespace", "name", "quantile"}},
+                      .labels = {"namespace", "name", "percentile"}},
     [VM_THROTTLE] = VM_GAUGE("drover_migration_throttle_percent",
                              "By how much the guest's writers are slowed down."),
     [VM_ENC_PAGES] = {.name = "drover_migration_pages",
@@ -308,9 +310,9 @@ put_vm(struct metrics *m, const char *ns, const char *vm, const struct mig_stats
     metrics_set(m, VM_LIMIT, of_vm, (double)st->limit_bytes_per_s);
     metrics_set(m, VM_THROTTLE, of_vm, st->throttle_percent);
     metrics_set(m, VM_MISSING, of_vm, (double)st->missing_bytes);
-    metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "0.5"},
+    metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "50"},
                 (double)st->predicted_downtime_us / 1e6);
-    metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "0.9"},
+    metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "90"},
                 (double)st->predicted_downtime_p90_us / 1e6);
     for (int e = MIG_ENC_RAW; e < MIG_ENC_COUNT; e++) {
         const char *labels[] = {ns, vm, stats_tree_encoding((enum mig_encoding)e)};

@@ -106,7 +106,7 @@ test_ended(void **state)
     check(&e, "kubevirt_vmi_migration_data_processed_bytes" VM, "5000");
     check(&e, "drover_migration_round|namespace=shop|name=web", "3");
     check(&e, "drover_migration_limit_bytes_per_second" VM, "1000");
-    check(&e, "drover_migration_predicted_downtime_seconds" VM "|quantile=0.5", "0.005");
+    check(&e, "drover_migration_predicted_downtime_seconds" VM "|percentile=50", "0.005");
     check(&e, "drover_migration_pages" VM "|encoding=lz4", "7");
     check(&e, "drover_migration_pages" VM "|encoding=raw", NULL);
     check(&e, "drover_outgoing_migrations_total|outcome=moved|cause=", "1");

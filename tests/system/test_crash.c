@@ -158,6 +158,22 @@ begin(struct crash *c, unsigned n)
     snprintf(c->migration, sizeof c->migration, "m%u", n);
 }
 
+/* What the source says of it afterwards: no cause on what went well, and no downtime of 0. */
+static void
+check_result(struct crash *c, const char *what, bool moved)
+{
+    AUTO_TREE struct tree *m = sys_get(c->s, KIND_VMIM, NS, c->migration), *t = NULL;
+    const char *json = m ? object_annotation(m, ANN_MIGRATION_RESULT) : NULL;
+    const struct tree *downtime;
+
+    if (!json || tree_from_json(json, strlen(json), &t, NULL) != 0)
+        return; /* a crash between the last word and the result */
+    downtime = tree_get(t, "downtimeMs");
+    if (moved &&
+        (*tree_find_string(t, "", "cause", NULL) || (downtime && tree_get_float(downtime, 0) <= 0)))
+        sys_die(c->s, "%s: it moved, but the result says %s", what, json);
+}
+
 /* The promises, after everything runs again. */
 static void
 check(struct crash *c, const char *what)
@@ -174,6 +190,7 @@ check(struct crash *c, const char *what)
                 c->owner, c->from);
     if (!moved && !c->reason[0])
         sys_die(s, "%s: failed without a reason", what);
+    check_result(c, what, moved);
     if (!sys_verify(s, NS, VM, text, sizeof text))
         sys_die(s, "%s: memory: %s", what, text);
     printf("  %-34s %-9s %s -> %s  %s\n", what, c->phase, c->from, c->owner, c->reason);
