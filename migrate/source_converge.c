@@ -132,7 +132,9 @@ source_converge_start(struct mig_source *s)
 
     s->present_bytes = present_bytes(s);
     converge_init(&s->converge, &cfg);
-    rc = probe(s, rate);
+    /* A probe arms all memory, and what is armed and not written counts as sent. The first round
+     * sends it nevertheless; post-copy without one would take it for memory that is there. */
+    rc = s->cfg.policy.post_copy_at_once && s->can_post_copy ? 0 : probe(s, rate);
     if (rc != 0)
         return rc;
     converge_start(&s->converge, s->present_bytes, text);
