@@ -63,7 +63,7 @@ run_one(struct faults *f, struct err *err)
         return rc ? rc : far_rc;
     if (r.sum != f->sum)
         return err_set(err, -EIO, "the memory that arrived is wrong");
-    bench_samples_add(&f->bulk_s, (double)st.postcopy_us / 1e6);
+    bench_samples_add(&f->bulk_s, (double)r.stats.postcopy_us / 1e6);
     return st.mode == MIG_MODE_POSTCOPY ? 0 : 1;
 }
 
