@@ -56,7 +56,7 @@ run_one(struct faults *f, struct err *err)
     far_rc = bench_sides_arrived(&f->sides, rc ? NULL : err);
     if (far_rc == 0) {
         far_rc = bench_sides_result(&f->sides, &r, rc ? NULL : err);
-        bench_samples_add(&f->count, r.fault_len);
+        bench_samples_add(&f->count, (double)r.faults);
         (void)bench_sides_faults(&f->sides, &r, &f->fault, NULL);
     }
     if (rc != 0 || far_rc != 0)
