@@ -241,6 +241,7 @@ do_faults(struct far *f, const struct bench_order *o, struct bench_result *r)
     struct bench_prober g;
     struct mig_target *t = NULL;
     struct err err = {0};
+    size_t all;
 
     r->rc = bench_prober_init(&g, o->bytes, &err);
     if (r->rc == 0) {
@@ -258,8 +259,11 @@ do_faults(struct far *f, const struct bench_order *o, struct bench_result *r)
     if (r->rc == 0)
         r->sum = bench_prober_sum(&g);
     snprintf(r->text, sizeof r->text, "%s", err_msg(&err));
-    r->fault_len =
-        (uint32_t)(g.fault_us.len < BENCH_MAX_FAULTS ? g.fault_us.len : BENCH_MAX_FAULTS);
+    all = g.fault_us.len;
+    r->fault_len = (uint32_t)(all < BENCH_MAX_FAULTS ? all : BENCH_MAX_FAULTS);
+    r->faults = all;
+    for (uint32_t i = 0; i < r->fault_len; i++) /* spread over the whole time */
+        g.fault_us.v[i] = g.fault_us.v[all * i / r->fault_len];
     if (send(f->sock, r, sizeof *r, MSG_NOSIGNAL) < 0 ||
         (r->fault_len > 0 &&
          send(f->sock, g.fault_us.v, r->fault_len * sizeof *g.fault_us.v, MSG_NOSIGNAL) < 0))

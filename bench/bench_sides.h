@@ -42,7 +42,8 @@ struct bench_result { /* of the far side */
     uint64_t cpu_us;        /* user and system, of the far process while it received */
     uint64_t downtime_us;   /* MOVE: as the guest's own clock saw it */
     struct mig_stats stats; /* MOVE, FAULTS */
-    uint32_t fault_len;     /* FAULTS: latencies that follow, at most BENCH_MAX_FAULTS */
+    uint64_t faults;        /* FAULTS: that the guest had */
+    uint32_t fault_len;     /* FAULTS: latencies of them that follow, at most BENCH_MAX_FAULTS */
 };
 
 struct bench_sides {

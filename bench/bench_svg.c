@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#define WIDTH   1000
+#define WIDTH   1060
 #define LEFT    300 /* labels end here */
 #define BAR     420 /* the longest bar */
 #define TOP     74
@@ -84,7 +84,7 @@ group(struct sb *out, double y, const char *id, const struct bench_check *c)
     if (peer[0]) {
         if (isfinite(c->peer))
             bar(out, y + BAR_H + 4, c->peer * scale, THEIRS);
-        sb_printf(&line, "%s  %s", peer, c->peer_name);
+        sb_printf(&line, "%s, %s", peer, c->peer_name);
         text(out, LEFT + (isfinite(c->peer) ? c->peer * scale : 0) + 8, y + BAR_H + 17, 12, GREY,
              "", sb_str(&line));
     }

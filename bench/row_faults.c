@@ -56,14 +56,14 @@ run_one(struct faults *f, struct err *err)
     far_rc = bench_sides_arrived(&f->sides, rc ? NULL : err);
     if (far_rc == 0) {
         far_rc = bench_sides_result(&f->sides, &r, rc ? NULL : err);
-        bench_samples_add(&f->count, r.fault_len);
+        bench_samples_add(&f->count, (double)r.faults);
         (void)bench_sides_faults(&f->sides, &r, &f->fault, NULL);
     }
     if (rc != 0 || far_rc != 0)
         return rc ? rc : far_rc;
     if (r.sum != f->sum)
         return err_set(err, -EIO, "the memory that arrived is wrong");
-    bench_samples_add(&f->bulk_s, (double)st.postcopy_us / 1e6);
+    bench_samples_add(&f->bulk_s, (double)r.stats.postcopy_us / 1e6);
     return st.mode == MIG_MODE_POSTCOPY ? 0 : 1;
 }
 

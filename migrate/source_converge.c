@@ -51,13 +51,14 @@ source_log(struct mig_source *s, const char *text)
 }
 
 static void
-learn(uint64_t fixed_us, uint64_t rate)
+learn(uint64_t fixed_us, uint64_t rate, uint64_t limit)
 {
     pthread_mutex_lock(&learnt.mu);
     learnt.fixed_us[learnt.at] = fixed_us < LEARNT_FIXED_MAX ? fixed_us : LEARNT_FIXED_MAX;
     learnt.at = (learnt.at + 1) % LEARNT;
     learnt.len += learnt.len < LEARNT;
-    if (rate > 0) {
+    /* Of a link that was held to a limit (0 = none) is known only that it carries as much. */
+    if (rate > 0 && (!limit || rate < limit / 10 * 9 || learnt.rates == 0)) {
         learnt.rate[learnt.rate_at] = rate;
         learnt.rate_at = (learnt.rate_at + 1) % LEARNT;
         learnt.rates += learnt.rates < LEARNT;
@@ -131,7 +132,9 @@ source_converge_start(struct mig_source *s)
 
     s->present_bytes = present_bytes(s);
     converge_init(&s->converge, &cfg);
-    rc = probe(s, rate);
+    /* A probe arms all memory, and what is armed and not written counts as sent. The first round
+     * sends it nevertheless; post-copy without one would take it for memory that is there. */
+    rc = s->cfg.policy.post_copy_at_once && s->can_post_copy ? 0 : probe(s, rate);
     if (rc != 0)
         return rc;
     converge_start(&s->converge, s->present_bytes, text);
@@ -397,7 +400,8 @@ source_converge_end(struct mig_source *s)
     if (s->sw.state != SWITCH_SRC_MOVED || !st->downtime_us || s->go_postcopy)
         return;
     fixed = st->downtime_us > known ? st->downtime_us - known : 0;
-    learn(fixed, s->converge.sending_us >= LEARN_RATE_US ? converge_mean_rate(&s->converge) : 0);
+    learn(fixed, s->converge.sending_us >= LEARN_RATE_US ? converge_mean_rate(&s->converge) : 0,
+          share_rate(&s->share));
     snprintf(text, sizeof text,
              "moved: the guest stood still for %.1f ms (stop %.1f, scan %.1f, pages %.1f beside "
              "state %.1f, commit %.1f, the rest is the target's); predicted %.1f ms, P90 %.1f ms; "
