@@ -14,7 +14,7 @@
 #define GAIN_MIN_US    700.0 /* a round that shortens the downtime by less is not worth it */
 #define GAIN_PRICE     16.0  /* nor one that costs more than so many times what it gains */
 #define SHRINK         0.85  /* nor one that leaves more than this of what is left now */
-#define TREND          0.7 /* a round that left no more of the last one than this: so may the next */
+#define TREND          0.85 /* a round that left no more of the last one than this: so may the next */
 #define TREND_UNKNOWN  0.5  /* after the first round: another one shows */
 #define STUCK          0.98 /* a projected round that leaves more than this: as low as it gets */
 #define PROJECT_ROUNDS 40   /* so far ahead it is looked */

@@ -333,6 +333,10 @@ source_decide(struct mig_source *s, const struct converge_round *in, bool *ret_g
         return 0;
     case CONVERGE_POSTCOPY:
         s->go_postcopy = true;
+        pthread_mutex_lock(&s->mu);
+        s->stats.predicted_downtime_us = converge_downtime_us(&s->converge, 0, 50);
+        s->stats.predicted_downtime_p90_us = converge_downtime_us(&s->converge, 0, 10);
+        pthread_mutex_unlock(&s->mu);
         *ret_go_on = false;
         return 0;
     default:
