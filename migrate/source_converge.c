@@ -210,8 +210,8 @@ count_range(void *ctx, const struct track_range *r)
 }
 
 /* Both phases of a probe, by one worker on a contiguous share of the stripes. Between them the
- * first word of a stripe in s->dirty says when it was armed: arming takes as long as the probes do, and
- * what counts is for how long the pages that are found had been armed. */
+ * first word of a stripe in s->dirty says when it was armed: arming takes as long as the probes
+ * do, and what counts is for how long the pages that are found had been armed. */
 int
 source_probe(struct source_worker *w, bool arm)
 {
