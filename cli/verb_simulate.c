@@ -1,7 +1,7 @@
 /* `drover simulate migration`: how a migration would go, on virtual time: the engine's own
  * convergence controller (migrate/converge.h), driven by a model of guest and link
- * (migrate/simulate.h). Limits and permissions come from the policy code. This file reads options and
- * prints. */
+ * (migrate/simulate.h). Limits and permissions come from the policy code. This file reads options
+ * and prints. */
 #include "cli/verbs.h"
 
 #include <string.h>

@@ -153,15 +153,15 @@ int native_verify(struct native_guest *g, uint64_t timeout_us, struct native_ver
 
 int native_set_rate(struct native_guest *g, uint64_t rate_bytes_per_s, struct err *err);
 
-/* The port of migrate/guest.h. Borrows g, which must outlive its use. What the operations do here:
- * regions: one region; maps the memfd into this process on first use (kept until native_free).
- * userfaultfd: each call makes the guest close the one before and open a new one: full where that
- * is permitted, else user-mode-only. pause: waits until all vCPUs have stopped (-ETIMEDOUT after 10
- * s, the request stands then). Pausing a paused guest and resuming a running one are fine. resume
- * of an incoming guest before load: -EINVAL. throttle: lasts until it is lifted, or the connection
- * that this keeps for it ends (native_free, the end of this process). save_state: -EBUSY unless
- * paused. The buffer is malloc'd; at most GUEST_MAX_STATE_BYTES. load_state: -EBUSY unless incoming;
- * afterwards the guest is paused. */
+/* The port of migrate/guest.h. Borrows g, which must outlive its use. What the operations do
+ * here: regions: one region; maps the memfd into this process on first use (kept until
+ * native_free). userfaultfd: each call makes the guest close the one before and open a new one:
+ * full where that is permitted, else user-mode-only. pause: waits until all vCPUs have stopped
+ * (-ETIMEDOUT after 10 s, the request stands then). Pausing a paused guest and resuming a running
+ * one are fine. resume of an incoming guest before load: -EINVAL. throttle: lasts until it is
+ * lifted, or the connection that this keeps for it ends (native_free, the end of this process).
+ * save_state: -EBUSY unless paused. The buffer is malloc'd; at most GUEST_MAX_STATE_BYTES.
+ * load_state: -EBUSY unless incoming; afterwards the guest is paused. */
 struct guest native_guest(struct native_guest *g);
 
 #endif

@@ -1,6 +1,6 @@
-/* Recording which pages a VM writes (drover.io/trace-request, docs/protocol.md): a job on a worker,
- * which a migration, the VM's end or the handler's ends early. The file stays in the handler's state
- * directory, one a VM; the answer says where. */
+/* Recording which pages a VM writes (drover.io/trace-request, docs/protocol.md): a job on a
+ * worker, which a migration, the VM's end or the handler's ends early. The file stays in the
+ * handler's state directory, one a VM; the answer says where. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,7 +50,8 @@ vm_trace_if_asked(struct vm_entry *e, const struct vmi *v)
     struct vm_trace *t;
     struct vm_job *job;
 
-    if (!asked || !e->guest || e->h->stopping || source_active(e) ||
+    /* Of a guest that a migration works on, the userfaultfd is the migration's. */
+    if (!asked || !e->guest || e->h->stopping || source_active(e) || target_active(e) ||
         strcmp(asked, e->trace_seen) == 0 || strlen(asked) >= sizeof e->trace_seen)
         return false;
     t = xcalloc(1, sizeof *t);

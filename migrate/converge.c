@@ -14,11 +14,11 @@
 #define GAIN_MIN_US    700.0 /* a round that shortens the downtime by less is not worth it */
 #define GAIN_PRICE     16.0  /* nor one that costs more than so many times what it gains */
 #define SHRINK         0.85  /* nor one that leaves more than this of what is left now */
-#define TREND          0.7 /* a round that left no more of the last one than this: so may the next */
-#define TREND_UNKNOWN  0.5  /* after the first round: another one shows */
-#define STUCK          0.98 /* a projected round that leaves more than this: as low as it gets */
-#define PROJECT_ROUNDS 40   /* so far ahead it is looked */
-#define CERTAIN        2    /* rounds in a row that do not expect to get there */
+#define TREND          0.85  /* a round that left no more of the last one: so may the next */
+#define TREND_UNKNOWN  0.5   /* after the first round: another one shows */
+#define STUCK          0.98  /* a projected round that leaves more than this: as low as it gets */
+#define PROJECT_ROUNDS 40    /* so far ahead it is looked */
+#define CERTAIN        2     /* rounds in a row that do not expect to get there */
 #define SHORT_ROUND_US 100000
 #define LATE           0.9  /* of the completion timeout: then it would be too late */
 #define NEAR_MINIMUM   1.25 /* of the lowest so far: a moment to pause beyond the budget */
@@ -143,7 +143,7 @@ converge_next(struct converge *c, const struct converge_round *in, struct conver
         converge_predict(c, 0, 0);
 }
 
-/* Short rounds show what a round takes beside its bytes: workers that wake up, the target's word. */
+/* Short rounds show what a round takes beside its bytes: waking workers, the target's word. */
 static void
 note_exchange(struct converge *c, const struct converge_round *in)
 {
@@ -268,8 +268,8 @@ converge_judge(const struct converge_config *cfg, const struct converge_world *w
     j->decision = j->why == CONVERGE_WHY_WATCH ? CONVERGE_ROUND : means(cfg, w, st, j);
 }
 
-/* What another round would save by what the last one did, rather than by the model: a model that has
- * seen one or two rounds may be far off, and a round within the budget costs little. */
+/* What another round would save by what the last one did, rather than by the model: a model that
+ * has seen one or two rounds may be far off, and a round within the budget costs little. */
 static double
 gain_by_trend(const struct converge_world *w, const struct converge_state *st)
 {

@@ -112,7 +112,8 @@ void converge_sample(struct converge *c, uint64_t wire_bytes, uint64_t us);
 void converge_sample_end(struct converge *c, uint64_t wire_bytes, uint64_t us);
 /* The link's limit is another now; 0 = none. */
 void converge_set_limit(struct converge *c, uint64_t bytes_per_s);
-/* Before the first round: all memory was armed at once, and guest_us later dirty_bytes were dirty. */
+/* Before the first round: all memory was armed at once, and guest_us later dirty_bytes were
+ * dirty. */
 void converge_probe(struct converge *c, uint64_t guest_us, uint64_t dirty_bytes);
 /* Before the first byte: so much memory has content. Predicts, as far as that is possible; the
  * sentence goes to why (MIG_DECISION_TEXT bytes). */

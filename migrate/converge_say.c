@@ -148,7 +148,7 @@ converge_say(const struct converge *c, char *text)
     add_set(&w, c);
 }
 
-/* "210.0 MiB remain, 1.10 GB/s (p10 0.90 GB/s): predicted downtime 191 ms + 38 ms fixed > 150 ms" */
+/* "210.0 MiB remain, 1.10 GB/s (p10 900 MB/s): predicted downtime 191 ms + 38 ms fixed > 150 ms" */
 static void
 add_numbers(struct words *w, const struct converge *c, const struct converge_round *in,
             const struct converge_world *world, const struct converge_judgement *j)

@@ -18,9 +18,9 @@ struct linkrate {
 /* Bytes were handed to the sockets without a break for us microseconds. Short pieces are put
  * together. */
 void linkrate_note(struct linkrate *l, uint64_t bytes, uint64_t us);
-/* The same, and now all that was handed over has arrived: the time that buffers took to drain counts
- * with the bytes that were in them. What is too short for a sample, with what came before it, measures
- * latency and is forgotten, unless nothing else is known. */
+/* The same, and now all that was handed over has arrived: the time that buffers took to drain
+ * counts with the bytes that were in them. What is too short for a sample, with what came before
+ * it, measures latency and is forgotten, unless nothing else is known. */
 void linkrate_end(struct linkrate *l, uint64_t bytes, uint64_t us);
 /* The rate below which percent of the samples lie; from the guess, then, while there is none. 0 =
  * nothing is known. */

@@ -213,8 +213,8 @@ count_range(void *ctx, const struct track_range *r)
 }
 
 /* Both phases of a probe, by one worker on a contiguous share of the stripes. Between them the
- * first word of a stripe in s->dirty says when it was armed: arming takes as long as the probes do, and
- * what counts is for how long the pages that are found had been armed. */
+ * first word of a stripe in s->dirty says when it was armed: arming takes as long as the probes
+ * do, and what counts is for how long the pages that are found had been armed. */
 int
 source_probe(struct source_worker *w, bool arm)
 {
@@ -336,6 +336,10 @@ source_decide(struct mig_source *s, const struct converge_round *in, bool *ret_g
         return 0;
     case CONVERGE_POSTCOPY:
         s->go_postcopy = true;
+        pthread_mutex_lock(&s->mu);
+        s->stats.predicted_downtime_us = converge_downtime_us(&s->converge, 0, 50);
+        s->stats.predicted_downtime_p90_us = converge_downtime_us(&s->converge, 0, 10);
+        pthread_mutex_unlock(&s->mu);
         *ret_go_on = false;
         return 0;
     default:

@@ -9,6 +9,8 @@
 #include "migrate/bits.h"
 #include "proto/sum.h"
 
+#define WRITE_FAULT_NS 800 /* of a write to a protected page; measured 260 (KVM) to 800 (nested) */
+
 static int one_round(struct mig_source *s, uint64_t pages,
                      int (*meanwhile)(struct mig_source *s, void *ctx), void *ctx);
 static uint64_t wire_bytes(struct mig_source *s);
@@ -63,6 +65,9 @@ source_copy(struct mig_source *s)
         s->stats.dirty_bytes_per_s = s->dirty_rate;
         s->stats.remaining_bytes = remaining;
         s->stats.again_pages = s->again_pages;
+        /* Each page found dirty had its protection lifted by one fault. */
+        s->stats.write_faults += remaining / LAYOUT_PAGE_BYTES;
+        s->stats.write_fault_us = s->stats.write_faults * WRITE_FAULT_NS / 1000;
         pthread_mutex_unlock(&s->mu);
         rc = source_decide(s, &in, &go_on);
         s->progress_us = 0; /* say it now */

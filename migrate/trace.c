@@ -1,6 +1,6 @@
-/* Decoding and replaying traces of dirty pages; see trace.h. Which pages were written in an interval
- * is recorded, when in it is not: a hash of page and interval places each write, so that windows of
- * any length see their share, and always the same. */
+/* Decoding and replaying traces of dirty pages; see trace.h. Which pages were written in an
+ * interval is recorded, when in it is not: a hash of page and interval places each write, so that
+ * windows of any length see their share, and always the same. */
 #include "migrate/trace.h"
 
 #include <ctype.h>

@@ -41,10 +41,10 @@ int trace_parse(const char *text, size_t len, struct trace **ret, struct err *er
 int trace_load(const char *path, struct trace **ret, struct err *err); /* blocks */
 void trace_free(struct trace *t);                                      /* NULL is fine */
 
-/* Bytes that are dirty after a round that began from_us into the recording and took us; when it ends
- * the recording starts over. spread: the pages written were sent evenly over that time, in order of
- * their number, so that only what was written after its page was sent counts; else all of it does.
- */
+/* Bytes that are dirty after a round that began from_us into the recording and took us; when it
+ * ends the recording starts over. spread: the pages written were sent evenly over that time, in
+ * order of their number, so that only what was written after its page was sent counts; else all
+ * of it does. */
 uint64_t trace_after(struct trace *t, uint64_t from_us, uint64_t us, bool spread);
 
 #endif

@@ -51,7 +51,8 @@ void wws_fit(struct wws *w);
 bool wws_known(const struct wws *w); /* there was a point */
 
 /* What is dirty after sent_bytes of memory were sent and armed one by one while the guest ran for
- * guest_s, with this W and r: of pages sent the time since they were sent counts, half on average. */
+ * guest_s, with this W and r: of pages sent the time since they were sent counts, half on
+ * average. */
 double wws_after(double set_bytes, double bytes_per_s, double sent_bytes, double guest_s);
 
 #endif

@@ -1,5 +1,6 @@
-/* The convergence controller on virtual time: its parts against plain definitions, its decisions in
- * a table of situations, and thousands of simulated migrations of random guests over noisy links. */
+/* The convergence controller on virtual time: its parts against plain definitions, its decisions
+ * in a table of situations, and thousands of simulated migrations of random guests over noisy
+ * links. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

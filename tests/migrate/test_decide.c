@@ -211,6 +211,7 @@ test_decisions(void **state)
 
             assert_true(fake_guest_running(dst) && !fake_guest_running(src));
             assert_int_equal(fake_guest_wrong_pages(dst), 0);
+            assert_true(p.src_stats.write_faults > 0 && p.src_stats.write_fault_us > 0);
             assert_true(d->stop_us > 0 && d->pages_us > 0 && d->scan_us > 0);
             assert_true(d->stop_us + d->scan_us + d->pages_us <= p.src_stats.downtime_us);
             assert_true(p.src_stats.predicted_downtime_us > 0);

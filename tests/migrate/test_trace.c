@@ -1,6 +1,6 @@
-/* Traces of dirty pages: what is refused, what a replay counts, that a replay through the controller
- * is the same every time and the same as ever (tests/golden), and what is recorded of a process that
- * writes. */
+/* Traces of dirty pages: what is refused, what a replay counts, that a replay through the
+ * controller is the same every time and the same as ever (tests/golden), and what is recorded of
+ * a process that writes. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
