@@ -35,6 +35,7 @@ struct target_chan {
     /* owned by the receiver's thread */
     uint64_t seq;
     uint32_t round; /* that its next frame must bear */
+    bool lowered;   /* its thread gives way to who serves faults */
     uint8_t *buf;   /* payload of one batch */
     uint8_t *out;   /* what of it was decoded; made when the first comes */
     struct codec_lz *lz;

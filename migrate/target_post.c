@@ -489,6 +489,9 @@ target_post_receive(struct target_chan *c, const struct frame_header *h, struct 
     if (rc != 0)
         return rc;
     c->seq++;
+    if (!c->lowered && c->index < t->channels)
+        urgent_lower();
+    c->lowered = true;
     *ret_code = CONTROL_ERR_LOCAL;
     if (h->bytes > 0)
         rc = conn_recv(c->conn, c->buf, h->bytes, 0, err);
