@@ -340,6 +340,119 @@ test_source_lost(void **state)
     end(&t);
 }
 
+/* --- each fault point --- */
+
+static const struct point {
+    const char *spec;
+    bool moves;      /* else the guest stays where it was */
+    bool reconnects; /* after the loss of a connection */
+} points[] = {
+    {"src.postcopy.missing:error", false, false}, {"dst.postcopy.ready:error", false, false},
+    {"src.postcopy.push:error", true, true},      {"src.postcopy.push@30:error", true, true},
+    {"src.postcopy.answer:error", true, true},    {"src.postcopy.answer@20:error", true, true},
+    {"dst.postcopy.fault:error", true, true},     {"dst.postcopy.fault@20:error", true, true},
+    {"src.postcopy.complete:error", true, true},
+};
+
+static void
+test_point(void **state)
+{
+    const struct point *p = *state;
+    struct both t;
+
+    fault_clear();
+    begin(&t, &busy);
+    assert_int_equal(fault_arm(p->spec, NULL), 0);
+    pair_run(&t.p);
+    fault_clear();
+    if (p->moves) {
+        check_moved(&t);
+        assert_int_equal(t.p.src_stats.reconnects > 0, p->reconnects);
+    } else {
+        assert_int_equal(t.p.src_outcome, MIG_FAILED);
+        assert_int_equal(t.p.dst_outcome, MIG_TARGET_FAILED);
+        assert_false(t.p.src_committed);
+        assert_true(fake_guest_running(t.a));
+        assert_false(fake_guest_running(t.b));
+        assert_int_equal(fake_guest_wrong_pages(t.a), 0);
+        assert_int_equal(fake_guest_uffds_open(t.b), 0);
+    }
+    end(&t);
+}
+
+/* The target has everything and dies before it can say so: the source keeps its copy until it hears it
+ * another way, and nothing is lost. */
+static void
+test_complete_is_not_said(void **state)
+{
+    struct both t;
+
+    (void)state;
+    fault_clear();
+    begin(&t, &busy);
+    assert_int_equal(fault_arm("dst.postcopy.complete:error", NULL), 0);
+    pair_listen(&t.p);
+    pair_dial(&t.p, NULL);
+    pair_wait_target(&t.p);
+    assert_int_equal(t.p.dst_outcome, MIG_TARGET_RUNNING);
+    mig_source_stop(t.p.source);
+    pair_wait_source(&t.p);
+    fault_clear();
+    assert_int_equal(t.p.src_outcome, MIG_UNKNOWN);
+    assert_false(fake_guest_running(t.a));
+    fake_guest_wait_steps(t.b, fake_guest_steps(t.b) + 100);
+    assert_int_equal(fake_guest_wrong_pages(t.b), 0);
+    end(&t);
+}
+
+/* Cuts and restarts of both ends in an order that the seed chooses. */
+static void
+test_seeds(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct relay r = {0};
+        struct rng rng;
+        struct both t;
+        bool through = seed % 2;
+
+        rng_seed(&rng, seed);
+        begin(&t, &busy);
+        t.p.src.limits.bandwidth_bytes_per_s = 48 * MIB;
+        if (through) {
+            run_through_relay(&t, &r);
+        } else {
+            pair_listen(&t.p);
+            pair_dial(&t.p, NULL);
+        }
+        wait_postcopy(&t);
+        for (uint64_t left = 22; left > 2; left -= 5) {
+            wait_missing(&t, left * MIB);
+            switch (through ? 0 : 1 + rng_below(&rng, 3)) {
+            case 0:
+                relay_cut(&r);
+                break;
+            case 1:
+                restart_target(&t);
+                break;
+            case 2:
+                restart_source(&t);
+                break;
+            default:
+                mig_source_stop(t.p.source);
+                restart_target(&t);
+                restart_source(&t);
+            }
+        }
+        pair_wait_source(&t.p);
+        pair_wait_target(&t.p);
+        check_moved(&t);
+        if (through)
+            relay_stop(&r);
+        end(&t);
+    }
+}
+
 /* --- pre-copy goes on, too --- */
 
 static void
@@ -383,10 +496,12 @@ test_precopy_goes_on(void **state)
     }
 }
 
+#define FIXED 12
+
 int
 main(void)
 {
-    struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[FIXED + sizeof points / sizeof *points] = {
         cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_idle_guest),
         cmocka_unit_test(test_hybrid),
@@ -397,7 +512,13 @@ main(void)
         cmocka_unit_test(test_both_restart),
         cmocka_unit_test(test_source_lost),
         cmocka_unit_test(test_precopy_goes_on),
+        cmocka_unit_test(test_complete_is_not_said),
+        cmocka_unit_test(test_seeds),
     };
+
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++)
+        tests[FIXED + i] = (struct CMUnitTest){points[i].spec, test_point, NULL, NULL,
+                                               (void *)(uintptr_t)&points[i]};
 
     pair_skip_unless_supported(tests, sizeof tests / sizeof *tests);
     return cmocka_run_group_tests_name("postcopy", tests, NULL, NULL);
