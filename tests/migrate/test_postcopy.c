@@ -410,7 +410,7 @@ static void
 test_seeds(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 6; seed++) {
         struct relay r = {0};
         struct rng rng;
         struct both t;
@@ -458,7 +458,7 @@ test_seeds(void **state)
 static void
 test_precopy_goes_on(void **state)
 {
-    for (int round = 0; round < 8; round++) {
+    for (int round = 0; round < 4; round++) {
         struct relay r = {0};
         struct both t;
         struct mig_stats st;
