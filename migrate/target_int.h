@@ -59,7 +59,8 @@ struct mig_target {
     /* constant after new */
     struct mig_target_config cfg;
     char address[MIG_ADDR_SIZE];
-    int listen_fd, wake_fd;
+    char fallback_address[MIG_ADDR_SIZE];
+    int listen_fd, fallback_fd, wake_fd; /* fallback_fd: -1 = none */
     struct guest_region regions[GUEST_MAX_REGIONS];
     uint32_t regions_len;
     /* owned by the run thread; constant while receivers run */
