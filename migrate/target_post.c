@@ -114,12 +114,12 @@ where(const struct target_post *p, uint64_t page, uint32_t *ret_region, uint64_t
 int
 target_post_new(struct mig_target *t, struct err *err)
 {
-    struct target_post *p;
+    struct target_post *p = NULL;
     int rc = punch(t, err);
 
     if (rc == 0)
         rc = make(t, t->cfg.state_path, &p, err);
-    if (rc != 0)
+    if (rc != 0 || !p)
         return rc;
     for (size_t i = 0; i < p->words; i++)
         p->have[i] = ~t->lacking[i];
@@ -140,7 +140,7 @@ target_post_load(struct mig_target *t, struct err *err)
 {
     AUTO_FD int fd = *t->cfg.state_path ? open(t->cfg.state_path, O_RDONLY | O_CLOEXEC) : -1;
     struct layout_region r[GUEST_MAX_REGIONS];
-    struct target_post *p;
+    struct target_post *p = NULL;
     struct head h;
     uint64_t left = 0;
     int rc;
@@ -163,7 +163,7 @@ target_post_load(struct mig_target *t, struct err *err)
     rc = layout_init(&t->layout, r, t->regions_len, h.channels, err);
     if (rc == 0)
         rc = make(t, t->cfg.state_path, &p, err);
-    if (rc != 0)
+    if (rc != 0 || !p)
         return rc;
     memcpy(p->claimed, p->have, p->words * 8);
     for (size_t i = 0; i < p->words; i++)

@@ -43,18 +43,17 @@ test_post_copy_lies(void **state)
         const char *name;
         uint64_t first;
         size_t words;
-        bool last;
         uint64_t more; /* pages that FINISH names beyond those of MISSING */
-        bool round;    /* a round is running */
         const char *text;
+        bool last, round; /* a round is running */
     } rows[] = {
-        {"behind the end", 1536, 1, true, 0, false, "MISSING out of turn"},
-        {"over the end", 1472, 2, true, 0, false, "MISSING out of turn"},
-        {"far behind the end", UINT64_MAX & ~63ull, 1, true, 0, false, "MISSING out of turn"},
-        {"pages that do not exist", 1280, 1, true, 0, false, "do not exist"},
-        {"in a round", 0, 1, true, 0, true, "MISSING out of turn"},
-        {"more than were named", 0, 1, true, 1, false, "other missing pages"},
-        {"no last piece", 0, 1, false, 0, false, "FINISH out of turn"},
+        {"behind the end", 1536, 1, 0, "MISSING out of turn", true, false},
+        {"over the end", 1472, 2, 0, "MISSING out of turn", true, false},
+        {"far behind the end", UINT64_MAX & ~63ull, 1, 0, "MISSING out of turn", true, false},
+        {"pages that do not exist", 1280, 1, 0, "do not exist", true, false},
+        {"in a round", 0, 1, 0, "MISSING out of turn", true, true},
+        {"more than were named", 0, 1, 1, "other missing pages", true, false},
+        {"no last piece", 0, 1, 0, "FINISH out of turn", false, false},
     };
 
     (void)state;
