@@ -56,6 +56,8 @@
 #define ANN_TARGET_RESULT "drover.io/target-result" /* on the VMIM, by the target: its figures */
 #define ANN_MIGRATION_DECISIONS \
     "drover.io/migration-decisions" /* on the VMIM, by the source: the decision log, a list */
+#define ANN_TARGET_FALLBACK \
+    "drover.io/target-fallback" /* on the VMIM, by the target: JSON, where else it listens */
 #define ANN_SOURCE_LOST \
     "drover.io/source-lost" /* on the VMI, by an administrator: uid of the migration in post-copy */
 #define COND_MEMORY_COMPLETE "MemoryComplete"   /* of a VMI, by the target of a post-copy */

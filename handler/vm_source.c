@@ -56,6 +56,8 @@ static void on_decided(void *ctx, const struct mig_decision *d);
 static void write_decision(void *ctx);
 static void done_with(struct vm_entry *e, enum mig_outcome outcome, const char *reason);
 static void want_mode(struct vm_entry *e, const struct vmi *v, struct tree *want);
+static bool read_fallback(const struct vm_entry *e, const struct tree *vmim,
+                          char ret[MIG_ADDR_SIZE]);
 static void apply_override(struct vm_entry *e, const struct tree *vmim);
 static int fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c,
                        struct err *err);
@@ -109,7 +111,7 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
                         e->src_abort_ok ? "it will not commit" : "too late");
         }
         if (e->src->src && ms->target_node_address && *ms->target_node_address)
-            mig_source_redirect(e->src->src, ms->target_node_address);
+            mig_source_redirect(e->src->src, ms->target_node_address, NULL);
         want_mode(e, v, want);
         return true;
     }
@@ -246,6 +248,7 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
     snprintf(c->local_ip, sizeof c->local_ip, "%s", e->h->net.ip);
     snprintf(c->bind_device, sizeof c->bind_device, "%s", e->h->net.ifname);
     fill_policy(e, mc, c);
+    (void)read_fallback(e, informer_get_uid(e->h->vmims, e->src_uid), c->fallback_addr);
     if (mc->has_bandwidth && mc->bandwidth_bytes_per_s > 0)
         c->limits.bandwidth_bytes_per_s = (uint64_t)mc->bandwidth_bytes_per_s;
     if (mc->has_progress_timeout && mc->progress_timeout_s > 0)
@@ -282,6 +285,25 @@ source_stats(const struct vm_entry *e, struct mig_stats *ret)
     return true;
 }
 
+/* Where else the target listens, when the policy lets migrations use the management network. */
+static bool
+read_fallback(const struct vm_entry *e, const struct tree *vmim, char ret[MIG_ADDR_SIZE])
+{
+    const char *text = vmim ? object_annotation(vmim, ANN_TARGET_FALLBACK) : NULL;
+    AUTO_TREE struct tree *t = NULL;
+    struct migration_options o;
+    const char *addr;
+
+    migration_options_read(object_annotation(e->vmi, ANN_MIGRATION_OPTIONS), &o);
+    if (!o.fallback_management || !text || tree_from_json(text, strlen(text), &t, NULL) != 0)
+        return false;
+    addr = tree_find_string(t, "", "address", NULL);
+    if (!*addr || strlen(addr) >= MIG_ADDR_SIZE)
+        return false;
+    memcpy(ret, addr, strlen(addr) + 1);
+    return true;
+}
+
 void
 source_vmim_changed(struct handler *h, const struct tree *vmim)
 {
@@ -291,8 +313,13 @@ source_vmim_changed(struct handler *h, const struct tree *vmim)
     while (strmap_next(h->vms, &it, NULL, &value)) {
         struct vm_entry *e = value;
 
-        if (e->src && e->src->src && strcmp(e->src_uid, object_uid(vmim)) == 0)
+        if (e->src && e->src->src && strcmp(e->src_uid, object_uid(vmim)) == 0) {
+            char fallback[MIG_ADDR_SIZE];
+
             apply_override(e, vmim);
+            if (read_fallback(e, vmim, fallback))
+                mig_source_redirect(e->src->src, NULL, fallback);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/migration_options.h"
 #include "api/names.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -334,6 +335,7 @@ listen_for(struct vm_entry *e, bool recovering)
 {
     struct target_run *r = xcalloc(1, sizeof *r);
     struct mig_target_config c = {0};
+    struct migration_options o;
     struct err err = {0};
     AUTO_FREE char *path = journal_postcopy_path(e->h->cfg.state_dir, e->uid);
     int rc = encrypt(e, r, &c, &err);
@@ -347,6 +349,9 @@ listen_for(struct vm_entry *e, bool recovering)
         c.guest = native_guest(e->guest);
     snprintf(c.listen_ip, sizeof c.listen_ip, "%s", e->h->net.ip);
     snprintf(c.bind_device, sizeof c.bind_device, "%s", e->h->net.ifname);
+    migration_options_read(object_annotation(e->vmi, ANN_MIGRATION_OPTIONS), &o);
+    if (o.fallback_management && e->h->net.state == MIGNET_READY)
+        snprintf(c.fallback_listen_ip, sizeof c.fallback_listen_ip, "%s", e->h->cfg.address);
     c.recovering = recovering && e->j.state != JOURNAL_RUNNING;
     c.recovering_committed = recovering && e->j.state == JOURNAL_RUNNING;
     snprintf(c.state_path, sizeof c.state_path, "%s", path);
@@ -377,6 +382,12 @@ listen_for(struct vm_entry *e, bool recovering)
     snprintf(e->dst_address, sizeof e->dst_address, "%s", mig_target_address(r->t));
     e->dst = r;
     e->dst_runs = c.recovering_committed;
+    if (*mig_target_fallback_address(r->t)) {
+        AUTO_TREE struct tree *t = tree_map();
+
+        tree_set(t, "address", tree_string(mig_target_fallback_address(r->t)));
+        vmim_annotate(e->h, e->dst_uid, ANN_TARGET_FALLBACK, t, NULL, NULL, NULL);
+    }
     e->dst_phase = DST_LISTENING;
     log_info("migration.listening", LS("uid", e->uid), LS("migration", e->dst_uid),
              LS("address", e->dst_address), LI("recovering", recovering));

@@ -161,7 +161,8 @@ struct mig_source_config {
     struct tls_ctx *tls;          /* NULL: plaintext. Borrowed (migrate/tls.h) */
     char tls_peer[TLS_NODE_SIZE]; /* node name that the target's certificate must bear */
     struct share *share; /* the node's budget that this migration draws from, or NULL. Borrowed */
-    char fallback_addr[MIG_ADDR_SIZE]; /* tried when target_addr cannot be reached any more; "" */
+    char fallback_addr[MIG_ADDR_SIZE]; /* tried, from any local address and through any device, when
+                                          target_addr cannot be reached any more; "" */
     uint64_t reconnect_us;             /* a cut connection is tried again for so long; 0 = 30 s */
     uint64_t dead_peer_us;             /* a target that is silent for so long is dead; 0 = 2 s */
     /* An earlier handler committed a post-copy: ask the target, and serve what it lacks from the
@@ -185,8 +186,8 @@ bool mig_source_cancel(struct mig_source *s);
 /* From any thread, in post-copy: ends run() with UNKNOWN soon (or as it would have ended). The target
  * waits, and a source with `recovering` goes on. */
 void mig_source_stop(struct mig_source *s);
-/* From any thread: the target listens there now (its handler was restarted). */
-void mig_source_redirect(struct mig_source *s, const char *addr);
+/* From any thread: the target listens there now (its handler was restarted). NULL: as before. */
+void mig_source_redirect(struct mig_source *s, const char *addr, const char *fallback_addr);
 /* Any thread, while it runs; 0 = no limit of its own. Takes effect within 100 ms. */
 void mig_source_set_bandwidth(struct mig_source *s, uint64_t bytes_per_s);
 void mig_source_stats(struct mig_source *s, struct mig_stats *ret);
@@ -246,7 +247,8 @@ enum mig_target_outcome {
 
 /* Opens the listening socket at once, so that the address can be announced. */
 int mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, struct err *err);
-const char *mig_target_address(const struct mig_target *t); /* "ip:port"; borrowed */
+const char *mig_target_address(const struct mig_target *t);          /* "ip:port"; borrowed */
+const char *mig_target_fallback_address(const struct mig_target *t); /* likewise; "" = none */
 enum mig_target_outcome mig_target_run(struct mig_target *t, struct err *err);
 /* From any thread: ends run() with FAILED / IN_DOUBT soon. */
 void mig_target_stop(struct mig_target *t);

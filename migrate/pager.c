@@ -206,7 +206,7 @@ install(struct pager *p, uint32_t region, uint64_t offset, uint64_t bytes, unsig
         if (rc == -EFAULT && cmd == UFFDIO_CONTINUE)
             return -ENOENT; /* the caller knows what a hole means */
         return err_set(err, rc, "userfaultfd: guest memory at %#llx: %s",
-                       (unsigned long long)(start + at), strerror(-rc));
+                       (unsigned long long)start + at, strerror(-rc));
     }
     return 0;
 }

@@ -39,6 +39,10 @@ mig_source_new(const struct mig_source_config *cfg)
     pthread_condattr_t attr;
 
     s->cfg = *cfg;
+    snprintf(s->redirect, sizeof s->redirect, "%s", cfg->target_addr);
+    snprintf(s->redirect_fallback, sizeof s->redirect_fallback, "%s", cfg->fallback_addr);
+    memcpy(s->own_ip, cfg->local_ip, sizeof s->own_ip);
+    memcpy(s->own_device, cfg->bind_device, sizeof s->own_device);
     s->channels = choose_channels(cfg->channels);
     s->workers = xcalloc(s->channels, sizeof *s->workers);
     for (uint32_t i = 0; i < s->channels; i++) {
@@ -113,10 +117,13 @@ mig_source_stop(struct mig_source *s)
 }
 
 void
-mig_source_redirect(struct mig_source *s, const char *addr)
+mig_source_redirect(struct mig_source *s, const char *addr, const char *fallback_addr)
 {
     pthread_mutex_lock(&s->mu);
-    snprintf(s->redirect, sizeof s->redirect, "%s", addr);
+    if (addr)
+        snprintf(s->redirect, sizeof s->redirect, "%s", addr);
+    if (fallback_addr)
+        snprintf(s->redirect_fallback, sizeof s->redirect_fallback, "%s", fallback_addr);
     pthread_mutex_unlock(&s->mu);
 }
 
@@ -312,7 +319,7 @@ do_dial(struct mig_source *s, unsigned actions)
             return SWITCH_EV_TROUBLE;
         }
     }
-    source_workers_stop(s); /* they read what is set now */
+    source_unlink(s); /* nobody looks at these any more */
     s->paused = s->go_postcopy = false;
     pthread_mutex_lock(&s->mu);
     s->stats.mode = MIG_MODE_PRECOPY;
@@ -328,6 +335,13 @@ do_ask(struct mig_source *s)
     uint64_t missing = 0;
     enum switch_event ev = ask(&s->cfg, s->wake_fd, &missing, &err);
 
+    if (ev == SWITCH_EV_TROUBLE && s->cfg.fallback_addr[0]) {
+        struct mig_source_config around = s->cfg;
+
+        memcpy(around.target_addr, s->cfg.fallback_addr, sizeof around.target_addr);
+        around.local_ip[0] = around.bind_device[0] = '\0';
+        ev = ask(&around, s->wake_fd, &missing, &err);
+    }
     if (ev == SWITCH_EV_RUNNING && missing > 0)
         return SWITCH_EV_PARTLY;
     if (ev != SWITCH_EV_RUNNING)

@@ -171,7 +171,8 @@ struct mig_source {
     uint32_t pending;             /* workers that are still in the phase */
     struct source_worker *failed; /* the first */
     bool cancel, committing, stop_serving;
-    char redirect[MIG_ADDR_SIZE]; /* where the target listens now; "" = as before */
+    char redirect[MIG_ADDR_SIZE], redirect_fallback[MIG_ADDR_SIZE]; /* where the target listens */
+    char own_ip[INET6_ADDRSTRLEN], own_device[16]; /* constant: of the first of the two */
     struct mig_stats stats;
     uint64_t run_cpu_us, ctl_bytes; /* ctl_bytes: of a control connection that is closed */
 

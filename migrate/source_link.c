@@ -13,7 +13,7 @@
 
 static bool worth_another_try(const struct mig_source *s);
 static int rest(struct mig_source *s, uint64_t deadline_us, struct err *err);
-static void next_address(struct mig_source *s, char own[MIG_ADDR_SIZE], unsigned tries);
+static void next_address(struct mig_source *s, unsigned tries);
 static int send_again(struct mig_source *s);
 static int not_reached(struct mig_source *s, struct source_worker *w);
 
@@ -58,11 +58,10 @@ int
 source_relink(struct mig_source *s, uint64_t deadline_us)
 {
     struct err why = s->err;
-    char own[MIG_ADDR_SIZE], text[MIG_DECISION_TEXT];
+    char text[MIG_DECISION_TEXT];
     uint64_t began = clock_mono_us();
     int rc;
 
-    memcpy(own, s->cfg.target_addr, sizeof own);
     source_unlink(s);
     rc = s->cfg.recovering || s->sw.state == SWITCH_SRC_SERVING ? 0 : send_again(s);
     for (unsigned tries = 0; rc == 0; tries++) {
@@ -76,7 +75,7 @@ source_relink(struct mig_source *s, uint64_t deadline_us)
             return source_trouble(s, rc == -ECANCELED ? MIG_CAUSE_CANCELLED : MIG_CAUSE_PEER, rc,
                                   &err);
         }
-        next_address(s, own, tries);
+        next_address(s, tries);
         s->cause = MIG_CAUSE_NONE;
         s->err = (struct err){0};
         s->lost = false;
@@ -140,17 +139,20 @@ rest(struct mig_source *s, uint64_t deadline_us, struct err *err)
     return 0;
 }
 
-/* The address that the target had, or has now; every other try the way around, where there is
- * one. */
+/* Where the target listens; every other try the way around, where there is one. */
 static void
-next_address(struct mig_source *s, char own[MIG_ADDR_SIZE], unsigned tries)
+next_address(struct mig_source *s, unsigned tries)
 {
+    bool around;
+
     pthread_mutex_lock(&s->mu);
-    if (s->redirect[0])
-        memcpy(own, s->redirect, MIG_ADDR_SIZE);
+    around = tries % 2 && s->redirect_fallback[0];
+    memcpy(s->cfg.target_addr, around ? s->redirect_fallback : s->redirect, MIG_ADDR_SIZE);
     pthread_mutex_unlock(&s->mu);
-    memcpy(s->cfg.target_addr, tries % 2 && s->cfg.fallback_addr[0] ? s->cfg.fallback_addr : own,
-           MIG_ADDR_SIZE);
+    memcpy(s->cfg.local_ip, s->own_ip, sizeof s->own_ip);
+    memcpy(s->cfg.bind_device, s->own_device, sizeof s->own_device);
+    if (around) /* another network: the kernel knows the way */
+        s->cfg.local_ip[0] = s->cfg.bind_device[0] = '\0';
 }
 
 /* What was sent in the round that broke may have arrived or not: it is sent again, from the page

@@ -16,7 +16,7 @@
 #include "migrate/zero.h"
 
 #define PUSH_PAGES      64u  /* of one batch while nobody waits: 256 KiB */
-#define PUSH_PAGES_BUSY 16u  /* and when somebody did a moment ago */
+#define PUSH_PAGES_BUSY 4u   /* and when somebody did a moment ago */
 #define BUSY_US         2000 /* what a moment is */
 #define YIELD_US        1000 /* a push waits at most so long for open requests */
 #define HEAT_MAX        255

@@ -358,6 +358,14 @@ source_tick(struct mig_source *s, uint64_t now)
     share_look(&s->share, now);
     for (uint32_t i = 0; i < s->channels; i++)
         done += atomic_load_explicit(&s->workers[i].done_pages, memory_order_relaxed);
+    if (s->sw.state == SWITCH_SRC_SERVING) {
+        pthread_mutex_lock(&s->plan_mu);
+        left = s->planned ? s->plan.left * LAYOUT_PAGE_BYTES : s->stats.missing_bytes;
+        pthread_mutex_unlock(&s->plan_mu);
+        pthread_mutex_lock(&s->mu);
+        s->stats.missing_bytes = s->stats.remaining_bytes = left;
+        pthread_mutex_unlock(&s->mu);
+    }
     pthread_mutex_lock(&s->mu);
     s->run_cpu_us = source_thread_cpu_us() - s->run_cpu_base_us;
     source_sum_stats(s, &s->stats);

@@ -44,7 +44,7 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
     int rc;
 
     t->cfg = *cfg;
-    t->listen_fd = -1;
+    t->listen_fd = t->fallback_fd = -1;
     pthread_mutex_init(&t->mu, NULL);
     pthread_mutex_init(&t->write_mu, NULL);
     pthread_cond_init(&t->cv, NULL);
@@ -53,6 +53,8 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
         rc = err_set(err, -errno, "eventfd: %s", strerror(errno));
     else
         rc = xport_listen(cfg->listen_ip, cfg->bind_device, &t->listen_fd, t->address, err);
+    if (rc == 0 && *cfg->fallback_listen_ip)
+        rc = xport_listen(cfg->fallback_listen_ip, "", &t->fallback_fd, t->fallback_address, err);
     if (rc == 0 && !cfg->recovering && !cfg->recovering_committed) {
         rc = cfg->guest.ops->regions(cfg->guest.impl, t->regions, err);
         t->regions_len = rc > 0 ? (uint32_t)rc : 0;
@@ -72,6 +74,12 @@ const char *
 mig_target_address(const struct mig_target *t)
 {
     return t->address;
+}
+
+const char *
+mig_target_fallback_address(const struct mig_target *t)
+{
+    return t->fallback_address;
 }
 
 enum mig_target_outcome
@@ -146,6 +154,8 @@ mig_target_free(struct mig_target *t)
         conn_free(t->chans[i].conn);
     if (t->listen_fd >= 0)
         close(t->listen_fd);
+    if (t->fallback_fd >= 0)
+        close(t->fallback_fd);
     if (t->wake_fd >= 0)
         close(t->wake_fd);
     pthread_cond_destroy(&t->cv);

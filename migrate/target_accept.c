@@ -39,7 +39,7 @@ struct door {
 };
 
 static int serve(struct door *d);
-static void take_new(struct door *d, uint64_t now);
+static void take_new(struct door *d, int listen_fd, uint64_t now);
 static short events(struct pending *p);
 static void attend(struct door *d, struct pending *p);
 static void turn_away(struct door *d, struct pending *p, const struct err *why);
@@ -84,18 +84,19 @@ static int
 serve(struct door *d)
 {
     struct mig_target *t = d->t;
-    struct pollfd p[3 + TARGET_PENDING] = {{.fd = t->listen_fd, .events = POLLIN},
+    struct pollfd p[4 + TARGET_PENDING] = {{.fd = t->listen_fd, .events = POLLIN},
                                            {.fd = t->wake_fd, .events = POLLIN},
-                                           {.fd = t->ctl ? ctl_fd(t->ctl) : -1, .events = POLLIN}};
+                                           {.fd = t->ctl ? ctl_fd(t->ctl) : -1, .events = POLLIN},
+                                           {.fd = t->fallback_fd, .events = POLLIN}};
     uint64_t now;
     struct err err = {0};
     eventfd_t n;
     int rc;
 
     for (int i = 0; i < TARGET_PENDING; i++)
-        p[3 + i] =
+        p[4 + i] =
             (struct pollfd){.fd = conn_fd(d->pending[i].conn), .events = events(&d->pending[i])};
-    poll(p, 3 + TARGET_PENDING, TARGET_TICK_US / 1000);
+    poll(p, 4 + TARGET_PENDING, TARGET_TICK_US / 1000);
     now = clock_mono_us();
     if (p[1].revents)
         eventfd_read(t->wake_fd, &n);
@@ -104,13 +105,15 @@ serve(struct door *d)
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     }
     for (int i = 0; i < TARGET_PENDING; i++) {
-        if (d->pending[i].conn && p[3 + i].revents)
+        if (d->pending[i].conn && p[4 + i].revents)
             attend(d, &d->pending[i]);
         if (d->pending[i].conn && now > d->pending[i].deadline_us)
             drop(&d->pending[i]);
     }
     if (p[0].revents)
-        take_new(d, now);
+        take_new(d, t->listen_fd, now);
+    if (p[3].revents)
+        take_new(d, t->fallback_fd, now);
     if (t->ctl && d->want_data && d->attached < t->chans_len) { /* else the first round may begin */
         rc = check_control(t);
         if (rc != 0)
@@ -133,10 +136,10 @@ serve(struct door *d)
 }
 
 static void
-take_new(struct door *d, uint64_t now)
+take_new(struct door *d, int listen_fd, uint64_t now)
 {
     for (;;) {
-        int fd = accept4(d->t->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
         struct pending *p = &d->pending[0];
 
         if (fd < 0)

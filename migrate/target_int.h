@@ -35,6 +35,7 @@ struct target_chan {
     /* owned by the receiver's thread */
     uint64_t seq;
     uint32_t round; /* that its next frame must bear */
+    bool lowered;   /* its thread gives way to who serves faults */
     uint8_t *buf;   /* payload of one batch */
     uint8_t *out;   /* what of it was decoded; made when the first comes */
     struct codec_lz *lz;
@@ -58,7 +59,8 @@ struct mig_target {
     /* constant after new */
     struct mig_target_config cfg;
     char address[MIG_ADDR_SIZE];
-    int listen_fd, wake_fd;
+    char fallback_address[MIG_ADDR_SIZE];
+    int listen_fd, fallback_fd, wake_fd; /* fallback_fd: -1 = none */
     struct guest_region regions[GUEST_MAX_REGIONS];
     uint32_t regions_len;
     /* owned by the run thread; constant while receivers run */

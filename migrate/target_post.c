@@ -47,6 +47,7 @@ struct waiter {
 
 struct target_post {
     struct mig_target *t;
+    struct layout layout; /* the target's own is made anew for each connection */
     struct pager *pager;
     /* the file, or memory of the same shape */
     struct head *head;
@@ -104,7 +105,7 @@ where(const struct target_post *p, uint64_t page, uint32_t *ret_region, uint64_t
 {
     uint32_t bytes;
 
-    layout_stripe(&p->t->layout, page / LAYOUT_STRIPE_PAGES, ret_region, ret_offset, &bytes);
+    layout_stripe(&p->layout, page / LAYOUT_STRIPE_PAGES, ret_region, ret_offset, &bytes);
     *ret_offset += page % LAYOUT_STRIPE_PAGES * LAYOUT_PAGE_BYTES;
 }
 
@@ -113,12 +114,12 @@ where(const struct target_post *p, uint64_t page, uint32_t *ret_region, uint64_t
 int
 target_post_new(struct mig_target *t, struct err *err)
 {
-    struct target_post *p;
+    struct target_post *p = NULL;
     int rc = punch(t, err);
 
     if (rc == 0)
         rc = make(t, t->cfg.state_path, &p, err);
-    if (rc != 0)
+    if (rc != 0 || !p)
         return rc;
     for (size_t i = 0; i < p->words; i++)
         p->have[i] = ~t->lacking[i];
@@ -139,7 +140,7 @@ target_post_load(struct mig_target *t, struct err *err)
 {
     AUTO_FD int fd = *t->cfg.state_path ? open(t->cfg.state_path, O_RDONLY | O_CLOEXEC) : -1;
     struct layout_region r[GUEST_MAX_REGIONS];
-    struct target_post *p;
+    struct target_post *p = NULL;
     struct head h;
     uint64_t left = 0;
     int rc;
@@ -162,7 +163,7 @@ target_post_load(struct mig_target *t, struct err *err)
     rc = layout_init(&t->layout, r, t->regions_len, h.channels, err);
     if (rc == 0)
         rc = make(t, t->cfg.state_path, &p, err);
-    if (rc != 0)
+    if (rc != 0 || !p)
         return rc;
     memcpy(p->claimed, p->have, p->words * 8);
     for (size_t i = 0; i < p->words; i++)
@@ -196,6 +197,7 @@ make(struct mig_target *t, const char *path, struct target_post **ret, struct er
         return err_set(err, -errno, "state of post-copy: %s: %s", path, strerror(errno));
     p = xcalloc(1, sizeof *p);
     p->t = t;
+    p->layout = t->layout;
     p->head = map;
     p->map_bytes = bytes;
     p->have = (uint64_t *)(void *)((uint8_t *)map + FILE_HEAD);
@@ -224,7 +226,9 @@ start(struct target_post *p, bool kept, struct err *err)
 
     if (rc == 0 && !kept)
         rc = register_missing(p, err);
+    pthread_mutex_lock(&p->mu);
     p->began_us = clock_mono_us();
+    pthread_mutex_unlock(&p->mu);
     for (unsigned i = 0; i < n && rc == 0; i++) {
         rc = pthread_create(&p->readers[i], NULL, reader_main, p);
         if (rc != 0)
@@ -300,7 +304,7 @@ punch(struct mig_target *t, struct err *err)
 static int
 register_missing(struct target_post *p, struct err *err)
 {
-    const struct layout *l = &p->t->layout;
+    const struct layout *l = &p->layout;
     uint64_t gap = 0, ranges;
     int rc = 0;
 
@@ -381,7 +385,7 @@ reader_main(void *arg)
 static int
 on_fault(struct target_post *p, const struct pager_fault *f, struct err *err)
 {
-    uint64_t page = layout_page(&p->t->layout, f->region, f->offset);
+    uint64_t page = layout_page(&p->layout, f->region, f->offset);
 
     pthread_mutex_lock(&p->mu);
     if (p->waiters_len == p->waiters_room) {
@@ -489,6 +493,9 @@ target_post_receive(struct target_chan *c, const struct frame_header *h, struct 
     if (rc != 0)
         return rc;
     c->seq++;
+    if (!c->lowered && c->index < t->channels)
+        urgent_lower();
+    c->lowered = true;
     *ret_code = CONTROL_ERR_LOCAL;
     if (h->bytes > 0)
         rc = conn_recv(c->conn, c->buf, h->bytes, 0, err);
@@ -501,7 +508,7 @@ target_post_receive(struct target_chan *c, const struct frame_header *h, struct 
         }
         for (uint32_t from = 0, to; from < r->pages && rc == 0; from = to) {
             const uint8_t *data = c->buf + (size_t)(at + from) * LAYOUT_PAGE_BYTES;
-            uint64_t page = layout_page(&t->layout, r->region, r->offset) + from;
+            uint64_t page = layout_page(&p->layout, r->region, r->offset) + from;
 
             for (to = from;
                  to < r->pages && frame_page_sum(c->buf + (size_t)(at + to) * LAYOUT_PAGE_BYTES) ==
@@ -529,7 +536,7 @@ static int
 install(struct target_post *p, const struct frame_run *r, uint32_t from, uint32_t pages,
         const uint8_t *data, struct err *err)
 {
-    uint64_t first = layout_page(&p->t->layout, r->region, r->offset) + from;
+    uint64_t first = layout_page(&p->layout, r->region, r->offset) + from;
     uint64_t offset = r->offset + (uint64_t)from * LAYOUT_PAGE_BYTES;
     int rc = 0;
 

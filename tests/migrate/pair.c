@@ -14,7 +14,7 @@
 #include "tests/migrate/certs.h"
 
 static int
-word(bool *durable, int *left, const char *what, struct err *err)
+word(_Atomic bool *durable, int *left, const char *what, struct err *err)
 {
     if (*left > 0) {
         (*left)--;

@@ -15,7 +15,7 @@ struct pair {
     struct mig_source_config src;
     struct mig_target_config dst;
     /* durable words of the hooks, and orders to fail */
-    bool src_committed, dst_prepared, dst_committed, dst_never;
+    _Atomic bool src_committed, dst_prepared, dst_committed, dst_never;
     int fail_commit, fail_prepared, fail_committed, fail_never; /* the next n calls */
     /* Called in the source's progress hook and at its commit, with the pair's lock not held. */
     void (*on_progress)(struct pair *p, const struct mig_stats *st);

@@ -223,6 +223,36 @@ finish_before_the_pause(struct wire_peer *w)
     return wire_say(w, (struct control_msg){.type = CONTROL_FINISH, .finish.round = 1});
 }
 static bool
+missing_unasked(struct wire_peer *w)
+{
+    uint64_t bits = 1;
+
+    return wire_say(w, (struct control_msg){.type = CONTROL_MISSING,
+                                            .missing = {.words = 1, .bits = &bits, .last = true}});
+}
+static bool
+post_copy_without_missing(struct wire_peer *w)
+{
+    return wire_say(
+        w, (struct control_msg){.type = CONTROL_FINISH, .finish = {.round = 1, .post_copy = true}});
+}
+static bool
+pages_of_post_copy(struct wire_peer *w)
+{
+    struct frame_run r = {.offset = 0, .pages = 1, .kind = FRAME_RAW};
+
+    return wire_frame(
+        w, 0,
+        (struct frame_header){
+            .type = FRAME_PAGES, .round = 1, .runs = 1, .pages = 1, .bytes = FAKE_PAGE},
+        &r, NULL, 0);
+}
+static bool
+bye_at_once(struct wire_peer *w)
+{
+    return wire_say_simple(w, CONTROL_BYE);
+}
+static bool
 abort_now(struct wire_peer *w)
 {
     return wire_say(w, (struct control_msg){.type = CONTROL_ABORT, .text.text = "second thoughts"});
@@ -284,6 +314,11 @@ static const struct lie {
     {"FINISH while the guest runs", finish_before_the_pause, "FINISH out of turn", true},
     {"an encoding that was not agreed on", not_agreed_on, "unknown kind 4", true},
     {"digests while the guest runs", digests_while_it_runs, "DIGESTS out of turn", true},
+    {"missing pages without post-copy", missing_unasked, "MISSING out of turn", true},
+    {"post-copy without a word of what is missing", post_copy_without_missing, "FINISH out of turn",
+     true},
+    {"pages of post-copy in a round", pages_of_post_copy, "post-copy out of turn", true},
+    {"BYE at once", bye_at_once, "BYE", true},
     {"ABORT", abort_now, "second thoughts", true},
 };
 

@@ -203,28 +203,28 @@ test_cuts(void **state)
     end(&t);
 }
 
-/* Nothing goes through any more, and nobody is told. */
+/* Nothing goes through any more, and nobody is told: on they go another way. */
 static void
-test_pages_asked_for_in_the_dark(void **state)
+test_the_way_around(void **state)
 {
-    struct relay r = {.trick = RELAY_HOLE, .connection = 1, .at = 4 * MIB}, well = {0};
+    struct relay r = {.trick = RELAY_HOLE, .connection = 1, .at = 4 * MIB};
     struct both t;
 
     (void)state;
     begin(&t, &busy);
     t.p.src.limits.bandwidth_bytes_per_s = 32 * MIB;
     t.p.src.dead_peer_us = t.p.dst.dead_peer_us = 400000;
+    snprintf(t.p.dst.fallback_listen_ip, sizeof t.p.dst.fallback_listen_ip, "127.0.0.2");
     pair_listen(&t.p);
-    relay_start(&well, mig_target_address(t.p.target));
     relay_start(&r, mig_target_address(t.p.target));
-    snprintf(t.p.src.fallback_addr, sizeof t.p.src.fallback_addr, "%s", well.addr);
+    snprintf(t.p.src.fallback_addr, sizeof t.p.src.fallback_addr, "%s",
+             mig_target_fallback_address(t.p.target));
     pair_dial(&t.p, r.addr);
     pair_wait_source(&t.p);
     pair_wait_target(&t.p);
     check_moved(&t);
-    assert_true(t.p.src_stats.reconnects >= 1); /* the way around */
+    assert_true(t.p.src_stats.reconnects >= 1);
     relay_stop(&r);
-    relay_stop(&well);
     end(&t);
 }
 
@@ -240,7 +240,7 @@ restart_target(struct both *t)
     t->p.dst.recovering_committed = true;
     pair_listen(&t->p);
     if (t->p.source)
-        mig_source_redirect(t->p.source, mig_target_address(t->p.target));
+        mig_source_redirect(t->p.source, mig_target_address(t->p.target), NULL);
 }
 
 static void
@@ -361,12 +361,125 @@ test_source_lost(void **state)
     end(&t);
 }
 
+/* --- each fault point --- */
+
+static const struct point {
+    const char *spec;
+    bool moves;      /* else the guest stays where it was */
+    bool reconnects; /* after the loss of a connection */
+} points[] = {
+    {"src.postcopy.missing:error", false, false}, {"dst.postcopy.ready:error", false, false},
+    {"src.postcopy.push:error", true, true},      {"src.postcopy.push@30:error", true, true},
+    {"src.postcopy.answer:error", true, true},    {"src.postcopy.answer@20:error", true, true},
+    {"dst.postcopy.fault:error", true, true},     {"dst.postcopy.fault@20:error", true, true},
+    {"src.postcopy.complete:error", true, true},
+};
+
+static void
+test_point(void **state)
+{
+    const struct point *p = *state;
+    struct both t;
+
+    fault_clear();
+    begin(&t, &busy);
+    assert_int_equal(fault_arm(p->spec, NULL), 0);
+    pair_run(&t.p);
+    fault_clear();
+    if (p->moves) {
+        check_moved(&t);
+        assert_int_equal(t.p.src_stats.reconnects > 0, p->reconnects);
+    } else {
+        assert_int_equal(t.p.src_outcome, MIG_FAILED);
+        assert_int_equal(t.p.dst_outcome, MIG_TARGET_FAILED);
+        assert_false(t.p.src_committed);
+        assert_true(fake_guest_running(t.a));
+        assert_false(fake_guest_running(t.b));
+        assert_int_equal(fake_guest_wrong_pages(t.a), 0);
+        assert_int_equal(fake_guest_uffds_open(t.b), 0);
+    }
+    end(&t);
+}
+
+/* The target has everything and dies before it can say so: the source keeps its copy until it hears it
+ * another way, and nothing is lost. */
+static void
+test_complete_is_not_said(void **state)
+{
+    struct both t;
+
+    (void)state;
+    fault_clear();
+    begin(&t, &busy);
+    assert_int_equal(fault_arm("dst.postcopy.complete:error", NULL), 0);
+    pair_listen(&t.p);
+    pair_dial(&t.p, NULL);
+    pair_wait_target(&t.p);
+    assert_int_equal(t.p.dst_outcome, MIG_TARGET_RUNNING);
+    mig_source_stop(t.p.source);
+    pair_wait_source(&t.p);
+    fault_clear();
+    assert_int_equal(t.p.src_outcome, MIG_UNKNOWN);
+    assert_false(fake_guest_running(t.a));
+    fake_guest_wait_steps(t.b, fake_guest_steps(t.b) + 100);
+    assert_int_equal(fake_guest_wrong_pages(t.b), 0);
+    end(&t);
+}
+
+/* Cuts and restarts of both ends in an order that the seed chooses. */
+static void
+test_seeds(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct relay r = {0};
+        struct rng rng;
+        struct both t;
+        bool through = seed % 2;
+
+        rng_seed(&rng, seed);
+        begin(&t, &busy);
+        t.p.src.limits.bandwidth_bytes_per_s = 48 * MIB;
+        if (through) {
+            run_through_relay(&t, &r);
+        } else {
+            pair_listen(&t.p);
+            pair_dial(&t.p, NULL);
+        }
+        wait_postcopy(&t);
+        for (uint64_t left = 22; left > 2; left -= 5) {
+            wait_missing(&t, left * MIB);
+            switch (through ? 0 : 1 + rng_below(&rng, 3)) {
+            case 0:
+                relay_cut(&r);
+                break;
+            case 1:
+                restart_target(&t);
+                break;
+            case 2:
+                restart_source(&t);
+                break;
+            default:
+                mig_source_stop(t.p.source);
+                restart_target(&t);
+                restart_source(&t);
+            }
+        }
+        pair_wait_source(&t.p);
+        pair_wait_target(&t.p);
+        check_moved(&t);
+        if (through)
+            relay_stop(&r);
+        end(&t);
+    }
+}
+
 /* --- pre-copy goes on, too --- */
 
 static void
 test_precopy_goes_on(void **state)
 {
-    for (int round = 0; round < 8; round++) {
+    for (int round = 0; round < 4; round++) {
         struct relay r = {0};
         struct both t;
         struct mig_stats st;
@@ -407,19 +520,28 @@ test_precopy_goes_on(void **state)
 int
 main(void)
 {
-    struct CMUnitTest tests[] = {
+    const struct CMUnitTest fixed[] = {
         cmocka_unit_test(test_at_once_after_a_slow_link), /* before others taught a fast one */
         cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_idle_guest),
         cmocka_unit_test(test_hybrid),
         cmocka_unit_test(test_cuts),
-        cmocka_unit_test(test_pages_asked_for_in_the_dark),
+        cmocka_unit_test(test_the_way_around),
         cmocka_unit_test(test_target_restarts),
         cmocka_unit_test(test_source_restarts),
         cmocka_unit_test(test_both_restart),
         cmocka_unit_test(test_source_lost),
         cmocka_unit_test(test_precopy_goes_on),
+        cmocka_unit_test(test_complete_is_not_said),
+        cmocka_unit_test(test_seeds),
     };
+
+    struct CMUnitTest tests[ARRAY_LEN(fixed) + ARRAY_LEN(points)];
+
+    memcpy(tests, fixed, sizeof fixed);
+    for (size_t i = 0; i < ARRAY_LEN(points); i++)
+        tests[ARRAY_LEN(fixed) + i] = (struct CMUnitTest){points[i].spec, test_point, NULL, NULL,
+                                                          (void *)(uintptr_t)&points[i]};
 
     pair_skip_unless_supported(tests, sizeof tests / sizeof *tests);
     return pair_run_both("postcopy", tests, ARRAY_LEN(tests));

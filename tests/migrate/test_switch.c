@@ -18,8 +18,19 @@
 #define SEEDS     20000
 #define MAX_STEPS 2000
 #define MAX_MSGS  8
+#define PAGES     3 /* that post-copy leaves behind */
 
-enum msg { M_FINISH, M_PREPARED, M_COMMIT, M_RUNNING, M_NEVER, M_ABORT, M_ERROR, M_QUESTION };
+enum msg {
+    M_FINISH,
+    M_PREPARED,
+    M_COMMIT,
+    M_RUNNING,
+    M_NEVER,
+    M_ABORT,
+    M_ERROR,
+    M_QUESTION,
+    M_COMPLETE
+};
 enum src_journal { SJ_RUNNING, SJ_COMMITTED, SJ_MOVED };
 enum dst_journal { DJ_INCOMING, DJ_PREPARED, DJ_COMMITTED, DJ_NEVER, DJ_NONE };
 
@@ -43,6 +54,8 @@ struct sim {
     bool t_up, t_over, t_running, t_exists, t_alive, t_whole, t_listening, t_connected;
     enum dst_journal dj;
     bool ever_ran_at_target;
+    bool post;   /* this switchover is post-copy */
+    int missing; /* pages that are at the source only; the target's file knows */
     bool failed; /* the controller's object, written by the source's host */
     struct pipe to_s, to_t;
     bool trace;
@@ -150,6 +163,13 @@ s_act(struct sim *m)
         return;
     case SWITCH_SRC_ASKING:
         return;
+    case SWITCH_SRC_DIALING: /* the guest first */
+        m->s_running = true;
+        m->s_todo = 0;
+        return;
+    case SWITCH_SRC_SERVING:
+        m->s_todo = 0;
+        return;
     case SWITCH_SRC_COUNT:
         return;
     }
@@ -158,7 +178,8 @@ s_act(struct sim *m)
 static bool
 s_waits(const struct sim *m)
 {
-    return m->s.state == SWITCH_SRC_ASKING ||
+    return m->s.state == SWITCH_SRC_ASKING || m->s.state == SWITCH_SRC_SERVING ||
+           (m->s.state == SWITCH_SRC_DIALING && m->s_running) ||
            ((m->s.state == SWITCH_SRC_WAITING || m->s.state == SWITCH_SRC_COMMITTED) && !m->s_todo);
 }
 
@@ -166,13 +187,17 @@ static void
 s_receive(struct sim *m)
 {
     static const enum switch_event events[] = {
-        [M_PREPARED] = SWITCH_EV_PREPARED,
-        [M_RUNNING] = SWITCH_EV_RUNNING,
-        [M_NEVER] = SWITCH_EV_NEVER,
-        [M_ERROR] = SWITCH_EV_TROUBLE,
+        [M_PREPARED] = SWITCH_EV_PREPARED, [M_RUNNING] = SWITCH_EV_RUNNING,
+        [M_NEVER] = SWITCH_EV_NEVER,       [M_ERROR] = SWITCH_EV_TROUBLE,
+        [M_COMPLETE] = SWITCH_EV_ARRIVED,
     };
+    enum msg msg = take(&m->to_s);
 
-    s_event(m, events[take(&m->to_s)]);
+    /* RUNNING, or an ANSWER that says what is missing */
+    if (msg == M_RUNNING && m->post && (m->s.state == SWITCH_SRC_COMMITTED || m->missing > 0))
+        s_event(m, SWITCH_EV_PARTLY);
+    else
+        s_event(m, events[msg]);
 }
 
 static void
@@ -196,6 +221,11 @@ s_ask(struct sim *m)
 {
     m->s = (struct switch_source){.state = SWITCH_SRC_ASKING};
     m->s_asking = false;
+    if (m->t.state == SWITCH_DST_FILLING) { /* it is told what is missing, and hangs up */
+        m->to_s = m->to_t = (struct pipe){.closed = true};
+        m->to_s.msgs[m->to_s.len++] = M_RUNNING;
+        return;
+    }
     m->s_connected = m->t_connected = true;
     m->to_s = m->to_t = (struct pipe){0};
     m->t_listening = false;
@@ -227,6 +257,7 @@ t_act(struct sim *m)
     switch (m->t.state) {
     case SWITCH_DST_LOADING:
         m->t_whole = m->t_alive;
+        m->missing = m->post ? PAGES : 0;
         t_event(m, m->t_alive ? SWITCH_EV_DONE : SWITCH_EV_TROUBLE);
         return;
     case SWITCH_DST_RECORDING:
@@ -248,14 +279,23 @@ t_act(struct sim *m)
             return;
         }
         m->t_running = m->ever_ran_at_target = true;
-        t_event(m, SWITCH_EV_DONE);
+        t_event(m, m->post ? SWITCH_EV_PARTLY : SWITCH_EV_DONE);
+        return;
+    case SWITCH_DST_FILLING:
+        if (m->t_todo & SWITCH_DO_SAY_RUNNING)
+            put(&m->to_s, M_RUNNING);
+        m->t_todo = 0;
+        if (m->missing == 0)
+            t_event(m, SWITCH_EV_ARRIVED);
+        return;
+    case SWITCH_DST_LISTENING:
         return;
     case SWITCH_DST_DENYING:
         m->dj = DJ_NEVER;
         t_event(m, SWITCH_EV_DONE);
         return;
     case SWITCH_DST_RUNNING:
-        put(&m->to_s, M_RUNNING);
+        put(&m->to_s, m->post ? M_COMPLETE : M_RUNNING);
         break;
     case SWITCH_DST_NEVER:
         put(&m->to_s, M_NEVER);
@@ -280,7 +320,9 @@ t_act(struct sim *m)
 static bool
 t_waits(const struct sim *m)
 {
-    return m->t.state == SWITCH_DST_RECEIVING || (m->t.state == SWITCH_DST_PREPARED && !m->t_todo);
+    return m->t.state == SWITCH_DST_RECEIVING || m->t.state == SWITCH_DST_LISTENING ||
+           (m->t.state == SWITCH_DST_FILLING && !m->t_todo && m->missing > 0) ||
+           (m->t.state == SWITCH_DST_PREPARED && !m->t_todo);
 }
 
 static void
@@ -322,6 +364,10 @@ t_recover(struct sim *m)
             m->t_running = m->ever_ran_at_target = true;
         m->t.state = SWITCH_DST_RUNNING; /* and tells the controller */
         m->t_over = true;
+        if (m->missing > 0) { /* goes on from the file */
+            m->t.state = SWITCH_DST_FILLING;
+            m->t_over = false;
+        }
         break;
     case DJ_NONE:
         m->t_over = true;
@@ -365,8 +411,8 @@ check(const struct sim *m)
     /* what runs at the target is whole; who said NEVER never ran */
     assert_true(!m->t_running || (m->t_whole && m->t_alive));
     assert_false(m->dj == DJ_NEVER && m->ever_ran_at_target);
-    /* a source copy goes only when the target has run it */
-    assert_true(m->s_exists || m->ever_ran_at_target);
+    /* a source copy goes only when the target has run it and has all of its memory */
+    assert_true(m->s_exists || (m->ever_ran_at_target && m->missing == 0));
 }
 
 enum step {
@@ -379,6 +425,11 @@ enum step {
     T_LOST,
     T_LISTEN,
     T_CLEAN,
+    S_SERVE,
+    PAGE,
+    REDIAL,
+    S_GIVES_UP,
+    T_GIVES_UP,
     S_HEARS, /* progress */
     S_CRASH,
     T_CRASH,
@@ -404,15 +455,38 @@ possible(const struct sim *m, enum step step, bool faults)
     case S_RECV:
         return s_live && s_waits(m) && m->to_s.len > 0;
     case S_LOST:
-        return s_live && s_waits(m) && m->to_s.len == 0 && m->to_s.closed;
+        return s_live && m->to_s.len == 0 && m->to_s.closed &&
+               ((s_waits(m) && m->s.state != SWITCH_SRC_DIALING &&
+                 m->s.state != SWITCH_SRC_SERVING) ||
+                m->s.state == SWITCH_SRC_COPYING || m->s.state == SWITCH_SRC_SENDING);
     case S_ASK:
-        return s_live && m->s_asking && m->t_up && m->t_listening && !m->t_connected;
+        return s_live && m->s_asking && m->t_up &&
+               ((m->t_listening && !m->t_connected) ||
+                (m->t.state == SWITCH_DST_FILLING && !m->t_over && m->to_t.closed));
+    case S_SERVE: /* HELLO with serve */
+        return s_live && m->s.state == SWITCH_SRC_SERVING && t_live &&
+               m->t.state == SWITCH_DST_FILLING && m->to_s.len == 0 && m->to_s.closed;
+    case PAGE:
+        return s_live && m->s.state == SWITCH_SRC_SERVING && t_live &&
+               m->t.state == SWITCH_DST_FILLING && !m->to_s.closed && m->missing > 0;
+    case REDIAL:
+        return s_live && m->s.state == SWITCH_SRC_DIALING && m->s_running && t_live &&
+               m->t.state == SWITCH_DST_LISTENING;
+    case S_GIVES_UP: /* its time is over, and nobody answered */
+        return s_live && m->s.state == SWITCH_SRC_DIALING && m->s_running &&
+               !(t_live && (m->t.state == SWITCH_DST_LISTENING ||
+                            (m->t.state == SWITCH_DST_RECEIVING && m->to_t.closed)));
+    case T_GIVES_UP:
+        return t_live && m->t.state == SWITCH_DST_LISTENING &&
+               !(s_live && (m->s.state == SWITCH_SRC_DIALING || m->s.state == SWITCH_SRC_COPYING ||
+                            m->s.state == SWITCH_SRC_SENDING));
     case T_ACT:
         return t_live && !t_waits(m);
     case T_RECV:
         return t_live && t_waits(m) && !m->t_listening && m->to_t.len > 0;
     case T_LOST:
-        return t_live && t_waits(m) && !m->t_listening && m->to_t.len == 0 && m->to_t.closed;
+        return t_live && t_waits(m) && !m->t_listening && m->to_t.len == 0 && m->to_t.closed &&
+               m->t.state != SWITCH_DST_LISTENING && m->t.state != SWITCH_DST_FILLING;
     case T_LISTEN: /* IN_DOUBT and NEVER: the handler runs the engine again */
         return m->t_up && m->t_over && !m->t_listening && m->t_exists &&
                (m->t.state == SWITCH_DST_IN_DOUBT || m->t.state == SWITCH_DST_NEVER);
@@ -420,7 +494,8 @@ possible(const struct sim *m, enum step step, bool faults)
         return m->t_up && m->failed && m->t_exists && m->dj != DJ_COMMITTED && m->dj != DJ_NONE &&
                (m->t_over || m->t_listening);
     case S_HEARS: /* targetNodeDomainDetected */
-        return m->s_up && m->s_asking && m->t_up && m->dj == DJ_COMMITTED && m->t_over;
+        return m->s_up && (m->s_asking || m->s.state == SWITCH_SRC_SERVING) && !m->s_over &&
+               m->t_up && m->dj == DJ_COMMITTED && m->t_over && m->missing == 0;
     case S_CRASH:
         return m->s_up;
     case T_CRASH:
@@ -453,11 +528,12 @@ static void
 perform(struct sim *m, enum step step)
 {
     static const char *const names[STEPS] = {
-        "source acts",      "source receives",    "source notices the loss", "source asks",
-        "target acts",      "target receives",    "target notices the loss", "target listens again",
-        "target cleans up", "source hears of it", "SOURCE CRASHES",          "TARGET CRASHES",
-        "LINK CUT",         "SOURCE TROUBLE",     "TARGET TROUBLE",          "INCOMING GUEST DIES",
-        "source restarts",  "target restarts"};
+        "source acts",         "source receives", "source notices the loss", "source asks",
+        "target acts",         "target receives", "target notices the loss", "target listens again",
+        "target cleans up",    "source serves",   "a page arrives",          "dialled again",
+        "source gives up",     "target gives up", "source hears of it",      "SOURCE CRASHES",
+        "TARGET CRASHES",      "LINK CUT",        "SOURCE TROUBLE",          "TARGET TROUBLE",
+        "INCOMING GUEST DIES", "source restarts", "target restarts"};
 
     if (step >= S_CRASH && step <= KILL_GUEST)
         m->faults--;
@@ -469,8 +545,27 @@ perform(struct sim *m, enum step step)
         s_receive(m);
         break;
     case S_LOST:
+        if (m->s.state == SWITCH_SRC_COPYING || m->s.state == SWITCH_SRC_SENDING)
+            s_event(m, SWITCH_EV_LOST);
+        else
+            s_event(m, SWITCH_EV_TROUBLE);
+        break;
+    case S_GIVES_UP:
     case S_TROUBLE:
         s_event(m, SWITCH_EV_TROUBLE);
+        break;
+    case S_SERVE:
+        m->s_connected = m->t_connected = true;
+        m->to_s = m->to_t = (struct pipe){0};
+        break;
+    case PAGE:
+        m->missing--;
+        break;
+    case REDIAL:
+        m->s_connected = m->t_connected = true;
+        m->to_s = m->to_t = (struct pipe){0};
+        s_event(m, SWITCH_EV_DONE);
+        t_event(m, SWITCH_EV_DONE);
         break;
     case S_ASK:
         s_ask(m);
@@ -482,6 +577,9 @@ perform(struct sim *m, enum step step)
         t_receive(m);
         break;
     case T_LOST:
+        t_event(m, m->t.state == SWITCH_DST_RECEIVING ? SWITCH_EV_LOST : SWITCH_EV_TROUBLE);
+        break;
+    case T_GIVES_UP:
     case T_TROUBLE:
         t_event(m, SWITCH_EV_TROUBLE);
         break;
@@ -537,6 +635,7 @@ begin(struct sim *m, uint64_t seed, int faults)
                       .s = {.state = SWITCH_SRC_COPYING},
                       .t = {.state = SWITCH_DST_RECEIVING}};
     rng_seed(&m->rng, seed);
+    m->post = seed % 2;
 }
 
 /* Random steps; faults only in the first part. Then the end must be good. */
@@ -568,7 +667,7 @@ check_end(const struct sim *m, uint64_t seed)
         fail_msg("seed %llu: source %s, target %s", (unsigned long long)seed,
                  m->s_running ? "runs" : "does not run", m->t_running ? "runs" : "does not run");
     if (m->t_running) {
-        assert_true(m->sj == SJ_MOVED && !m->s_exists);
+        assert_true(m->sj == SJ_MOVED && !m->s_exists && m->missing == 0);
     } else {
         assert_true(m->s_exists && m->failed);
         assert_true(m->dj == DJ_NONE || !m->t_exists);

@@ -21,7 +21,7 @@ wire_peer_init(struct wire_peer *w, const struct mig_ident *id, const struct fak
 
     memset(w, 0, sizeof *w);
     w->ctl = w->listen_fd = -1;
-    for (int i = 0; i < CONTROL_MAX_CHANNELS; i++)
+    for (int i = 0; i <= FRAME_URGENT_CHANNEL; i++)
         w->data[i] = -1;
     w->generation = id->generation;
     w->hello = (struct control_hello){.version_min = PROTO_VERSION_MIN,
@@ -42,7 +42,7 @@ wire_peer_init(struct wire_peer *w, const struct mig_ident *id, const struct fak
 void
 wire_peer_done(struct wire_peer *w)
 {
-    for (int i = 0; i < CONTROL_MAX_CHANNELS; i++) {
+    for (int i = 0; i <= FRAME_URGENT_CHANNEL; i++) {
         if (w->data[i] >= 0)
             close(w->data[i]);
     }

@@ -8,7 +8,7 @@
 #include "tests/migrate/pair.h"
 
 struct wire_peer {
-    int ctl, data[CONTROL_MAX_CHANNELS];
+    int ctl, data[FRAME_URGENT_CHANNEL + 1];
     int listen_fd; /* a target's */
     uint64_t generation, seq[CONTROL_MAX_CHANNELS];
     uint8_t token[CONTROL_TOKEN_SIZE];
