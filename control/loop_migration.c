@@ -162,6 +162,7 @@ look(struct loops *l, struct migration *mg)
     const struct condition *memory =
         v ? loop_core_condition(&v->status.conditions, COND_MEMORY_COMPLETE) : NULL;
     struct coord_seen *s = &mg->seen;
+    bool gone;
 
     *s = (struct coord_seen){
         .cancel = m->meta.deletion_us != 0,
@@ -203,7 +204,16 @@ look(struct loops *l, struct migration *mg)
     mg->entry.node = s->source;
     if (coord_phase_final(mg->c.phase))
         return;
-    s->source_stale = loop_place_stale(l, s->source, NULL);
+    s->source_stale = loop_place_stale(l, s->source, &gone);
+    if (gone && s->source && s->memory_pending) {
+        /* A handler that lives makes its Node object again: it has as long as a silent one. */
+        const int64_t *beat_us = strmap_get(l->gone, s->source);
+        int64_t until_us = (beat_us ? *beat_us : l->start_us) + l->heartbeat_timeout_us;
+
+        s->source_gone = l->now_us >= until_us;
+        if (!s->source_gone)
+            loop_core_wake_at(l, until_us);
+    }
     if (s->target_node)
         s->target_stale = loop_place_stale(l, s->target_node, &s->target_gone);
     if (mg->c.phase <= COORD_SCHEDULED)
@@ -372,6 +382,8 @@ advance(struct loops *l, struct migration *mg, int64_t now_us)
         loop_migration_hand_off(l, mg);
     if (out.actions & COORD_FAIL_STATE)
         loop_migration_fail_state(l, mg->v, mg->m->meta.uid, out.message, s->cancel);
+    if (out.actions & COORD_SOURCE_LOST)
+        loop_migration_source_lost(l, mg->v, mg->m->meta.uid);
     if (out.actions & COORD_REQUEST_ABORT)
         loop_migration_request_abort(l, mg->v, mg->m->meta.uid);
     if (out.actions & COORD_CHANGE_OWNER)

@@ -50,6 +50,8 @@ void loop_migration_hand_off(struct loops *l, struct migration *mg);
 void loop_migration_fail_state(struct loops *l, const struct vmi *v, const char *uid,
                                const char *why, bool cancelled);
 void loop_migration_request_abort(struct loops *l, const struct vmi *v, const char *uid);
+/* Post-copy: what is missing will never come (drover.io/source-lost). */
+void loop_migration_source_lost(struct loops *l, const struct vmi *v, const char *uid);
 void loop_migration_change_owner(struct loops *l, const struct vmi *v, const char *uid);
 
 #endif

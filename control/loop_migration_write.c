@@ -481,6 +481,24 @@ loop_migration_request_abort(struct loops *l, const struct vmi *v, const char *u
 }
 
 static int
+source_lost(struct loop_write *w, struct tree *obj)
+{
+    const struct write_args *a = w->args;
+    const char *now = object_annotation(obj, ANN_SOURCE_LOST);
+
+    if (!state_of(obj, a->uid) || (now && strcmp(now, a->uid) == 0))
+        return 0;
+    tree_set_path(obj, tree_string(a->uid), "metadata", "annotations", ANN_SOURCE_LOST, NULL);
+    return 1;
+}
+
+void
+loop_migration_source_lost(struct loops *l, const struct vmi *v, const char *uid)
+{
+    loop_write_mutate(new_write(l, KIND_VMI, &v->meta, uid), source_lost, NULL);
+}
+
+static int
 change_owner(struct loop_write *w, struct tree *obj)
 {
     const struct write_args *a = w->args;

@@ -404,6 +404,12 @@ step_arrived(struct coord *m, const struct coord_seen *s, int64_t now_us, struct
 
     if (!s->owner_changed) {
         out->actions |= COORD_CHANGE_OWNER;
+    } else if (s->memory_pending && s->source_gone) {
+        /* Somebody took the node away, and nothing is heard from it. */
+        out->actions |= COORD_SOURCE_LOST;
+        say(out, "SourceLost",
+            "the VM runs at the target; the rest of its memory is lost with node %s",
+            or_unknown(s->source));
     } else if (s->memory_pending) {
         wait_for(out, "PostCopy",
                  "the VM runs at the target; the rest of its memory comes from node %s%s",

@@ -115,6 +115,7 @@ struct coord_seen {
     const char *source, *target_node;
     bool source_stale, target_stale; /* heartbeat too old, or no Node object */
     bool target_gone;                /* no Node object */
+    bool source_gone;                /* likewise, and for longer than a heartbeat may be late */
     int64_t completion_timeout_s;    /* of this VM; 0 = none */
 };
 
@@ -124,7 +125,8 @@ enum coord_action {
     COORD_HAND_OFF = 1 << 2,      /* write migrationState, conditional on what was seen */
     COORD_FAIL_STATE = 1 << 3,    /* write migrationState.failed, conditional on what was seen */
     COORD_REQUEST_ABORT = 1 << 4, /* write migrationState.abortRequested, likewise */
-    COORD_CHANGE_OWNER = 1 << 5   /* status.nodeName := target, likewise */
+    COORD_CHANGE_OWNER = 1 << 5,  /* status.nodeName := target, likewise */
+    COORD_SOURCE_LOST = 1 << 6    /* tell the target that what it lacks will never come */
 };
 
 #define COORD_MESSAGE_SIZE 1024
