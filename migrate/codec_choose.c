@@ -13,6 +13,7 @@
 #define WORTH        4   /* a raw page must cost so many times an encoding's time */
 #define DELTA_BAD    900 /* permille: deltas save nothing */
 #define DELTA_SAMPLE 16
+#define STRETCH_MAX  10000
 #define BUDGET_MIN   256u
 #define BUDGET_MAX   3072u /* of a delta, where nothing else shrinks the page */
 
@@ -21,6 +22,7 @@ static const uint32_t prior_ns[MIG_ENC_COUNT] = {
     [MIG_ENC_DELTA] = 1000, [MIG_ENC_LZ4] = 1000, [MIG_ENC_ZSTD] = 2000};
 
 static uint64_t raw_ns(const struct codec_choose *c, uint64_t limit_bytes_per_s);
+static uint64_t encode_ns(const struct codec_choose *c, enum mig_encoding e);
 static bool worth(const struct codec_choose *c, enum mig_encoding e, uint64_t raw);
 static uint64_t cost(const struct codec_choose *c, enum mig_encoding e, uint64_t raw);
 static uint32_t mix(uint32_t was, uint64_t is);
@@ -31,6 +33,7 @@ codec_choose_init(struct codec_choose *c, enum mig_encoding fixed,
 {
     memset(c, 0, sizeof *c);
     c->fixed = fixed;
+    c->stretch_permille = 1000;
     memcpy(c->allowed, allowed, sizeof c->allowed);
     for (unsigned e = 0; e < MIG_ENC_COUNT; e++) {
         c->of[e].ns_per_page = prior_ns[e];
@@ -51,9 +54,10 @@ codec_choose_sent(struct codec_choose *c, uint64_t bytes, uint64_t ns, uint64_t 
 }
 
 void
-codec_choose_window(struct codec_choose *c, uint64_t busy_ns)
+codec_choose_window(struct codec_choose *c, uint64_t ran_ns, uint64_t delayed_ns)
 {
-    uint64_t idle = c->window_ns - (busy_ns < c->window_ns ? busy_ns : c->window_ns);
+    uint64_t busy = ran_ns + delayed_ns, stretch = busy * 1000 / (ran_ns + 1);
+    uint64_t idle = c->window_ns - (busy < c->window_ns ? busy : c->window_ns);
     uint64_t wait = (idle < c->window_send_ns ? idle : c->window_send_ns) * 1000 / c->window_ns;
     uint64_t sample =
         (uint64_t)((unsigned __int128)c->window_ns * (1u << 20) / (c->window_bytes + 1));
@@ -70,6 +74,9 @@ codec_choose_window(struct codec_choose *c, uint64_t busy_ns)
 
         c->link_ns_per_mib = c->link_known && decayed < sample ? decayed : sample;
     }
+    c->stretch_permille = mix(c->stretch_permille, stretch < 1000          ? 1000
+                                                   : stretch < STRETCH_MAX ? stretch
+                                                                           : STRETCH_MAX);
     c->link_known = true;
     c->window_encoded = false;
     c->window_bytes = c->window_ns = c->window_send_ns = 0;
@@ -157,16 +164,22 @@ raw_ns(const struct codec_choose *c, uint64_t limit_bytes_per_s)
     return link > limit ? link : limit;
 }
 
+static uint64_t
+encode_ns(const struct codec_choose *c, enum mig_encoding e)
+{
+    return (uint64_t)c->of[e].ns_per_page * c->stretch_permille / 1000;
+}
+
 static bool
 worth(const struct codec_choose *c, enum mig_encoding e, uint64_t raw)
 {
-    return raw >= (uint64_t)WORTH * c->of[e].ns_per_page;
+    return raw >= WORTH * encode_ns(c, e);
 }
 
 static uint64_t
 cost(const struct codec_choose *c, enum mig_encoding e, uint64_t raw)
 {
-    uint64_t ns = c->of[e].ns_per_page, wire = raw * c->of[e].permille / 1000;
+    uint64_t ns = encode_ns(c, e), wire = raw * c->of[e].permille / 1000;
 
     return (wire > ns ? wire : ns) + ns / 4;
 }

@@ -10,7 +10,8 @@
  * costs less than four times what encoding one does. A page that is in the cache is tried as a
  * delta first.
  *
- * Encode times and ratios are moving averages of what was measured. An encoding that is not in use
+ * Encode times and ratios are moving averages of what was measured; a time counts for more where the
+ * worker waits for a processor before it runs. An encoding that is not in use
  * is tried on a few pages now and then, because data changes: after 100 ms, and while it is not
  * worth it after twice as long each time, up to 3.2 s. docs/encodings.md. */
 #ifndef MIGRATE_CODEC_CHOOSE_H
@@ -38,6 +39,8 @@ struct codec_choose {
     bool window_encoded, link_known;
     uint64_t link_ns_per_mib;
     uint32_t wait_permille; /* of its time it waits for the link */
+    /* how long running takes, processors being shared: 1000 = they are free */
+    uint32_t stretch_permille;
 };
 
 struct codec_plan {
@@ -56,8 +59,8 @@ void codec_choose_init(struct codec_choose *c, enum mig_encoding fixed,
  * codec_choose_window is due. */
 bool codec_choose_sent(struct codec_choose *c, uint64_t bytes, uint64_t ns, uint64_t send_ns,
                        bool encoded);
-/* In the window that is full the worker ran, or wanted to run, for busy_ns. */
-void codec_choose_window(struct codec_choose *c, uint64_t busy_ns);
+/* In the window that is full the worker ran for ran_ns, and waited for a processor for delayed_ns. */
+void codec_choose_window(struct codec_choose *c, uint64_t ran_ns, uint64_t delayed_ns);
 /* So many pages were encoded to so many bytes (not fewer pages than bytes: raw) in ns. */
 void codec_choose_encoded(struct codec_choose *c, enum mig_encoding e, uint32_t pages,
                           uint64_t bytes, uint64_t ns, uint64_t now_us);

@@ -38,8 +38,9 @@ struct source_encode {
     struct frame_run pieces[FRAME_GROUP_PAGES];
     uint32_t pieces_len, group_pages;
     /* time */
-    uint64_t last_ns, busy_ns; /* of the last batch; busy at the last window */
-    pid_t thread;              /* whose stat_fd is */
+    uint64_t last_ns;            /* of the last batch */
+    uint64_t ran_ns, delayed_ns; /* so far, at the last window */
+    pid_t thread;                /* whose stat_fd is */
     int stat_fd;
 };
 
@@ -57,7 +58,7 @@ static uint64_t cache_number(const struct mig_source *s, uint64_t page);
 static uint64_t limit_of_worker(struct source_worker *w);
 static uint64_t mono_ns(void);
 static uint64_t cpu_ns(void);
-static uint64_t busy_ns(struct source_encode *e);
+static void look_at_thread(struct source_encode *e);
 
 void
 source_encode_init(struct source_worker *w)
@@ -118,7 +119,7 @@ source_encode_begin(struct source_worker *w)
     e->choose.window_bytes = e->choose.window_ns = e->choose.window_send_ns = 0;
     e->fits = e->cache_bytes * w->s->channels >= w->s->present_bytes;
     e->last_ns = mono_ns();
-    e->busy_ns = busy_ns(e);
+    look_at_thread(e);
 }
 
 bool
@@ -189,7 +190,7 @@ void
 source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bool encoded)
 {
     struct source_encode *e = w->encode;
-    uint64_t now, busy;
+    uint64_t now;
 
     if (!e)
         return;
@@ -199,9 +200,10 @@ source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bo
     }
     now = mono_ns();
     if (codec_choose_sent(&e->choose, bytes, now - e->last_ns, send_ns, encoded)) {
-        busy = busy_ns(e);
-        codec_choose_window(&e->choose, busy - e->busy_ns);
-        e->busy_ns = busy;
+        uint64_t ran = e->ran_ns, delayed = e->delayed_ns;
+
+        look_at_thread(e);
+        codec_choose_window(&e->choose, e->ran_ns - ran, e->delayed_ns - delayed);
     }
     e->last_ns = now;
 }
@@ -406,18 +408,19 @@ cpu_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* How long this thread ran or waited for a processor, so far. */
-static uint64_t
-busy_ns(struct source_encode *e)
+/* How long this thread ran, and waited for a processor, so far. */
+static void
+look_at_thread(struct source_encode *e)
 {
     char buf[96];
     ssize_t n = e->stat_fd >= 0 ? pread(e->stat_fd, buf, sizeof buf - 1, 0) : -1;
     char *end;
-    uint64_t ran;
 
-    if (n <= 0)
-        return cpu_ns();
+    if (n <= 0) {
+        e->ran_ns = cpu_ns();
+        return;
+    }
     buf[n] = '\0';
-    ran = strtoull(buf, &end, 10);
-    return ran + strtoull(end, NULL, 10);
+    e->ran_ns = strtoull(buf, &end, 10);
+    e->delayed_ns = strtoull(end, NULL, 10);
 }

@@ -223,7 +223,7 @@ windows(struct codec_choose *c, uint64_t bytes_per_s, unsigned wait_permille, bo
     for (unsigned i = 0; i < n; i++) {
         while (!codec_choose_sent(c, bytes_per_s / 500, SEC / 500, SEC / 500, encoded))
             ;
-        codec_choose_window(c, c->window_ns / 1000 * (1000 - wait_permille));
+        codec_choose_window(c, c->window_ns / 1000 * (1000 - wait_permille), 0);
     }
 }
 
@@ -300,6 +300,30 @@ test_trials(void **state)
     for (int i = 0; i < 8; i++) /* other data */
         codec_choose_encoded(&c, MIG_ENC_LZ4, 16, 16 * PAGE / 5, 16 * 400, now);
     assert_int_equal(codec_choose_next(&c, 0, now).group, MIG_ENC_LZ4);
+}
+
+/* Where processors are shared, what an encoding takes of them counts for more: a peer that is slow
+ * because it waits for the same processors is no slow link. */
+static void
+test_shared_processors(void **state)
+{
+    struct codec_choose c;
+
+    (void)state;
+    codec_choose_init(&c, MIG_ENC_AUTO, all);
+    measured(&c, MIG_ENC_LZ4, &(struct measured){2000, 500});
+    for (int i = 0; i < 20; i++) {
+        while (!codec_choose_sent(&c, 400000, SEC / 500, SEC / 500, false))
+            ;
+        codec_choose_window(&c, c.window_ns / 10, c.window_ns / 100);
+    }
+    assert_int_equal(codec_choose_next(&c, 0, 0).group, MIG_ENC_LZ4);
+    for (int i = 0; i < 20; i++) {
+        while (!codec_choose_sent(&c, 400000, SEC / 500, SEC / 500, false))
+            ;
+        codec_choose_window(&c, c.window_ns / 10, c.window_ns / 3);
+    }
+    assert_int_equal(codec_choose_next(&c, 0, 0).group, MIG_ENC_RAW);
 }
 
 /* Encoding that makes the worker busy is no reason to stop; a link that became fast is. */
@@ -433,6 +457,7 @@ main(void)
         cmocka_unit_test(test_delta_budget),
         cmocka_unit_test(test_trials),
         cmocka_unit_test(test_busy_with_encoding),
+        cmocka_unit_test(test_shared_processors),
         cmocka_unit_test(test_cache_neighbours_fit_entirely),
         cmocka_unit_test(test_cache_cold_stream),
         cmocka_unit_test(test_cache_too_small),
