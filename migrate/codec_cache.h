@@ -4,7 +4,7 @@
  * together fits to the last page. A page that is found becomes hotter, and a newcomer gets only a
  * place that has gone cold; so a stream of pages that come once takes at most one place of each
  * set, and a working set larger than the budget keeps what is in rather than turning over.
- * docs/decisions/0004-delta-format-and-cache.md.
+ * docs/decisions/0005-delta-format-and-cache.md.
  *
  * The caller names pages by a number of its own (dense from 0: neighbours differ by 1). What is in
  * here must be what the target holds, or the page's sum will be wrong there and the page asked for
