@@ -13,7 +13,7 @@
 #define WORTH        4   /* a raw page must cost so many times an encoding's time */
 #define DELTA_BAD    900 /* permille: deltas save nothing */
 #define DELTA_SAMPLE 16
-#define STRETCH_MAX  10000
+#define STRETCH_MAX  3000 /* more is a moment, not a share */
 #define BUDGET_MIN   256u
 #define BUDGET_MAX   3072u /* of a delta, where nothing else shrinks the page */
 
