@@ -19,12 +19,13 @@
 #include "migrate/tls_impl.h"
 #include "proto/control.h"
 
-#define RECORD_BYTES 16384
-#define OUT_BYTES    (8 * (RECORD_BYTES + 256)) /* more records do not stay in the L2 cache */
-#define IN_BYTES     65536
-#define RECV_AT_ONCE 65536 /* bytes under one lock */
-#define EMPTY_MAX    64    /* records without content in one call */
-#define WORDS_FREE   16    /* messages after the handshake that need no bytes to excuse them */
+#define RECORD_BYTES   16384
+#define OUT_BYTES      (8 * (RECORD_BYTES + 256)) /* more records do not stay in the L2 cache */
+#define IN_BYTES       65536
+#define KEY_WORD_BYTES 1024  /* more than a KeyUpdate takes */
+#define RECV_AT_ONCE   65536 /* bytes under one lock */
+#define EMPTY_MAX      64    /* records without content in one call */
+#define WORDS_FREE     16    /* messages after the handshake that need no bytes to excuse them */
 
 struct tls {
     /* constant */
@@ -45,10 +46,12 @@ struct tls {
     bool established; /* the handshake is over */
     uint8_t first[4]; /* that the peer sent */
     unsigned first_len;
+    bool unwritten; /* OpenSSL holds a record that did not fit into out */
     uint64_t received_bytes, key_bytes, words; /* words: messages after the handshake */
 };
 
 static BIO_METHOD *bio_method(void);
+static void next_key(struct tls *t);
 static int flush_locked(struct tls *t);
 static ssize_t result(struct tls *t, int n, const char *doing, struct err *err);
 static void explain(struct tls *t, const char *doing);
@@ -161,22 +164,34 @@ tls_send_some(struct tls *t, const void *buf, size_t len, struct err *err)
 
     pthread_mutex_lock(&t->mu);
     ERR_clear_error();
-    if (t->key_bytes >= t->rekey_bytes && !BIO_get_ktls_send(SSL_get_wbio(t->ssl)) &&
-        SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED))
-        t->key_bytes = 0;
+    if (t->key_bytes >= t->rekey_bytes)
+        next_key(t);
     while (sent < len && rc == 0) {
         int n = t->why.code ? -1 : SSL_write(t->ssl, p + sent, (int)(len - sent));
 
         if (n > 0) {
             sent += (size_t)n;
             t->key_bytes += (size_t)n;
+            t->unwritten = false;
         } else {
             rc = result(t, n, "send", err);
+            t->unwritten = rc == -EAGAIN;
             rc = rc == 0 ? err_set(err, -EPIPE, "send: the peer closed the connection") : rc;
         }
     }
     pthread_mutex_unlock(&t->mu);
     return rc == 0 || (rc == -EAGAIN && sent > 0) ? (ssize_t)sent : rc;
+}
+
+/* Says that the next key comes. Only when that word fits at once: OpenSSL receives nothing while it
+ * waits to get it out, and two ends that both wait so would wait for ever. mu held. */
+static void
+next_key(struct tls *t)
+{
+    if (t->why.code || t->unwritten || !t->out || OUT_BYTES - t->out_len < KEY_WORD_BYTES)
+        return;
+    if (SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) && SSL_do_handshake(t->ssl) == 1)
+        t->key_bytes = 0;
 }
 
 int
