@@ -348,6 +348,16 @@ node_says_broken(void *ctx)
     return false;
 }
 
+/* The phase comes first, its condition a moment later. */
+static bool
+migration_waits(void *ctx)
+{
+    struct look *l = ctx;
+    AUTO_TREE struct tree *m = sys_get(l->s, KIND_VMIM, "default", l->migration);
+
+    return tree_len(tree_find(m, "status", "conditions", NULL)) > 0;
+}
+
 /* The only possible target has lost its address in the migration network: the node says so, and the
  * migration waits with that reason instead of using the management network. */
 static void
@@ -365,6 +375,7 @@ no_address_no_migration(struct sys *s)
     sys_wait(s, 20, "the node says that its migration network is broken", node_says_broken, &l);
     migrate(s, "slow", "m-cut");
     expect_phase(s, "m-cut", "Scheduling", 20);
+    sys_wait(s, 20, "the waiting migration says what for", migration_waits, &l);
     m = sys_get(s, KIND_VMIM, "default", "m-cut");
     tree_to_json(tree_find(m, "status", "conditions", NULL), 0, &text);
     printf("  m-cut: %s\n", sb_str(&text));
