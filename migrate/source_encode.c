@@ -44,7 +44,8 @@ struct source_encode {
     int stat_fd;
 };
 
-static void encode_page(struct source_worker *w, const struct frame_run *r, uint32_t k, bool again);
+static void encode_page(struct source_worker *w, const struct frame_run *r, uint32_t k,
+                        const uint8_t *page, bool again);
 static bool encode_delta(struct source_worker *w, const struct frame_run *r, uint32_t k,
                          uint8_t *base, const uint8_t *page);
 static void keep(struct source_encode *e, uint64_t number, uint8_t *base, const uint8_t *copy,
@@ -161,7 +162,8 @@ source_encode_batch(struct source_worker *w)
 
         for (uint32_t k = 0; k < r->pages; k++) {
             if (r->kind == FRAME_RAW) {
-                encode_page(w, r, k, e->fits || bits_test(b->resent, page));
+                encode_page(w, r, k, b->pages + (size_t)page * LAYOUT_PAGE_BYTES,
+                            e->fits || bits_test(b->resent, page));
                 page++;
             } else if (cached) {
                 uint64_t number = layout_page(&w->s->layout, r->region, r->offset) + k;
@@ -222,13 +224,13 @@ source_encode_forget(struct source_worker *w, uint64_t page, uint64_t mask)
 /* --- one page --- */
 
 static void
-encode_page(struct source_worker *w, const struct frame_run *r, uint32_t k, bool again)
+encode_page(struct source_worker *w, const struct frame_run *r, uint32_t k, const uint8_t *page,
+            bool again)
 {
     struct source_encode *e = w->encode;
     struct mig_source *s = w->s;
     uint64_t offset = r->offset + (uint64_t)k * LAYOUT_PAGE_BYTES;
     uint64_t number = cache_number(s, layout_page(&s->layout, r->region, offset));
-    const uint8_t *page = s->regions[r->region].map + offset;
     enum mig_encoding enc = e->plan.trial ? e->plan.trial : e->plan.group;
     uint8_t *base = e->cache ? codec_cache_find(e->cache, number) : NULL, *copy;
     bool keeps = base || (again && e->cache && e->plan.keep_one_in && !s->paused);

@@ -52,8 +52,9 @@ struct source_batch {
     uint64_t resent[FRAME_MAX_RAW_PAGES / 64]; /* of the raw pages: those that were sent before */
     uint64_t bytes;                            /* of the payload */
     uint64_t sums[FRAME_MAX_RAW_PAGES];
+    uint8_t *pages; /* the raw pages, one behind the other, as they were read */
     uint8_t head[FRAME_MAX_HEAD];
-    struct iovec iov[1 + SOURCE_BATCH_RUNS];
+    struct iovec iov[2];
 };
 
 struct source_worker {

@@ -62,6 +62,8 @@ source_teardown(struct mig_source *s)
         for (uint32_t r = 0; r < s->layout.regions; r++)
             present_done(&w->present[r]);
         track_buf_free(w->scan);
+        free(w->batch.pages);
+        w->batch.pages = NULL;
         w->scan = NULL;
         source_encode_done(w);
     }

@@ -2,6 +2,7 @@
 #include "migrate/source_int.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -75,6 +76,11 @@ prepare(struct source_worker *w)
     if (w->scan) /* for an earlier connection */
         return 0;
     w->scan = track_buf_new();
+    /* zero_page wants whole pages */
+    w->batch.pages =
+        aligned_alloc(LAYOUT_PAGE_BYTES, (size_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES);
+    if (!w->batch.pages)
+        return err_set(&w->err, -ENOMEM, "no memory for a batch");
     source_encode_init(w);
     for (uint32_t r = 0; r < w->s->layout.regions; r++) {
         int rc = present_init(&w->present[r], &w->s->regions[r], &w->err);

@@ -23,7 +23,7 @@
 #define HUGE_FROM_PAGES (LAYOUT_STRIPE_PAGES / 4)
 #define HUGE_FAILURES   8 /* in a row: the kernel has none to give, and asking costs time */
 
-_Static_assert(LAYOUT_STRIPE_BYTES == 2u << 20, "a stripe is a huge page");
+_Static_assert(LAYOUT_STRIPE_PAGES == 512, "a stripe is a huge page");
 
 enum stripe { STRIPE_UNKNOWN, STRIPE_GAPS, STRIPE_WHOLE };
 

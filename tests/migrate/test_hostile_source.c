@@ -909,6 +909,50 @@ test_very_many_damaged_pages(void **state)
     fake_guest_free(g);
 }
 
+/* Pages that are received in place (a batch that fills a huge page) and are damaged: asked for again,
+ * and zeros until they come; a good page among them is there. */
+static void
+test_damaged_in_place(void **state)
+{
+    const struct fake_config c = {{4 * MIB}, .seed = 42};
+    struct fake_guest *g = fake_guest_new(&c, true);
+    const struct frame_run run = {.pages = FRAME_MAX_RAW_PAGES, .kind = FRAME_RAW};
+    const size_t bytes = FRAME_MAX_RAW_PAGES * 4096;
+    AUTO_FREE uint8_t *payload = xmalloc(bytes);
+    const struct frame_header h = batch(1, bytes);
+    struct control_msg m = {
+        .type = CONTROL_ROUND_END,
+        .round_end = {.round = 1, .channels = 1, .totals = {{1, FRAME_MAX_RAW_PAGES, 0}}}};
+    uint64_t asked = 0;
+    struct wire_peer w;
+    struct pair p;
+
+    (void)state;
+    memset(payload, 0xa5, bytes);
+    pair_init(&p, NULL, g);
+    wire_peer_init(&w, &p.dst.ident, g, 1);
+    pair_listen(&p);
+    assert_true(wire_source_up(&w, mig_target_address(p.target)));
+    assert_true(
+        wire_say(&w, (struct control_msg){.type = CONTROL_ROUND_BEGIN, .round_begin.round = 1}));
+    assert_true(wire_frame(&w, 0, h, &run, payload, ~2ull)); /* pages 1, 65 ... are good */
+    assert_true(wire_frame(&w, 0, (struct frame_header){.type = FRAME_ROUND_END, .round = 1}, NULL,
+                           NULL, 0));
+    assert_true(wire_say(&w, m));
+    assert_true(wire_hear(&w, &m));
+    assert_int_equal(m.type, CONTROL_ROUND_DONE);
+    for (uint32_t i = 0; i < m.round_done.bad_len; i++)
+        asked += m.round_done.bad[i].pages;
+    control_msg_done(&m);
+    assert_int_equal(asked, FRAME_MAX_RAW_PAGES - FRAME_MAX_RAW_PAGES / 64);
+    for (size_t i = 0; i < bytes; i++)
+        assert_int_equal(g->regions[0].map[i], i / 4096 % 64 == 1 ? 0xa5 : 0);
+    wire_peer_done(&w);
+    pair_wait_target(&p);
+    pair_done(&p);
+    fake_guest_free(g);
+}
+
 int
 main(void)
 {
@@ -923,6 +967,7 @@ main(void)
         cmocka_unit_test(test_damaged_pages),
         cmocka_unit_test(test_encoded_garbage),
         cmocka_unit_test(test_very_many_damaged_pages),
+        cmocka_unit_test(test_damaged_in_place),
     };
     struct CMUnitTest tests[ARRAY_LEN(lies) + ARRAY_LEN(others)] = {0};
     size_t n = 0;
