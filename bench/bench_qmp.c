@@ -42,7 +42,7 @@ read_line(struct bench_qmp *q, struct tree **ret, struct err *err)
             continue;
         if (n <= 0)
             return err_set(err, n < 0 ? -errno : -EPIPE, "QEMU %s",
-                           n < 0 ? "does not answer" : "ended");
+                           n < 0 && errno == EAGAIN ? "does not answer" : "ended");
         q->len += (size_t)n;
     }
 }
