@@ -26,7 +26,8 @@ side_of_thread(void)
     static const struct {
         const char *name;
         int side;
-    } names[] = {{"src", SRC}, {"mig-send", SRC}, {"dst", DST}, {"mig-recv", DST}};
+    } names[] = {{"src", SRC}, {"mig-send", SRC}, {"mig-urgent", SRC},
+                 {"dst", DST}, {"mig-recv", DST}, {"mig-fault", DST}};
     char name[16] = "";
 
     if (only_side >= 0)

@@ -219,9 +219,12 @@ chaos_draw(struct chaos_plan *p, uint64_t seed)
     draw_period(&r, &p->periods[0], p, faults[rng_below(&r, ARRAY_LEN(faults))]);
     draw_period(&r, &p->periods[1], p, chance(&r, 40) ? 1 : 0);
     p->dead_peer_us = PATIENT;
+    if (!p->limits.completion_timeout_us) /* what this machine may be too slow for today */
+        p->limits.completion_timeout_us = CHAOS_LONG_US;
     if (somebody_is_silent(p)) {
         p->dead_peer_us = BRISK;
-        if (!p->limits.completion_timeout_us) /* one data channel is silent, and all else lives */
+        if (p->limits.completion_timeout_us ==
+            CHAOS_LONG_US) /* one data channel is silent, and all else lives */
             p->limits.completion_timeout_us = 700000;
     }
 }
@@ -233,7 +236,7 @@ chaos_draw_point(struct chaos_plan *p, uint64_t seed, enum fault_point point, in
 
     chaos_draw(p, seed);
     p->processes = false;
-    p->limits = (struct mig_limits){0};
+    p->limits = (struct mig_limits){.completion_timeout_us = CHAOS_LONG_US};
     p->policy.verify_full = true;
     p->policy.allow_post_copy = p->policy.post_copy_at_once =
         strstr(fault_name(point), ".postcopy.") != NULL;

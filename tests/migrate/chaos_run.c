@@ -394,7 +394,8 @@ check_first(struct chaos_run *r, struct verdict *v, bool fired)
 {
     const struct chaos_plan *p = r->plan;
     struct end_result *res = r->sh->res;
-    bool limits = p->limits.completion_timeout_us || p->limits.progress_timeout_us;
+    bool limits = p->limits.completion_timeout_us != CHAOS_LONG_US ||
+                  p->limits.progress_timeout_us || res[SRC].cause == MIG_CAUSE_COMPLETION_TIMEOUT;
 
     if (r->died[SRC])
         return;
