@@ -266,7 +266,8 @@ on_message(struct mig_source *s, struct control_msg *m)
             return unexpected(s, m);
         return source_on_missing(s, &m->missing);
     case CONTROL_COMPLETE:
-        if (s->sw.state != SWITCH_SRC_SERVING)
+        /* right behind RUNNING, where nothing was missing: the machine has not stepped yet */
+        if (s->sw.state != SWITCH_SRC_SERVING && !(s->running && s->go_postcopy))
             return unexpected(s, m);
         s->complete = true;
         return 0;

@@ -187,7 +187,8 @@ start_life(struct mig_target *t)
 {
     uint64_t now = clock_mono_us();
 
-    if ((t->cfg.recovering_committed || t->cfg.recovering) && load_post(t) != 0)
+    /* without a guest there is nothing to load for: the answer is NEVER (or that it is not known) */
+    if ((t->cfg.recovering_committed || t->cfg.recovering) && t->cfg.guest.ops && load_post(t) != 0)
         return;
     if (t->cfg.recovering_committed) {
         t->sw = (struct switch_target){.state = SWITCH_DST_RESUMING, .since_us = now};

@@ -138,7 +138,9 @@ target_fill(struct mig_target *t)
         first = false;
         target_unlink(t);
         forget_trouble(t);
-        (void)target_accept(t, true, clock_mono_us() + AGAIN_US);
+        /* A source that was lost again before all of its channels were there: from the start. */
+        if (target_accept(t, true, clock_mono_us() + AGAIN_US) != 0)
+            target_unlink(t);
         if (atomic_load(&t->stop) && !atomic_load(&t->hopeless))
             return SWITCH_EV_TROUBLE;
     }

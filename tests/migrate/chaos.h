@@ -15,7 +15,7 @@
 #include "tests/migrate/chaos_net.h"
 #include "tests/migrate/fake_guest.h"
 
-#define CHAOS_POSTCOPY false
+#define CHAOS_LONG_US 20000000 /* completion timeout where none is drawn */
 #define CHAOS_ACTS    3
 #define CHAOS_PERIODS 2 /* the migration, and the first time that it is asked what became of it */
 

@@ -26,7 +26,8 @@ side_of_thread(void)
     static const struct {
         const char *name;
         int side;
-    } names[] = {{"src", SRC}, {"mig-send", SRC}, {"dst", DST}, {"mig-recv", DST}};
+    } names[] = {{"src", SRC}, {"mig-send", SRC}, {"mig-urgent", SRC},
+                 {"dst", DST}, {"mig-recv", DST}, {"mig-fault", DST}};
     char name[16] = "";
 
     if (only_side >= 0)
@@ -159,6 +160,7 @@ act(struct chaos_run *r, int side, const struct chaos_act *a)
         atomic_store(&res->acted, true);
     } else if (side == DST && a->what == CHAOS_KILL_GUEST && r->guest[DST]->pid > 0) {
         kill(r->guest[DST]->pid, SIGKILL);
+        atomic_store(&r->sh->guest_killed, true);
         atomic_store(&res->acted, true);
     }
     pthread_mutex_unlock(&r->mu);
@@ -176,7 +178,7 @@ hand(struct chaos_run *r, int side)
 {
     struct end_result *res = &r->sh->res[side];
     const struct chaos_period *q = r->period;
-    bool done[CHAOS_ACTS] = {0}, stopped = false;
+    bool done[CHAOS_ACTS] = {0}, stopped = false, ended = false;
     uint64_t paused_us = 0;
 
     while (!atomic_load(&res->done)) {
@@ -187,6 +189,10 @@ hand(struct chaos_run *r, int side)
             mig_source_stats(r->source, &st);
             if (st.paused_us)
                 atomic_store(&r->sh->paused, true);
+        }
+        if (side == SRC && r->source && !ended && atomic_load(&r->sh->stop_source)) {
+            mig_source_stop(r->source);
+            ended = true;
         }
         if (side == DST && r->target && !stopped && atomic_load(&r->sh->stop_target)) {
             mig_target_stop(r->target);
@@ -255,6 +261,7 @@ run_source(struct chaos_run *r)
                                   .policy = p->policy,
                                   .dead_peer_us = p->dead_peer_us,
                                   .reconnect_us = p->reconnect_us,
+                                  .recovering = r->job[SRC] == JOB_SERVE,
                                   .commit = on_commit,
                                   .ctx = r->sh};
     struct end_result *res = &r->sh->res[SRC];
@@ -291,6 +298,7 @@ run_target(struct chaos_run *r)
                                   .guest = fake_guest_port(r->guest[DST]),
                                   .dead_peer_us = p->dead_peer_us,
                                   .idle_timeout_us = 20000000,
+                                  .reconnect_us = p->reconnect_us,
                                   .recovering =
                                       r->job[DST] == JOB_RECOVER || r->job[DST] == JOB_GONE,
                                   .recovering_committed = r->job[DST] == JOB_COMMITTED,
@@ -303,6 +311,7 @@ run_target(struct chaos_run *r)
 
     if (r->guest[DST]->pid <= 0)
         c.guest = (struct guest){0};
+    snprintf(c.state_path, sizeof c.state_path, "%s", r->state_path);
     snprintf(c.listen_ip, sizeof c.listen_ip, "127.0.0.1");
     if (p->tls) {
         c.tls = certs_node("n2");

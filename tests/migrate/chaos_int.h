@@ -10,6 +10,7 @@ enum { SRC, DST };
 enum end_job {
     JOB_RUN,       /* the migration */
     JOB_RESOLVE,   /* source: what became of it? */
+    JOB_SERVE,     /* source: the same, and what the target lacks is served */
     JOB_RECOVER,   /* target: PREPARED in an earlier life */
     JOB_COMMITTED, /* target: COMMIT recorded in an earlier life */
     JOB_GONE,      /* target: the guest is gone, and that is on record */
@@ -31,7 +32,7 @@ struct chaos_shared {
     atomic_bool src_committed, dst_prepared, dst_committed, dst_never;
     struct fake_twins twins;
     struct end_result res[2];
-    atomic_bool listening, paused, stop_target;
+    atomic_bool listening, paused, stop_source, stop_target, guest_killed;
     char target_addr[MIG_ADDR_SIZE];
     /* told to fail: the next n calls */
     atomic_int fail_prepared, fail_committed, fail_never, fail_commit;
@@ -46,7 +47,7 @@ struct chaos_run {
     struct chaos_net net;
     const struct chaos_period *period; /* NULL: no faults any more */
     enum end_job job[2];
-    char dial[MIG_ADDR_SIZE];
+    char dial[MIG_ADDR_SIZE], state_path[64];
     uint64_t started_us;
     /* threads */
     pthread_t thread[2], hand[2];

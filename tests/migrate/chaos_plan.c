@@ -153,7 +153,7 @@ draw_period(struct rng *r, struct chaos_period *q, const struct chaos_plan *p, u
             draw_fails(r, &q->fails);
     }
     q->relay = q->tricks_len > 0 || chance(r, 10);
-    q->strangers = chance(r, 15) ? 1 + (unsigned)rng_below(r, 12) : 0;
+    q->strangers = chance(r, 15) ? 1 + (unsigned)rng_below(r, 6) : 0;
 }
 
 /* Somebody is thought dead only where somebody is silent. */
@@ -209,16 +209,22 @@ chaos_draw(struct chaos_plan *p, uint64_t seed)
         p->policy.encoding = MIG_ENC_RAW;
     p->policy.verify_full = chance(&r, 25);
     p->policy.allow_auto_converge = chance(&r, 25);
-    p->policy.allow_post_copy = CHAOS_POSTCOPY && chance(&r, 30);
+    p->policy.allow_post_copy = chance(&r, 30);
     p->policy.post_copy_at_once = p->policy.allow_post_copy && chance(&r, 40);
+    if (p->policy
+            .allow_post_copy) /* nobody sees what a guest gives back: drivers must not let it */
+        p->guest.punch_percent = 0;
     p->policy.allow_disruption = chance(&r, 20);
     p->reconnect_us = 100000 + rng_below(&r, 300000);
     draw_period(&r, &p->periods[0], p, faults[rng_below(&r, ARRAY_LEN(faults))]);
     draw_period(&r, &p->periods[1], p, chance(&r, 40) ? 1 : 0);
     p->dead_peer_us = PATIENT;
+    if (!p->limits.completion_timeout_us) /* what this machine may be too slow for today */
+        p->limits.completion_timeout_us = CHAOS_LONG_US;
     if (somebody_is_silent(p)) {
         p->dead_peer_us = BRISK;
-        if (!p->limits.completion_timeout_us) /* one data channel is silent, and all else lives */
+        if (p->limits.completion_timeout_us ==
+            CHAOS_LONG_US) /* one data channel is silent, and all else lives */
             p->limits.completion_timeout_us = 700000;
     }
 }
@@ -230,8 +236,11 @@ chaos_draw_point(struct chaos_plan *p, uint64_t seed, enum fault_point point, in
 
     chaos_draw(p, seed);
     p->processes = false;
-    p->limits = (struct mig_limits){0};
+    p->limits = (struct mig_limits){.completion_timeout_us = CHAOS_LONG_US};
     p->policy.verify_full = true;
+    p->policy.allow_post_copy = p->policy.post_copy_at_once =
+        strstr(fault_name(point), ".postcopy.") != NULL;
+    p->guest.punch_percent = p->policy.allow_post_copy ? 0 : p->guest.punch_percent;
     memset(p->periods, 0, sizeof p->periods);
     /* at a point of both sides, whose turn it is depends on which one comes so far first */
     snprintf(q->fault[side], sizeof q->fault[side], "%s@%u:error", fault_name(point),

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/migrate/chaos_int.h"
 
 #define MANY_PERIODS 10
+#define POSTCOPY_US  2500000
 #define HUNG_US      40000000
 
 enum src_state { S_RUNS, S_ASKS, S_MOVED, S_FAILED };
@@ -41,7 +43,7 @@ chaos_point_sides(enum fault_point p)
 
     if (p == FAULT_DST_PREPARE || p == FAULT_DST_LISTENING || p == FAULT_SRC_GUEST_GONE)
         return 0; /* in handler/ */
-    if (!CHAOS_POSTCOPY && strstr(name, ".postcopy."))
+    if (strstr(name, ".postcopy.") && mig_probe_post_copy(NULL) != 0)
         return 0;
     if (strncmp(name, "src.", 4) == 0)
         return 1;
@@ -99,6 +101,18 @@ check_nothing_left(struct verdict *v, int fds, int threads)
         blame(v, "guest memory is still mapped");
 }
 
+/* A process that was killed, and is not reaped, does not live. */
+static bool
+guest_lives(const struct fake_guest *g)
+{
+    siginfo_t info = {0};
+
+    return g->pid > 0 && !(waitid(P_PID, (id_t)g->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                           info.si_pid == g->pid);
+}
+
+/* A process that was killed (or was told so, and may not have heard it yet) is gone for the port,
+ * too. */
 /* --- one period: both ends run, and what is planned happens --- */
 
 static void
@@ -145,11 +159,12 @@ run_period(struct chaos_run *r, bool source, bool target)
 {
     struct chaos_strangers strangers = {.seed = r->plan->seed};
     bool acts_done[CHAOS_ACTS] = {0}, meet = false, relay = r->period && r->period->relay;
-    uint64_t source_over_us = 0, paused_us = 0;
+    uint64_t source_over_us = 0, target_over_us = 0, paused_us = 0;
 
     memset(&r->net, 0, sizeof r->net);
     atomic_store(&r->sh->listening, false);
     atomic_store(&r->sh->stop_target, false);
+    atomic_store(&r->sh->stop_source, false);
     atomic_store(&r->sh->paused, false);
     ends_arm(r);
     r->started_us = clock_mono_us();
@@ -193,6 +208,19 @@ run_period(struct chaos_run *r, bool source, bool target)
             (r->sh->res[SRC].outcome != MIG_MOVED || r->died[SRC] ||
              now - source_over_us > 5000000))
             atomic_store(&r->sh->stop_target, true);
+        /* in post-copy neither gives up by itself: a handler is restarted, a guest has died, or
+         * this network does not come back */
+        if (!r->running[DST] && !target_over_us)
+            target_over_us = now;
+        if (r->plan->policy.allow_post_copy &&
+            ((!r->running[DST] && now - target_over_us > 200000) ||
+             now - r->started_us > POSTCOPY_US))
+            atomic_store(&r->sh->stop_source, true);
+        if (r->plan->policy.allow_post_copy && now - r->started_us > POSTCOPY_US)
+            atomic_store(&r->sh->res[DST].acted, true);
+        if (r->plan->policy.allow_post_copy &&
+            (now - r->started_us > POSTCOPY_US || !guest_lives(r->guest[DST])))
+            atomic_store(&r->sh->stop_target, true);
         if (now - r->started_us > HUNG_US) {
             AUTO_SB struct sb out = SB_INIT;
 
@@ -219,21 +247,10 @@ run_period(struct chaos_run *r, bool source, bool target)
 
 /* --- the handlers' part --- */
 
-/* A process that was killed, and is not reaped, does not live. */
-static bool
-guest_lives(const struct fake_guest *g)
-{
-    siginfo_t info = {0};
-
-    return g->pid > 0 && !(waitid(P_PID, (id_t)g->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-                           info.si_pid == g->pid);
-}
-
-/* A process that was killed is gone for the port, too. */
 static void
-reap_guest(struct fake_guest *g)
+reap_guest(struct fake_guest *g, bool told)
 {
-    if (!guest_lives(g))
+    if (!guest_lives(g) || told)
         fake_guest_kill(g);
 }
 
@@ -263,7 +280,7 @@ source_after(struct chaos_run *r, struct verdict *v)
     if (res->outcome == MIG_MOVED)
         return S_MOVED;
     if (res->outcome == MIG_FAILED) {
-        if (r->job[SRC] == JOB_RESOLVE)
+        if (r->job[SRC] != JOB_RUN)
             resume_source(r, v);
         return S_FAILED;
     }
@@ -278,7 +295,7 @@ target_after(struct chaos_run *r, struct verdict *v)
     struct end_result *res = &r->sh->res[DST];
     bool never = atomic_load(&r->sh->dst_never);
 
-    reap_guest(r->guest[DST]);
+    reap_guest(r->guest[DST], atomic_load(&r->sh->guest_killed));
     if (!r->died[DST]) {
         switch ((enum mig_target_outcome)res->outcome) {
         case MIG_TARGET_RUNNING:
@@ -329,7 +346,7 @@ check_cause(const struct chaos_plan *p, const struct end_result *res, struct ver
         ok = res->outcome != MIG_FAILED;
         break;
     case MIG_CAUSE_CANCELLED:
-        ok = planned(p, CHAOS_CANCEL);
+        ok = planned(p, CHAOS_CANCEL) || res->outcome == MIG_UNKNOWN; /* mig_source_stop */
         break;
     case MIG_CAUSE_COMPLETION_TIMEOUT:
         ok = p->limits.completion_timeout_us > 0;
@@ -364,7 +381,9 @@ tampered(const struct chaos_run *r)
 {
     for (unsigned i = 0; i < r->net.tricks_len; i++) {
         if (atomic_load(&r->net.played[i]) && net_tampers(r->net.tricks[i].effect) &&
-            r->net.tricks[i].since > 100)
+            r->net.tricks[i].since > 100 &&
+            /* the first record's version: whoever receives it ignores it (RFC 8446, 5.1) */
+            !(r->net.tricks[i].when == NET_AT_BYTE && r->net.tricks[i].n < 3))
             return true;
     }
     return false;
@@ -375,7 +394,8 @@ check_first(struct chaos_run *r, struct verdict *v, bool fired)
 {
     const struct chaos_plan *p = r->plan;
     struct end_result *res = r->sh->res;
-    bool limits = p->limits.completion_timeout_us || p->limits.progress_timeout_us;
+    bool limits = p->limits.completion_timeout_us != CHAOS_LONG_US ||
+                  p->limits.progress_timeout_us || res[SRC].cause == MIG_CAUSE_COMPLETION_TIMEOUT;
 
     if (r->died[SRC])
         return;
@@ -524,7 +544,7 @@ live(struct chaos_run *r, struct verdict *v)
         if (d == D_COMMITTED && !guest_lives(r->guest[DST]) && i > 1)
             break;
         r->period = i == 0 ? &r->plan->periods[1] : NULL;
-        r->job[SRC] = JOB_RESOLVE;
+        r->job[SRC] = r->plan->policy.allow_post_copy ? JOB_SERVE : JOB_RESOLVE;
         r->job[DST] = jobs[d];
         if (asks)
             atomic_fetch_add(&r->reach->resolved, 1);
@@ -555,7 +575,9 @@ chaos_run(const struct chaos_plan *p, struct chaos_reach *reach, struct sb *why)
     c.twin = 1;
     r->guest[DST] = fake_guest_new(&c, true);
     r->guest[DST]->load_delay_ms = p->load_ms;
+    snprintf(r->state_path, sizeof r->state_path, "/tmp/drover-chaos-%d.postcopy", (int)getpid());
     live(r, &v);
+    unlink(r->state_path); /* its handler's */
     fake_guest_free(r->guest[SRC]);
     fake_guest_free(r->guest[DST]);
     check_nothing_left(&v, fds, threads);

@@ -328,8 +328,6 @@ fake_guest_new(const struct fake_config *cfg, bool incoming)
         r->hva = (uintptr_t)r->map; /* the fork keeps it */
     }
     assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
-    if (cfg->twins)
-        atomic_store(&cfg->twins->running[cfg->twin], !incoming);
     fflush(NULL);
     g->pid = fork();
     assert(g->pid >= 0);
@@ -484,14 +482,38 @@ make_step(struct fake_guest *g, uint64_t seed, uint64_t i)
         _exit(3);
 }
 
+/* Not one that is being killed: it gets a moment to be gone. */
+static bool
+lives(pid_t pid)
+{
+    char path[32], line[256];
+
+    for (int i = 0; pid > 0 && i < 200; i++) {
+        FILE *f;
+        char *p = NULL;
+
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+        f = fopen(path, "re");
+        if (!f)
+            return false;
+        if (fgets(line, sizeof line, f))
+            p = strrchr(line, ')');
+        fclose(f);
+        if (!p || p[2] == 'Z' || p[2] == 'X')
+            return false;
+        poll(NULL, 0, 1);
+    }
+    return pid > 0;
+}
+
 /* Both copies of a guest at once is the one thing that must never be. */
 static void
 note_running(const struct fake_config *c, bool running)
 {
     if (!c->twins)
         return;
-    atomic_store(&c->twins->running[c->twin], running);
-    if (running && atomic_load(&c->twins->running[!c->twin]))
+    atomic_store(&c->twins->running[c->twin], running ? getpid() : 0);
+    if (running && lives(atomic_load(&c->twins->running[!c->twin])))
         atomic_store(&c->twins->both, true);
 }
 
@@ -614,6 +636,7 @@ child_main(struct fake_guest *g, int sock, bool running)
     uint64_t stride = g->cfg.stride > 1 ? g->cfg.stride : 1;
     pthread_t thread;
 
+    note_running(&g->cfg, running);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (int i = 0; i < g->regions_len; i++) /* as a native guest does */
         (void)madvise(g->regions[i].map, g->regions[i].size, MADV_NOHUGEPAGE);

@@ -21,7 +21,7 @@ enum fake_content {
 
 /* Shared by the processes of both copies of a guest (MAP_SHARED): do they ever run at once? */
 struct fake_twins {
-    _Atomic int running[2]; /* by fake_config.twin */
+    _Atomic int running[2]; /* by fake_config.twin: its process, 0 = no */
     _Atomic bool both;
 };
 
