@@ -50,6 +50,7 @@ mig_source_new(const struct mig_source_config *cfg)
 
         w->s = s;
         w->index = i;
+        w->next_stripe = i;
         for (unsigned r = 0; r < GUEST_MAX_REGIONS; r++)
             w->present[r].fd = -1;
     }

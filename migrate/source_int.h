@@ -191,6 +191,9 @@ int source_lost(struct mig_source *s, int rc, const struct err *why);
 /* Dials until it works, deadline_us has passed (0 = never) or the caller of the engine wants an end:
  * then trouble. Workers run afterwards. What was sent and not confirmed is to be sent again. */
 int source_relink(struct mig_source *s, uint64_t deadline_us);
+/* Marks what has data in the stripes from w->next_stripe on as to be sent, whatever the tracker says.
+ * 0, or -errno with w->err. */
+int source_not_reached(struct mig_source *s, struct source_worker *w);
 /* Drops all connections and ends the threads that use them. */
 void source_unlink(struct mig_source *s);
 

@@ -15,7 +15,6 @@ static bool worth_another_try(const struct mig_source *s);
 static int rest(struct mig_source *s, uint64_t deadline_us, struct err *err);
 static void next_address(struct mig_source *s, unsigned tries);
 static int send_again(struct mig_source *s);
-static int not_reached(struct mig_source *s, struct source_worker *w);
 
 int
 source_lost(struct mig_source *s, int rc, const struct err *why)
@@ -166,7 +165,7 @@ send_again(struct mig_source *s)
         s->unconfirmed[i] = 0;
     }
     for (uint32_t i = 0; s->round == 1 && i < s->channels; i++) {
-        int rc = not_reached(s, &s->workers[i]);
+        int rc = source_not_reached(s, &s->workers[i]);
 
         if (rc != 0)
             return source_trouble(s, MIG_CAUSE_GUEST, rc, &s->workers[i].err);
@@ -175,8 +174,8 @@ send_again(struct mig_source *s)
 }
 
 /* The first round sends what has data, dirty or not: what it had not come to. */
-static int
-not_reached(struct mig_source *s, struct source_worker *w)
+int
+source_not_reached(struct mig_source *s, struct source_worker *w)
 {
     for (uint64_t i = w->next_stripe; i < s->layout.stripes; i += s->channels) {
         uint64_t bits[LAYOUT_STRIPE_PAGES / 64], offset;

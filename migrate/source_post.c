@@ -60,11 +60,20 @@ source_last_post(struct mig_source *s)
 
     s->paused = true;
     rc = source_count_all(s, &bytes);
+    /* Nothing was sent yet: the target lacks all that has data. The tracker knows only what was
+     * written since it was armed, and the probes before the first round may have armed it. */
+    for (uint32_t i = 0; rc == 0 && s->round == 0 && i < s->channels; i++) {
+        s->workers[i].next_stripe = i;
+        rc = source_not_reached(s, &s->workers[i]);
+        if (rc != 0)
+            source_trouble(s, MIG_CAUSE_GUEST, rc, &s->workers[i].err);
+    }
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < s->words; i++)
         s->dirty[i] |= s->again[i];
-    s->missing_pages = bytes / LAYOUT_PAGE_BYTES;
+    s->missing_pages = bits_count(s->dirty, s->words);
+    bytes = s->missing_pages * LAYOUT_PAGE_BYTES;
     rc = say_missing(s);
     if (rc == 0)
         rc = source_send_state(s, &st);
