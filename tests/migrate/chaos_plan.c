@@ -244,7 +244,7 @@ chaos_draw_point(struct chaos_plan *p, uint64_t seed, enum fault_point point, in
     memset(p->periods, 0, sizeof p->periods);
     /* at a point of both sides, whose turn it is depends on which one comes so far first */
     snprintf(q->fault[side], sizeof q->fault[side], "%s@%u:error", fault_name(point),
-             chaos_point_sides(point) == 3 ? 1 + (unsigned)(rng_mix(seed) % 30) : 1);
+             chaos_point_sides(point) == 3 ? 1 + (unsigned)(rng_mix(seed) % 6) : 1);
 }
 
 /* --- in words --- */
