@@ -44,7 +44,6 @@ begin(struct both *t, const struct fake_config *c)
     pair_init(&t->p, t->a, t->b);
     t->p.src.policy.allow_post_copy = t->p.src.policy.post_copy_at_once = true;
     t->p.src.reconnect_us = t->p.dst.reconnect_us = PATIENT;
-    t->p.src.dead_peer_us = t->p.dst.dead_peer_us = 2000000;
     snprintf(t->state, sizeof t->state, "/tmp/drover-test-postcopy-%d", (int)getpid());
     unlink(t->state);
     snprintf(t->p.dst.state_path, sizeof t->p.dst.state_path, "%s", t->state);
