@@ -21,10 +21,10 @@ static const struct {
 
 bool fault_armed;
 static struct {
-    enum action action;
-    unsigned long nth;
-    bool ever_after;
     atomic_ulong hits;
+    unsigned long nth;
+    enum action action;
+    bool ever_after;
 } armed[FAULT_COUNT];
 static int log_fd = -1;
 static void (*watcher)(enum fault_point p, bool acts);

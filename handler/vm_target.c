@@ -404,7 +404,7 @@ encrypt(struct vm_entry *e, struct target_run *r, struct mig_target_config *c, s
     int rc = v ? node_tls(e->h, &v->status.migration.configuration, &r->tls, err)
                : err_set(err, -ENOENT, "the VM's object is not known");
 
-    if (rc == 0)
+    if (v && rc == 0)
         snprintf(c->tls_peer, sizeof c->tls_peer, "%s",
                  v->status.migration.source_node ? v->status.migration.source_node : "");
     c->tls = r->tls;

@@ -171,7 +171,7 @@ connect_control(struct mig_source *s)
                                       .epoch = s->epoch,
                                       .round = s->round}};
     struct err err = {0};
-    struct conn *conn;
+    struct conn *conn = NULL;
     struct ctl *ctl;
     int rc;
 
