@@ -47,6 +47,7 @@ bench_report_warn(struct bench_report *r, const char *fmt, ...)
     va_end(ap);
 }
 
+PRINTF_LIKE(3, 0)
 static struct bench_figure *
 new_figure(struct bench_row *row, const char *unit, const char *fmt, va_list ap)
 {
