@@ -19,7 +19,7 @@
 
 #define TARGET_IDLE_US      30000000
 #define TARGET_HANDSHAKE_US 2000000  /* for a connection to show what it is */
-#define TARGET_PENDING      16       /* connections that have not yet shown it */
+#define TARGET_PENDING      64       /* connections that have not yet shown it */
 #define TARGET_ATTACH_US    10000000 /* for the data channels, once HELLO was accepted */
 #define TARGET_TICK_US      50000
 #define TARGET_REASON_US    300000 /* a broken channel waits so long for the source's own words */

@@ -153,7 +153,7 @@ draw_period(struct rng *r, struct chaos_period *q, const struct chaos_plan *p, u
             draw_fails(r, &q->fails);
     }
     q->relay = q->tricks_len > 0 || chance(r, 10);
-    q->strangers = chance(r, 15) ? 1 + (unsigned)rng_below(r, 6) : 0;
+    q->strangers = chance(r, 15) ? 1 + (unsigned)rng_below(r, 12) : 0;
 }
 
 /* Somebody is thought dead only where somebody is silent. */
