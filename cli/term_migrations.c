@@ -120,7 +120,7 @@ put_details(const struct migration *m, struct sb *out)
 
 /* What follows the bar while memory moves. */
 static void
-put_numbers(const struct migration *m, struct sb *out)
+put_numbers(const struct migration *m, bool details, struct sb *out)
 {
     sb_printf(out, "round %lld, ", (long long)m->round);
     human_bytes(out, m->remaining_bytes);
@@ -135,7 +135,8 @@ put_numbers(const struct migration *m, struct sb *out)
         sb_puts(out, ", ETA ");
         human_ms(out, migration_eta_ms(m));
     }
-    put_details(m, out);
+    if (details)
+        put_details(m, out);
 }
 
 static void
@@ -161,12 +162,12 @@ put_outcome(const struct migration *m, struct sb *out)
 }
 
 static void
-put_state(const struct migration *m, struct sb *out)
+put_state(const struct migrations_view *v, const struct migration *m, struct sb *out)
 {
     if (m->final) {
         put_outcome(m, out);
     } else if (m->has_progress && m->started_us) {
-        put_numbers(m, out);
+        put_numbers(m, v->details, out);
     } else if (m->waiting[0]) {
         sb_puts(out, m->waiting); /* the coordinator's words: "waiting: 2 of 2 ..." */
     } else {
@@ -209,7 +210,7 @@ show_plain(struct migrations_view *v, const struct migration *m)
     put_route(v->term, m, &line);
     if (m->source[0] || m->target[0])
         sb_puts(&line, ": ");
-    put_state(m, &line);
+    put_state(v, m, &line);
     if (!before || strcmp(before->line, sb_str(&line)) != 0)
         say(v, sb_str(&line));
     now = xcalloc(1, sizeof(*now));
@@ -277,7 +278,7 @@ put_live_words(const struct migrations_view *v, const struct migration *m, struc
         sb_putc(out, ' ');
         left -= (int)term_width(mark) + 1;
     }
-    put_state(m, &state);
+    put_state(v, m, &state);
     width = (int)term_width(sb_str(&state));
     term_cell(t, out, sb_str(&state), width < left ? width : left, false);
 }

@@ -40,6 +40,13 @@ static const char postcopy_yaml[] =
     "  allowPostCopy: true\n"
     "  bandwidthPerMigration: 24Mi\n"
     "  selectors: {virtualMachineInstanceSelector: {test: crash}}\n";
+/* While it is there, both ends digest all memory at the switchover. */
+static const char verify_yaml[] = "apiVersion: migrations.kubevirt.io/v1alpha1\n"
+                                  "kind: MigrationPolicy\n"
+                                  "metadata: {name: crash, annotations: {drover.io/verify: full}}\n"
+                                  "spec:\n"
+                                  "  selectors: {virtualMachineInstanceSelector: {test: crash}}\n";
+
 struct crash {
     struct sys *s;
     enum fault_point point;
@@ -269,15 +276,27 @@ one_phase(struct sys *s, enum fault_point point, bool source, unsigned n)
     check(&c, what);
 }
 
+/* The policy under which a point is reached; NULL: none. */
+static const char *
+policy_for(const char *point)
+{
+    return strstr(point, ".postcopy.")        ? postcopy_yaml
+           : strcmp(point, "dst.digest") == 0 ? verify_yaml
+                                              : NULL;
+}
+
 static void
-set_postcopy(struct sys *s, bool on)
+set_policy(struct sys *s, const char **now, const char *yaml)
 {
     struct err err = {0};
 
-    if (on)
-        sys_apply(s, postcopy_yaml);
-    else if (client_delete(s->client, kind_info(KIND_POLICY), NULL, "crash", NULL, &err) != 0)
+    if (*now == yaml)
+        return;
+    if (*now && client_delete(s->client, kind_info(KIND_POLICY), NULL, "crash", NULL, &err) != 0)
         sys_die(s, "policy: %s", err_msg(&err));
+    if (yaml)
+        sys_apply(s, yaml);
+    *now = yaml;
 }
 
 static bool
@@ -301,7 +320,7 @@ main(int argc, char **argv)
     static struct sys s; /* until after main: it is torn down at exit */
     struct crash c = {.s = &s};
     unsigned n = 0;
-    bool postcopy = false;
+    const char *policy = NULL;
 
     sys_up(&s, 2);
     sys_apply(&s, vm_yaml);
@@ -323,14 +342,10 @@ main(int argc, char **argv)
             spec = xstrdup(name);
         else
             continue; /* error points: unit tests */
-        if (postcopy != (strstr(name, ".postcopy.") != NULL)) {
-            postcopy = !postcopy;
-            set_postcopy(&s, postcopy);
-        }
+        set_policy(&s, &policy, policy_for(name));
         one_crash(&s, p, spec, ++n);
     }
-    if (postcopy)
-        set_postcopy(&s, false);
+    set_policy(&s, &policy, NULL);
     for (size_t i = 0; i < 2 * ARRAY_LEN(phases); i++)
         if (wanted(argc, argv, fault_name(phases[i / 2])))
             one_phase(&s, phases[i / 2], i % 2 == 0, ++n);
