@@ -1,35 +1,7 @@
 #!/usr/bin/env bash
 # Every verb of `drover` against a real controller with three handlers: what each prints, changes and
 # returns, and what each says to wrong input. With kubectl there, apply takes turns with kubectl apply.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-[ "$(id -u)" -eq 0 ] || { echo "needs root for network namespaces"; exit 77; }
-unshare --net true 2>/dev/null || { echo "needs the right to make network namespaces"; exit 77; }
-
-tmp=$(mktemp -d /tmp/drover-cli-XXXXXX) || exit 1
-dir=$tmp/c out=$tmp/out err=$tmp/err
-drover=$PWD/bin/drover
-cleanup() {
-    [ -e "$dir/cluster.json" ] && "$drover" dev down --dir "$dir" >/dev/null 2>&1
-    rm -rf "$tmp"
-}
-trap cleanup EXIT
-die() {
-    echo "$*"
-    echo "--- stdout"; cat "$out"
-    echo "--- stderr"; cat "$err"
-    exit 1
-}
-# run EXIT ARGUMENTS...: runs drover and checks its exit status; what failed said one line.
-run() {
-    local want=$1 rc
-    shift
-    "$drover" "$@" >"$out" 2>"$err"
-    rc=$?
-    [ $rc -eq "$want" ] || die "drover $*: exit $rc, want $want"
-    [ "$want" -eq 0 ] || [ "$(wc -l <"$err")" -eq 1 ] || die "drover $*: want one line on stderr"
-}
-ok() { run 0 "$@"; }
+. "$(dirname "$0")/lib.sh"
 wrong() { # TEXT ARGUMENTS...: exit 1, nothing on stdout
     local text=$1
     shift
@@ -43,16 +15,8 @@ no() { # TEXT ARGUMENTS...: exit 2
     run 2 "$@"
     grep -qF -- "$text" "$err" || die "drover $*: want \"$text\""
 }
-says() { grep -qE -- "$1" "$out" || die "want \"$1\""; }
 is() { [ "$(cat "$out")" = "$1" ] || die "want \"$1\""; }
 field() { "$drover" get "$1" -n shop -o "jsonpath=$2" 2>"$err" || die "get $1"; }
-tick() { read -rt 0.1 <> <(:); }
-wait_for() { # WHAT COMMAND...
-    local what=$1 i
-    shift
-    for i in $(seq 300); do "$@" && return; tick; done
-    die "timed out: $what"
-}
 
 # --- without a controller ---
 export DROVER_SERVER=
@@ -106,11 +70,11 @@ X
 wrong 'nowhere' apply -f "$tmp/lost.yaml"
 
 six_run() { [ "$(field vmi '{.items[?(@.status.phase=="Running")].metadata.name}' | wc -w)" -eq 6 ]; }
-wait_for "six running VMs" six_run
+wait_for 30 "six running VMs" six_run
 network_ready() {
     [ "$("$drover" get nodes -o 'jsonpath={.items[*].status.conditions[?(@.type=="MigrationNetworkReady")].status}')" = "True True True" ]
 }
-wait_for "the migration network" network_ready
+wait_for 30 "the migration network" network_ready
 
 # --- get ---
 ok get nodes
@@ -152,22 +116,22 @@ wrong 'want TYPE' get
 # --- get -w: a change arrives; a reader that goes away ends it ---
 "$drover" get vm db -n shop -w >"$tmp/watch" 2>"$err" &
 watch=$!
-wait_for "the first row of a watch" grep -q '^db ' "$tmp/watch"
+wait_for 30 "the first row of a watch" grep -q '^db ' "$tmp/watch"
 rows=$(wc -l <"$tmp/watch")
 ok label vm db -n shop watched=yes
 more_rows() { [ "$(wc -l <"$tmp/watch")" -gt "$rows" ]; }
-wait_for "a row for the change" more_rows
+wait_for 30 "a row for the change" more_rows
 kill -TERM $watch
 wait $watch || die "a watch that is ended: want exit 0"
 ("$drover" get vmi -n shop -w -o name 2>"$tmp/watch.err" | head -n 2 >"$tmp/watch") &
 watch=$!
-wait_for "two names" grep -q / "$tmp/watch"
+wait_for 30 "two names" grep -q / "$tmp/watch"
 change=0
 gone() { # it notices at its next writes
     ok label vmi db -n shop watched=$((change++)) --overwrite
     ! kill -0 $watch 2>/dev/null
 }
-wait_for "a watch whose reader is gone to end" gone
+wait_for 30 "a watch whose reader is gone to end" gone
 [ ! -s "$tmp/watch.err" ] || die "a watch whose reader is gone: want no word"
 
 # --- label, annotate, taint ---
@@ -229,14 +193,14 @@ wrong 'want nodes or migrations' top pods
 ok stop queue -n shop
 is "VM shop/queue was asked to stop"
 queue_gone() { ! "$drover" get vmi queue -n shop >/dev/null 2>&1; }
-wait_for "queue to stop" queue_gone
+wait_for 30 "queue to stop" queue_gone
 ok start shop/queue
 queue_runs() { "$drover" get vmi queue -n shop -o 'jsonpath={.status.phase}' 2>/dev/null | grep -qx Running; }
-wait_for "queue to start" queue_runs
+wait_for 30 "queue to start" queue_runs
 before=$(field vmi/queue '{.metadata.uid}')
 ok restart queue -n shop
 restarted() { queue_runs && [ "$(field vmi/queue '{.metadata.uid}')" != "$before" ]; }
-wait_for "queue to restart" restarted
+wait_for 30 "queue to restart" restarted
 wrong 'not found' start none -n shop
 wrong 'not found' stop none -n shop
 wrong 'not found' restart none -n shop
@@ -276,7 +240,7 @@ wrong 'migrat' migrate db -n shop # one is there already
 ok migrate-cancel db -n shop
 says 'was asked to cancel$'
 no_migration() { ! "$drover" migrate-cancel db -n shop >/dev/null 2>&1; }
-wait_for "the cancelled migration to end" no_migration
+wait_for 30 "the cancelled migration to end" no_migration
 wrong 'no migration that is not over' migrate-cancel db -n shop
 wrong 'nodes "nx" not found' migrate db -n shop --to nx
 wrong 'none' migrate none -n shop
@@ -345,7 +309,7 @@ spec:
 X
 ok apply -f "$tmp/pinned.yaml"
 pinned_runs() { "$drover" get vmi pinned -n shop -o 'jsonpath={.status.phase}' 2>/dev/null | grep -qx Running; }
-wait_for "pinned to start" pinned_runs
+wait_for 30 "pinned to start" pinned_runs
 no 'shop/pinned (' drain n2 --dry-run
 no 'shop/pinned (' drain n2 --wait --timeout 90s
 ok uncordon n2
@@ -360,7 +324,7 @@ ok delete -f examples/50-maintenance.yaml
 ok delete vm pinned -n shop
 is 'virtualmachine.kubevirt.io "pinned" deleted'
 pinned_gone() { ! "$drover" get vmi pinned -n shop >/dev/null 2>&1; }
-wait_for "the instance of a VM that was deleted to go" pinned_gone
+wait_for 30 "the instance of a VM that was deleted to go" pinned_gone
 ok delete pvc -n shop --all
 ok delete vm -n shop -l none=none
 grep -q 'No resources found' "$err" || die "nothing to delete"

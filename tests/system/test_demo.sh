@@ -1,62 +1,33 @@
 #!/usr/bin/env bash
 # `drover demo` with the real daemons: what it says through a pipe and on a terminal, that it fails
 # clearly, and that nothing stays behind whichever way it ends: well, by Ctrl-C, or killed.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-[ "$(id -u)" -eq 0 ] || { echo "needs root for network namespaces"; exit 77; }
-unshare --net true 2>/dev/null || { echo "needs the right to make network namespaces"; exit 77; }
-
-tmp=$(mktemp -d /tmp/drover-demo-test-XXXXXX) || exit 1
-dir=$tmp/c
-out=$tmp/out err=$tmp/err
-cleanup() {
-    [ -e "$dir/cluster.json" ] && bin/drover dev down --dir "$dir" >/dev/null 2>&1
-    rm -rf "$tmp"
-}
-trap cleanup EXIT
-die() {
-    echo "$*"
-    echo "--- stdout"; cat "$out"
-    echo "--- stderr"; cat "$err"
-    exit 1
-}
-# Everything of a cluster is named after it: namespaces begin with its own, processes have its
-# directory on their command line.
-tick() { read -rt 0.05 <> <(:); }
-nothing_stays() {
-    [ ! -e "$dir" ] || die "$1: $dir is still there"
-    # the demo's keeper ends right after the demo itself
-    for _ in $(seq 40); do pgrep -f -- "$dir" >/dev/null || break; tick; done
-    pgrep -f -- "$dir" >/dev/null && die "$1: a process is left: $(pgrep -af -- "$dir")"
-    [ -z "${id:-}" ] || ! ls /run/netns 2>/dev/null | grep -q "^drover-$id" || die "$1: a namespace is left"
-}
-says() { grep -qE -- "$2" "$1" || die "want \"$2\""; }
+. "$(dirname "$0")/lib.sh"
 
 # --- through a pipe: plain lines, 100 columns, everything that was promised ---
 LC_ALL=C bin/drover demo --dir "$dir" >"$out" 2>"$err" || die "exit $?"
 [ ! -s "$err" ] || die "something on stderr"
 LC_ALL=C grep -q '[^ -~]' "$out" && die "not plain ASCII: escape codes, carriage returns, ..."
 awk 'length($0) > 100' "$out" | grep -q . && die "a line beyond 100 columns"
-says "$out" '^    misfit   -> none .*zone=c'
-says "$out" '0/3 nodes are available: '
-says "$out" '^    jobs     -> n3 '
-says "$out" 'not n3: node\(s\) had untolerated taint \{dedicated: batch\}'
-says "$out" '^    db +database +n2 +n1 +10\.200\.5\.1:[0-9]+ +[0-9.]+ MiB +[0-9]+ +[0-9.]+ m?s +[0-9.]+ m?s$'
+says '^    misfit   -> none .*zone=c'
+says '0/3 nodes are available: '
+says '^    jobs     -> n3 '
+says 'not n3: node\(s\) had untolerated taint \{dedicated: batch\}'
+says '^    db +database +n2 +n1 +10\.200\.5\.1:[0-9]+ +[0-9.]+ MiB +[0-9]+ +[0-9.]+ m?s +[0-9.]+ m?s$'
 [ "$(grep -cE '^    [a-z]+ +(production|database) +n[123] +n[123] +10\.200\.5\.[123]:' "$out")" -ge 4 ] ||
     die "want at least 4 migrations in the table"
-says "$out" '^    migration, 10\.200\.5\.0/24 +[0-9.]+ [MG]iB +9[5-9]\.[0-9]+ %'
-says "$out" '^    management, 198\.18\.0\.0/24 +[0-9.]+ [KM]iB +[0-4]\.[0-9]+ %'
+says '^    migration, 10\.200\.5\.0/24 +[0-9.]+ [MG]iB +9[5-9]\.[0-9]+ %'
+says '^    management, 198\.18\.0\.0/24 +[0-9.]+ [KM]iB +[0-4]\.[0-9]+ %'
 [ "$(grep -c 'every page is as I wrote it' "$out")" -eq 6 ] || die "want 6 verdicts"
-says "$out" 'n1 is empty after'
-says "$out" 'nothing stays'
+says 'n1 is empty after'
+says 'nothing stays'
 nothing_stays "after a good end"
 
 # --- on a terminal: bars that move, the same answers; NO_COLOR is honoured ---
 if command -v script >/dev/null; then
     NO_COLOR=1 LC_ALL=C.UTF-8 TERM=xterm script -qec "stty cols 100 rows 50; bin/drover demo --dir $dir" /dev/null \
         </dev/null >"$out" 2>"$err" || die "on a terminal: exit $?"
-    says "$out" '█'
-    says "$out" $'\033\\[[0-9]+A' # the cursor goes up: redrawn in place
+    says '█'
+    says $'\033\\[[0-9]+A' # the cursor goes up: redrawn in place
     LC_ALL=C grep -q $'\033\\[3[0-9]m' "$out" && die "colours although NO_COLOR is set"
     [ "$(grep -c 'every page is as I wrote it' "$out")" -eq 6 ] || die "on a terminal: want 6 verdicts"
     nothing_stays "after the one on a terminal"
@@ -82,10 +53,10 @@ interrupt() { # signal, line to wait for
         # its keeper takes the cluster away
         for _ in $(seq 600); do [ -e "$dir" ] || break; tick; done
         for _ in $(seq 100); do pgrep -f -- "$dir" >/dev/null || break; tick; done
-        says "$err" 'it was killed; its cluster in .* has been taken away'
+        says 'it was killed; its cluster in .* has been taken away' "$err"
     else
         [ $rc -eq 1 ] || die "$1 at \"$2\": exit $rc, want 1"
-        says "$err" '^drover demo: interrupted; nothing stays$'
+        says '^drover demo: interrupted; nothing stays$' "$err"
         [ "$(wc -l <"$err")" -eq 1 ] || die "$1 at \"$2\": want one line on stderr"
     fi
     nothing_stays "$1 at \"$2\""
@@ -111,7 +82,7 @@ refused() { # text, arguments...
     bin/drover demo "$@" >"$out" 2>"$err"
     [ $? -eq 1 ] || die "demo $*: want exit 1"
     [ "$(wc -l <"$err")" -eq 1 ] || die "demo $*: want one line"
-    says "$err" "$want"
+    says "$want" "$err"
     [ ! -e "$dir" ] || die "demo $*: $dir was made"
 }
 refused 'nonexistent' --dir "$dir" --examples /nonexistent
@@ -127,10 +98,10 @@ refused '30-vms.yaml:[0-9]+:[0-9]+: ' --dir "$dir" --examples "$tmp/ex"
 cp examples/30-vms.yaml "$tmp/ex/" && sed -i 's/n1$/n1x/' "$tmp/ex/50-maintenance.yaml"
 bin/drover demo --dir "$dir" --examples "$tmp/ex" >"$out" 2>"$err"
 [ $? -eq 1 ] || die "a maintenance of a node that is not there: want exit 1"
-says "$err" 'n1x'
+says 'n1x' "$err"
 nothing_stays "after a failure"
 sed -i '/name: misfit/,$ s/topology.kubernetes.io\/zone: c/topology.kubernetes.io\/zone: a/' "$tmp/ex/30-vms.yaml"
 bin/drover demo --dir "$dir" --examples "$tmp/ex" >"$out" 2>"$err"
 [ $? -eq 1 ] || die "no VM that fits nowhere: want exit 1"
-says "$err" '0 VMs found no host, where exactly one is meant to find none'
+says '0 VMs found no host, where exactly one is meant to find none' "$err"
 nothing_stays "after another failure"

@@ -3,54 +3,51 @@
 # exactly where `drover schedule` says on the same files, and leaves nothing behind, also when it is
 # interrupted while it comes up, and when a daemon was restarted behind its back.
 . "$(dirname "$0")/lib.sh"
-need_cluster
-command -v jq >/dev/null || skip_test "needs jq"
-cd "$ROOT" || exit 1
-
-DIR=$(mktemp -d /tmp/drover-test-XXXXXX) || exit 1
-trap cluster_down EXIT
-cluster=$DIR/cluster
-out=$DIR/out
+command -v jq >/dev/null || { echo "needs jq"; exit 77; }
 id=none
-show() { cat "$out"; die "$@"; }
-
-nothing_left() { # when
-    [ ! -e "$cluster" ] || { find "$cluster" | head; die "$1: $cluster is still there"; }
-    ! ls /run/netns 2>/dev/null | grep "^drover-$id" || die "$1: a namespace is left"
-    ! pgrep -af -- "$cluster/" || die "$1: a process is left"
+get() { "$drover" get "$@"; }
+handler_pid() { pgrep -f -- "^[^ ]*drover-handler --node-name $1 .*--state-dir $dir/"; }
+restart() { # PID NODE: ends a handler and starts another like it, of which dev knows nothing
+    local args
+    mapfile -d '' -t args <"/proc/$1/cmdline"
+    kill "$1"
+    while kill -0 "$1" 2>/dev/null; do tick; done
+    ip netns exec "drover-$id-$2" setsid "${args[@]}" </dev/null >/dev/null 2>&1 &
+    disown
+    wait_for 20 "the handler of $2" handler_pid "$2" >/dev/null
 }
 
 # --- up, from Node manifests ---
-"$DROVER" dev up --dir "$cluster" -f examples/offline/nodes.yaml --heartbeat 1s >"$out" 2>&1 || show "up"
-id=$(jq -r .id "$cluster/cluster.json")
+"$drover" dev up --dir "$dir" -f examples/offline/nodes.yaml --heartbeat 1s >"$out" 2>&1 || die "up"
+id=$(jq -r .id "$dir/cluster.json")
 [ "$(ls /run/netns | grep -c "^drover-$id")" -eq 4 ] || die "want 4 namespaces"
-"$DROVER" dev status --dir "$cluster" >"$out" 2>&1 || show "status of a cluster that is whole"
-"$DROVER" dev up --dir "$cluster" >"$out" 2>&1 && die "a second cluster in one directory"
-grep -q "holds a cluster already" "$out" || show "the second one's error"
+"$drover" dev status --dir "$dir" >"$out" 2>&1 || die "status of a cluster that is whole"
+"$drover" dev up --dir "$dir" >"$out" 2>&1 && die "a second cluster in one directory"
+grep -q "holds a cluster already" "$out" || die "the second one's error"
 
-export DROVER_SERVER=unix:$cluster/api.sock
+export DROVER_SERVER=unix:$dir/api.sock
 [ "$(get nodes -o json | jq -r '[.items[].metadata.name]|join(" ")')" = "n1 n2 n3" ] || die "names of the nodes"
 [ "$(get node n3 -o json | jq -r '.spec.taints[0].key')" = dedicated ] || die "the taint of n3"
 [ "$(get node n1 -o json | jq -r '.metadata.labels.disktype')" = ssd ] || die "the labels of n1"
 if command -v kubectl >/dev/null; then
-    ip netns exec "drover-$id" kubectl --kubeconfig "$cluster/kubeconfig" get nodes >"$out" 2>&1 || show "kubectl"
-    [ "$(grep -c ' Ready ' "$out")" -eq 3 ] || show "kubectl: want 3 nodes that are Ready"
+    ip netns exec "drover-$id" kubectl --kubeconfig "$dir/kubeconfig" get nodes >"$out" 2>&1 || die "kubectl"
+    [ "$(grep -c ' Ready ' "$out")" -eq 3 ] || die "kubectl: want 3 nodes that are Ready"
 fi
 ip netns exec "drover-$id-n1" ip -o addr show dev migration0 | grep -q ' 10\.200\.5\.1/24 ' || die "address of migration0"
 ip netns exec "drover-$id-n3" ip -o addr show dev mgmt0 | grep -q ' 198\.18\.0\.13/24 ' || die "address of mgmt0"
 
 # --- the example VMs go where drover schedule says ---
 for f in 00-namespace 10-hyperconverged 11-network 20-policies 30-vms; do
-    "$DROVER" apply -f "examples/$f.yaml" >"$out" 2>&1 || show "apply $f"
+    "$drover" apply -f "examples/$f.yaml" >"$out" 2>&1 || die "apply $f"
 done
-"$DROVER" schedule -f examples/offline -f examples/10-hyperconverged.yaml -f examples/30-vms.yaml -o json >"$out"
-[ $? -eq 2 ] || show "schedule: want exit 2, as misfit fits nowhere"
-jq -r '.[]|"\(.vm) \(.node)"' "$out" | sort >"$DIR/want"
+"$drover" schedule -f examples/offline -f examples/10-hyperconverged.yaml -f examples/30-vms.yaml -o json >"$out"
+[ $? -eq 2 ] || die "schedule: want exit 2, as misfit fits nowhere"
+jq -r '.[]|"\(.vm) \(.node)"' "$out" | sort >"$tmp/want"
 placed() { get vmi -n shop -o json | jq -r '.items[]|"\(.metadata.namespace)/\(.metadata.name) \(.status.nodeName)"' | sort; }
 running() { [ "$(get vmi -n shop -o json | jq '[.items[]|select(.status.phase=="Running")]|length')" -eq 6 ]; }
 wait_for 60 "6 running VMs" running
-placed >"$DIR/got"
-diff "$DIR/want" "$DIR/got" || die "placements: schedule says <, the controller did >"
+placed >"$tmp/got"
+diff "$tmp/want" "$tmp/got" || die "placements: schedule says <, the controller did >"
 network_ready() {
     [ "$(get nodes -o json | jq '[.items[].status.conditions[]
         |select(.type=="MigrationNetworkReady" and .status=="True")]|length')" -eq 3 ]
@@ -59,21 +56,21 @@ wait_for 60 "the migration network on all nodes" network_ready
 
 # --- down: guests included, and a handler that the record does not know; then once more ---
 restart "$(handler_pid n2)" n2
-guests=$(awk '{print $1}' "$cluster"/nodes/*/guests/*/pid)
+guests=$(awk '{print $1}' "$dir"/nodes/*/guests/*/pid)
 [ "$(wc -w <<<"$guests")" -eq 6 ] || die "want 6 guests"
-"$DROVER" dev down --dir "$cluster" >"$out" 2>&1 || show "down"
+"$drover" dev down --dir "$dir" >"$out" 2>&1 || die "down"
 for p in $guests; do
-    [ "$(readlink "/proc/$p/exe" 2>/dev/null)" != "$BIN/drover-guest" ] || die "guest $p is left"
+    [ "$(readlink "/proc/$p/exe" 2>/dev/null)" != "$PWD/bin/drover-guest" ] || die "guest $p is left"
 done
-nothing_left "after down"
-"$DROVER" dev down --dir "$cluster" >"$out" 2>&1 || show "down a second time"
-"$DROVER" dev status --dir "$cluster" >"$out" 2>&1
-[ $? -eq 2 ] || show "status without a cluster: want exit 2"
+nothing_stays "after down"
+"$drover" dev down --dir "$dir" >"$out" 2>&1 || die "down a second time"
+"$drover" dev status --dir "$dir" >"$out" 2>&1
+[ $? -eq 2 ] || die "status without a cluster: want exit 2"
 
 # --- Ctrl-C while it comes up: it cleans up by itself ---
 for line in "^cluster" "^namespace" "^controller" "^handler"; do
     : >"$out"
-    "$DROVER" dev up --nodes 6 --dir "$cluster" >"$out" 2>&1 &
+    "$drover" dev up --nodes 6 --dir "$dir" >"$out" 2>&1 &
     pid=$!
     until grep -q "$line" "$out" || ! kill -0 $pid 2>/dev/null; do :; done
     kill -INT $pid 2>/dev/null
@@ -81,10 +78,10 @@ for line in "^cluster" "^namespace" "^controller" "^handler"; do
     rc=$?
     id=$(sed -n 's/^cluster \([0-9a-f]*\) .*/\1/p' "$out")
     if [ $rc -eq 0 ]; then # it was ready before the signal came
-        "$DROVER" dev down --dir "$cluster" >"$out" 2>&1 || show "down after a late signal"
+        "$drover" dev down --dir "$dir" >"$out" 2>&1 || die "down after a late signal"
     else
-        [ $rc -eq 1 ] && grep -q interrupted "$out" || show "interrupted at $line: exit $rc"
+        [ $rc -eq 1 ] && grep -q interrupted "$out" || die "interrupted at $line: exit $rc"
     fi
-    nothing_left "interrupted at $line"
+    nothing_stays "interrupted at $line"
 done
 echo "a cluster comes up, places VMs as drover schedule says, and leaves nothing behind"

@@ -2,35 +2,7 @@
 # Recording, simulating and dry runs against a real cluster of two hosts: a recording is fetched and
 # replays the same twice; a migration does not wait for a recording; a dry run moves nothing, says
 # what the policy lets happen; the decision log sets real figures beside predicted ones.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-[ "$(id -u)" -eq 0 ] || { echo "needs root for network namespaces"; exit 77; }
-unshare --net true 2>/dev/null || { echo "needs the right to make network namespaces"; exit 77; }
-
-tmp=$(mktemp -d /tmp/drover-predict-XXXXXX) || exit 1
-dir=$tmp/c out=$tmp/out err=$tmp/err
-drover=$PWD/bin/drover
-cleanup() {
-    [ -e "$dir/cluster.json" ] && "$drover" dev down --dir "$dir" >/dev/null 2>&1
-    rm -rf "$tmp"
-}
-trap cleanup EXIT
-die() {
-    echo "$*"
-    echo "--- stdout"; cat "$out"
-    echo "--- stderr"; cat "$err"
-    exit 1
-}
-run() { # EXIT ARGUMENTS...
-    local want=$1 rc
-    shift
-    "$drover" "$@" >"$out" 2>"$err"
-    rc=$?
-    [ $rc -eq "$want" ] || die "drover $*: exit $rc, want $want"
-}
-ok() { run 0 "$@"; }
-says() { grep -qE -- "$1" "$out" || die "want \"$1\""; }
-tick() { read -rt 0.1 <> <(:); }
+. "$(dirname "$0")/lib.sh"
 running() { "$drover" get vmi hot -o 'jsonpath={.status.phase}' 2>/dev/null | grep -q Running; }
 node() { "$drover" get vmi hot -o 'jsonpath={.status.nodeName}'; }
 
@@ -63,8 +35,7 @@ END
 ok dev up --dir "$dir" --nodes 2
 export DROVER_SERVER=unix:$dir/api.sock
 ok apply -f "$tmp/vm.yaml"
-for _ in $(seq 300); do running && break; tick; done
-running || die "the VM does not run"
+wait_for 30 "the VM that is to run" running
 home=$(node)
 
 # a recording, and what is not one
@@ -101,10 +72,8 @@ ok get vmim -o name
 # a migration does not wait for a recording, and has its predictions in its log
 "$drover" trace record hot --seconds 300 -o "$tmp/long.trace" >"$tmp/long" 2>&1 &
 recorder=$!
-for _ in $(seq 100); do
-    "$drover" get vmi hot -o yaml 2>/dev/null | grep -q 300000 && break
-    tick
-done
+asked_for() { "$drover" get vmi hot -o yaml 2>/dev/null | grep -q 300000; }
+wait_for 10 "the recording" asked_for
 ok migrate hot --wait --timeout 60s
 wait $recorder
 [ "$(node)" != "$home" ] || die "it was not moved"
