@@ -5,6 +5,9 @@
 #include <stdint.h>
 
 uint64_t clock_mono_us(void); /* CLOCK_MONOTONIC, microseconds */
+uint64_t clock_mono_ns(void); /* the same, nanoseconds */
 int64_t clock_wall_us(void);  /* CLOCK_REALTIME, microseconds since 1970 */
+/* User and system time of the calling thread, nanoseconds. A system call: not for each page. */
+uint64_t clock_thread_ns(void);
 
 #endif

@@ -2,7 +2,6 @@
 #include "bench/bench_link.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "bench/bench_raw.h"
@@ -73,10 +72,7 @@ bench_link_speed(struct bench_sides *s, const uint8_t *memory, uint64_t bytes, u
 static double
 now_us(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+    return (double)clock_mono_ns() / 1e3;
 }
 
 int

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "base/sb.h"
 #include "migrate/uffd_abi.h"
@@ -78,10 +78,7 @@ bench_prober_sum(const struct bench_prober *g)
 static double
 now_us(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+    return (double)clock_mono_ns() / 1e3;
 }
 
 /* Touches what is missing. A page that came between the look and the touch counts as well: it was

@@ -79,7 +79,7 @@ mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err)
     struct err none = {0};
     int rc = 0;
 
-    s->run_cpu_base_us = source_thread_cpu_us();
+    s->run_cpu_base_us = clock_thread_ns() / 1000;
     s->sw = (struct switch_source){.state = SWITCH_SRC_COPYING, .since_us = clock_mono_us()};
     if (s->wake_fd < 0) {
         rc = err_set(&none, -EMFILE, "eventfd: no descriptor");
@@ -98,7 +98,7 @@ mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err)
     source_converge_end(s);
     source_teardown(s);
     pthread_mutex_lock(&s->mu);
-    s->run_cpu_us = source_thread_cpu_us() - s->run_cpu_base_us;
+    s->run_cpu_us = clock_thread_ns() / 1000 - s->run_cpu_base_us;
     s->stats.finished_us = clock_mono_us();
     pthread_mutex_unlock(&s->mu);
     *ret_cause = s->sw.state == SWITCH_SRC_MOVED ? MIG_CAUSE_NONE : s->cause;

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -57,8 +56,6 @@ static struct frame_run *put_run(struct source_encode *e, const struct frame_run
                                  enum frame_kind kind);
 static uint64_t cache_number(const struct mig_source *s, uint64_t page);
 static uint64_t limit_of_worker(struct source_worker *w);
-static uint64_t mono_ns(void);
-static uint64_t cpu_ns(void);
 static void look_at_thread(struct source_encode *e);
 
 void
@@ -119,7 +116,7 @@ source_encode_begin(struct source_worker *w)
     /* what is left of the last phase's window is dropped: it is not known how busy it was */
     e->choose.window_bytes = e->choose.window_ns = e->choose.window_send_ns = 0;
     e->fits = e->cache_bytes * w->s->channels >= w->s->present_bytes;
-    e->last_ns = mono_ns();
+    e->last_ns = clock_mono_ns();
     look_at_thread(e);
 }
 
@@ -154,7 +151,7 @@ source_encode_batch(struct source_worker *w)
     }
     e->bytes = e->runs_len = e->sums_len = e->deltas = 0;
     e->delta_bytes = e->delta_ns = e->group_ns = 0;
-    began = cpu_ns();
+    began = clock_thread_ns();
     memset(e->pages_of, 0, sizeof e->pages_of);
     memset(e->bytes_of, 0, sizeof e->bytes_of);
     for (uint32_t i = 0; i < b->runs_len; i++) {
@@ -177,7 +174,7 @@ source_encode_batch(struct source_worker *w)
     put_group(w, e->plan.trial ? e->plan.trial : e->plan.group);
     /* A wall clock, which is cheap enough for each page, and what the thread ran at the most: it may
      * have been taken from its processor meanwhile. */
-    ran = cpu_ns() - began - e->group_ns;
+    ran = clock_thread_ns() - began - e->group_ns;
     codec_choose_encoded(&e->choose, MIG_ENC_DELTA, e->deltas, e->delta_bytes,
                          e->delta_ns < ran ? e->delta_ns : ran, clock_mono_us());
     memcpy(b->runs, e->runs, e->runs_len * sizeof *e->runs);
@@ -200,7 +197,7 @@ source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bo
         atomic_fetch_add_explicit(&w->enc_pages[k], e->pages_of[k], memory_order_relaxed);
         atomic_fetch_add_explicit(&w->enc_bytes[k], e->bytes_of[k], memory_order_relaxed);
     }
-    now = mono_ns();
+    now = clock_mono_ns();
     if (codec_choose_sent(&e->choose, bytes, now - e->last_ns, send_ns, encoded)) {
         uint64_t ran = e->ran_ns, delayed = e->delayed_ns;
 
@@ -270,12 +267,12 @@ encode_delta(struct source_worker *w, const struct frame_run *r, uint32_t k, uin
              const uint8_t *page)
 {
     struct source_encode *e = w->encode;
-    uint64_t began = mono_ns();
+    uint64_t began = clock_mono_ns();
     size_t len = codec_delta(base, page, e->payload + e->bytes, e->plan.delta_budget);
 
     e->deltas++;
     e->delta_bytes += len ? len : LAYOUT_PAGE_BYTES;
-    e->delta_ns += mono_ns() - began;
+    e->delta_ns += clock_mono_ns() - began;
     if (len == 0)
         return false;
     put_run(e, r, k, FRAME_DELTA)->bytes += (uint32_t)len;
@@ -316,10 +313,10 @@ put_group(struct source_worker *w, enum mig_encoding enc)
 
     if (e->group_pages == 0)
         return;
-    began = cpu_ns();
+    began = clock_thread_ns();
     len = (enc == MIG_ENC_LZ4 ? codec_lz4 : codec_zstd)(e->lz, e->group, full,
                                                         e->payload + e->bytes, GROUP_SHRINK(full));
-    ns = cpu_ns() - began;
+    ns = clock_thread_ns() - began;
     e->group_ns += ns;
     codec_choose_encoded(&e->choose, enc, e->group_pages, len ? len : full, ns, clock_mono_us());
     for (uint32_t i = 0; i < e->pieces_len; i++) {
@@ -392,24 +389,6 @@ limit_of_worker(struct source_worker *w)
     return share_rate(&w->s->share) / w->s->channels;
 }
 
-static uint64_t
-mono_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t
-cpu_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* How long this thread ran, and waited for a processor, so far. */
 static void
 look_at_thread(struct source_encode *e)
@@ -419,7 +398,7 @@ look_at_thread(struct source_encode *e)
     char *end;
 
     if (n <= 0) {
-        e->ran_ns = cpu_ns();
+        e->ran_ns = clock_thread_ns();
         return;
     }
     buf[n] = '\0';

@@ -280,6 +280,4 @@ void source_log(struct mig_source *s, const char *text);
 int source_verify(struct mig_source *s, uint64_t *ret_pages);
 int source_digest(struct source_worker *w); /* its phase */
 
-uint64_t source_thread_cpu_us(void);
-
 #endif

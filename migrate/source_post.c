@@ -224,7 +224,7 @@ source_push(struct source_worker *w)
         atomic_fetch_add_explicit(&w->sent_bytes, bytes, memory_order_relaxed);
         atomic_fetch_add_explicit(&w->raw_pages, raw_pages, memory_order_relaxed);
         atomic_fetch_add_explicit(&w->zero_pages, pages - raw_pages, memory_order_relaxed);
-        atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
+        atomic_store_explicit(&w->cpu_us, clock_thread_ns() / 1000, memory_order_relaxed);
     }
     return 0;
 }

@@ -340,7 +340,7 @@ flush(struct source_worker *w)
     source_batch_empty(b);
     b->max_raw_pages = batch_pages(w);
     if (w->seq % 64 == 0)
-        atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
+        atomic_store_explicit(&w->cpu_us, clock_thread_ns() / 1000, memory_order_relaxed);
     if (!w->s->paused && FAULT(SRC_ROUND))
         return err_set(&w->err, -EIO, "fault point src.round");
     return 0;

@@ -368,7 +368,7 @@ source_tick(struct mig_source *s, uint64_t now)
         pthread_mutex_unlock(&s->mu);
     }
     pthread_mutex_lock(&s->mu);
-    s->run_cpu_us = source_thread_cpu_us() - s->run_cpu_base_us;
+    s->run_cpu_us = clock_thread_ns() / 1000 - s->run_cpu_base_us;
     source_sum_stats(s, &s->stats);
     bytes = s->stats.sent_bytes;
     busy = s->sampling && s->pending > 0;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "migrate/xport.h"
 
 static void *worker_main(void *arg);
@@ -61,15 +61,6 @@ source_phase_begin(struct mig_source *s, enum source_phase phase)
     pthread_mutex_unlock(&s->mu);
 }
 
-uint64_t
-source_thread_cpu_us(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static int
 prepare(struct source_worker *w)
 {
@@ -119,7 +110,7 @@ worker_main(void *arg)
                  : phase == SOURCE_DIGEST ? source_digest(w)
                                           : source_probe(w, phase == SOURCE_ARM);
 
-        atomic_store_explicit(&w->cpu_us, source_thread_cpu_us(), memory_order_relaxed);
+        atomic_store_explicit(&w->cpu_us, clock_thread_ns() / 1000, memory_order_relaxed);
         pthread_mutex_lock(&s->mu);
         s->pending--;
         if (rc != 0 && !s->failed)

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -35,7 +34,6 @@ static enum switch_event trouble(struct mig_target *t, enum control_error_code c
 static enum switch_event fault(struct mig_target *t, const char *name);
 static void spent(struct mig_target *t, uint64_t *us, uint64_t began_us);
 static void sum_stats(struct mig_target *t);
-static uint64_t thread_cpu_us(void);
 
 int
 mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, struct err *err)
@@ -91,7 +89,7 @@ mig_target_run(struct mig_target *t, struct err *err)
         [SWITCH_DST_IN_DOUBT] = MIG_TARGET_IN_DOUBT, [SWITCH_DST_DAMAGED] = MIG_TARGET_RUNNING,
     };
 
-    t->run_cpu_base_us = thread_cpu_us();
+    t->run_cpu_base_us = clock_thread_ns() / 1000;
     start_life(t);
     if (t->post)
         target_post_attach(t, NULL);
@@ -99,7 +97,7 @@ mig_target_run(struct mig_target *t, struct err *err)
     target_verify_free(t);
     target_post_free(t, t->sw.state != SWITCH_DST_IN_DOUBT);
     pthread_mutex_lock(&t->mu);
-    t->run_cpu_us = thread_cpu_us() - t->run_cpu_base_us;
+    t->run_cpu_us = clock_thread_ns() / 1000 - t->run_cpu_base_us;
     t->stats.finished_us = clock_mono_us();
 
     struct ctl *ctl = t->ctl;
@@ -547,13 +545,4 @@ sum_stats(struct mig_target *t)
         t->stats.raw_pages += c->totals.raw_pages;
         t->stats.zero_pages += c->totals.zero_pages;
     }
-}
-
-static uint64_t
-thread_cpu_us(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }

@@ -9,8 +9,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "migrate/bits.h"
 #include "migrate/urgent.h"
@@ -31,7 +31,6 @@ static void note_received(struct mig_target *t, const struct frame_run *r, uint3
                           uint32_t pages);
 static void note_bad(struct target_chan *c, uint32_t run, uint32_t from, uint32_t pages);
 static void count(struct target_chan *c, const struct frame_header *h);
-static uint64_t cpu_us(void);
 
 int
 target_receivers_start(struct mig_target *t)
@@ -120,9 +119,9 @@ receiver_main(void *arg)
     do {
         rc = receive_frame(c, &err, &code);
         if (c->seq % 64 == 0)
-            atomic_store_explicit(&c->cpu_us, cpu_us(), memory_order_relaxed);
+            atomic_store_explicit(&c->cpu_us, clock_thread_ns() / 1000, memory_order_relaxed);
     } while (rc == 0);
-    atomic_store_explicit(&c->cpu_us, cpu_us(), memory_order_relaxed);
+    atomic_store_explicit(&c->cpu_us, clock_thread_ns() / 1000, memory_order_relaxed);
     err_prefix(&err, rc, "data channel %u", c->index);
     pthread_mutex_lock(&t->mu);
     if (!t->chan_err.code) {
@@ -211,7 +210,7 @@ static int
 on_round_end(struct target_chan *c)
 {
     atomic_fetch_add_explicit(&c->received_bytes, FRAME_HEADER_SIZE, memory_order_relaxed);
-    atomic_store_explicit(&c->cpu_us, cpu_us(), memory_order_relaxed);
+    atomic_store_explicit(&c->cpu_us, clock_thread_ns() / 1000, memory_order_relaxed);
     pthread_mutex_lock(&c->t->mu);
     c->ended_round = c->round++;
     pthread_mutex_unlock(&c->t->mu);
@@ -360,13 +359,4 @@ count(struct target_chan *c, const struct frame_header *h)
     pthread_mutex_unlock(&c->t->mu);
     atomic_fetch_add_explicit(&c->received_bytes, frame_head_size(h) + h->bytes,
                               memory_order_relaxed);
-}
-
-static uint64_t
-cpu_us(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
