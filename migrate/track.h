@@ -6,7 +6,8 @@
  * Costs: 0.3-0.6 ms a GiB for a read-only scan, under 1 us for the guest's first
  * write to a page after it was armed. What is not seen: writes that do not go through the guest's
  * own mapping (ours, a device's, another process'), and holes that the guest punches (present.h
- * finds those). */
+ * finds those, but not what is zeroed in place because a huge page could not be split: after it gave
+ * memory back a guest may read old content or zeros, docs/engine.md). */
 #ifndef MIGRATE_TRACK_H
 #define MIGRATE_TRACK_H
 
