@@ -374,4 +374,80 @@ struct pod {
     struct str_list gates;
 };
 
+struct priority_class {
+    struct meta meta;
+    int64_t value;
+    bool global_default;
+    const char *preemption_policy; /* NULL = PreemptLowerPriority */
+};
+
+struct pdb {
+    struct meta meta;
+    struct label_selector *selector; /* NULL: matches nothing */
+    int64_t disruptions_allowed;     /* status.disruptionsAllowed */
+};
+
+struct pv {
+    struct meta meta;
+    const char *storage_class, *claim_namespace, *claim_name; /* spec.claimRef */
+    bool has_node_required; /* spec.nodeAffinity.required */
+    struct node_term *node_required;
+    size_t node_required_len;
+};
+
+struct storage_class {
+    struct meta meta;
+    const char *volume_binding_mode; /* NULL = Immediate */
+};
+
+/* --- KubeSchedulerConfiguration: its first profile --- */
+struct sched_config_plugin {
+    const char *name;
+    bool has_weight;
+    int64_t weight;
+};
+
+struct sched_config_plugins { /* of one extension point */
+    struct sched_config_plugin *enabled, *disabled;
+    size_t enabled_len, disabled_len;
+};
+
+struct sched_config_resource {
+    const char *name;
+    bool has_weight;
+    int64_t weight;
+};
+
+struct sched_config_point {
+    int64_t utilization, score;
+};
+
+struct sched_config_args { /* of one plugin; which fields count follows from name */
+    const char *name;
+    const char *strategy; /* LeastAllocated MostAllocated RequestedToCapacityRatio, or NULL */
+    struct sched_config_resource *resources; /* of the strategy; of BalancedAllocation */
+    size_t resources_len;
+    struct sched_config_point *shape;
+    size_t shape_len;
+    struct str_list ignored_resources, ignored_groups;
+    bool has_hard_weight, ignore_preferred;
+    int64_t hard_weight;
+    struct spread *default_constraints;
+    size_t default_constraints_len;
+    const char *defaulting_type;
+    struct affinity added_affinity; /* only its node part */
+};
+
+struct sched_config_profile {
+    const char *scheduler_name;
+    struct sched_config_plugins multi_point, score;
+    struct sched_config_args *args;
+    size_t args_len;
+};
+
+struct sched_config {
+    struct sched_config_profile *profiles;
+    size_t profiles_len;
+};
+
 #endif

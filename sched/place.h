@@ -33,6 +33,36 @@ void cluster_add_pod(struct cluster *c, const struct pod *p);
 void cluster_reserve(struct cluster *c, const struct vmi *v, const char *node);
 void cluster_reserve_pod(struct cluster *c, const struct pod *p, const char *node);
 
+/* --- changes: the same cluster, later. Everything added is borrowed until it is replaced or removed. --- */
+/* In place of what is there by that name, or new (then as cluster_add_node). */
+void cluster_update_node(struct cluster *c, const struct node *n);
+/* What ran there stays known, as on a node that was never added. */
+void cluster_remove_node(struct cluster *c, const char *name);
+/* In place of all that this VMI occupies; a final one occupies nothing. */
+void cluster_update_vmi(struct cluster *c, const struct vmi *v);
+void cluster_remove_vmi(struct cluster *c, const char *ns, const char *name);
+void cluster_update_pod(struct cluster *c, const struct pod *p);
+void cluster_remove_pod(struct cluster *c, const char *ns, const char *name);
+void cluster_update_namespace(struct cluster *c, const struct namespace_ *ns);
+void cluster_remove_namespace(struct cluster *c, const char *name);
+/* Takes back cluster_reserve; nothing when it does not occupy that node. */
+void cluster_unreserve(struct cluster *c, const char *ns, const char *name, const char *node);
+/* The time moves on: heartbeats age. */
+void cluster_set_now(struct cluster *c, int64_t now_us);
+/* In place of profile_default() (sched/profile.h). Borrowed. NULL: the default again. */
+struct profile;
+void cluster_set_profile(struct cluster *c, const struct profile *p);
+
+enum place_plugin {
+    PLACE_TAINT,
+    PLACE_AFFINITY,
+    PLACE_FIT,
+    PLACE_BALANCED,
+    PLACE_SPREAD,
+    PLACE_PEERS,
+    PLACE_PLUGINS
+};
+
 enum place_purpose { PLACE_START, PLACE_MIGRATE };
 
 struct place_request {

@@ -1,0 +1,36 @@
+/* The incremental twin of place(): the same decision on the same cluster, to the last reason, from what
+ * is kept between decisions. place() is the reference; a property test holds the two together.
+ *
+ * Requests that ask for the same thing (all that a decision reads, but the name) are one class. A class
+ * keeps, for every node, whether it fits, its score, or why not; a placement touches the node it
+ * changed, in every class that is asked again. Memory is bounded: FAST_CLASSES_MAX, the least
+ * recently used one is forgotten. One thread. */
+#ifndef SCHED_FAST_H
+#define SCHED_FAST_H
+
+#include "sched/place.h"
+
+struct fast;
+
+/* On a cluster, which it watches through cluster_watch: c must outlive it, and may be changed through
+ * place.h's functions at any time between decisions. */
+struct fast *fast_new(struct cluster *c);
+void fast_free(struct fast *f); /* NULL is fine */
+
+struct fast_decision {
+    const char *node;    /* NULL: fits nowhere. Borrowed from the cluster until it changes. */
+    const char *message; /* as place_result's; until the next call */
+    int64_t total, score;
+    size_t best_len;     /* how many nodes share the highest total */
+    size_t fits_len;     /* how many nodes fit */
+};
+
+/* rq as for place(). Never fails. */
+void fast_place(struct fast *f, const struct place_request *rq, struct fast_decision *ret);
+/* The nodes that share the highest total of the last decision, in byte order of their names, at most max
+ * names into out (borrowed as .node is); returns how many it wrote. Before the cluster changes. */
+size_t fast_best(const struct fast *f, const char **out, size_t max);
+/* Bytes that it has allocated, beyond the cluster. */
+size_t fast_bytes(const struct fast *f);
+
+#endif

@@ -1,0 +1,18 @@
+/* The nearest miss: of a VM that fits nowhere, the change that would make it fit soonest, in a sentence.
+ * Pure. Called by drover-controller (the condition, describe vm) and `drover schedule`. */
+#ifndef SCHED_NEAREST_H
+#define SCHED_NEAREST_H
+
+#include "sched/place.h"
+
+struct nearest {
+    const char *node;   /* the one that lacks least, or NULL: no single node can be named */
+    const char *change; /* "memory: the VM asks for 8546Mi, n3 has 6Gi free: free 2402Mi there or ask for
+                           6Gi"; "" when nothing can be said */
+};
+
+/* res: what place() said; it must not have found a node. Texts are in the arena. */
+struct nearest nearest_miss(const struct cluster *c, const struct place_request *rq,
+                            const struct place_result *res, struct arena *a);
+
+#endif

@@ -1,0 +1,40 @@
+/* Preemption: which lower-priority VMs and Pods would have to go from which node so that a VM or Pod that
+ * fits nowhere fits there. Pure; nothing is changed. Follows kube-scheduler 1.31's defaultpreemption plugin
+ * (docs/scheduling.md says where it differs: all nodes are candidates). Called by drover-controller
+ * and `drover schedule`. */
+#ifndef SCHED_PREEMPT_H
+#define SCHED_PREEMPT_H
+
+#include "api/types.h"
+#include "base/arena.h"
+#include "sched/place.h"
+
+struct preempt_victim {
+    const char *ns, *name;
+    bool is_pod;
+    int64_t priority;
+};
+
+struct preempt_result {
+    const char *node; /* NULL: preemption does not help */
+    struct preempt_victim *victims; /* in the order in which kube-scheduler lists them */
+    size_t victims_len;
+    int64_t pdb_violations;
+    /* kube-scheduler's: " preemption: 0/5 nodes are available: 2 No preemption victims found for incoming
+     * pod, 3 Preemption is not helpful for scheduling." "" when a node was found. */
+    const char *message;
+};
+
+/* Priorities: a Pod's spec.priority, else its class' value, else the global default class', else 0; a
+ * VMI's class. Unknown classes count as 0 here; the API refuses them. Budgets protect by their
+ * status.disruptionsAllowed. All borrowed by the cluster. */
+void cluster_add_priority_class(struct cluster *c, const struct priority_class *p);
+void cluster_add_pdb(struct cluster *c, const struct pdb *p);
+int64_t cluster_priority_of_vmi(const struct cluster *c, const struct vmi *v);
+int64_t cluster_priority_of_pod(const struct cluster *c, const struct pod *p);
+
+/* res: what place() said to rq on c; it must not have found a node. Result and texts are in the arena. */
+struct preempt_result preempt(struct cluster *c, const struct place_request *rq,
+                              const struct place_result *res, struct arena *a);
+
+#endif

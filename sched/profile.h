@@ -1,0 +1,47 @@
+/* A scheduling profile: which scores count how much, and the arguments of the plugins that take any.
+ * Compiled from the first profile of a kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration, or the
+ * defaults of kube-scheduler 1.31. Read by score.c, peers.c, spread.c, filter_fit.c and request.c
+ * through the cluster that it was set on. */
+#ifndef SCHED_PROFILE_H
+#define SCHED_PROFILE_H
+
+#include "api/types.h"
+#include "base/arena.h"
+#include "sched/place.h"
+
+enum profile_strategy { PROFILE_LEAST, PROFILE_MOST, PROFILE_RATIO };
+
+struct profile_resource {
+    const char *name;
+    int64_t weight; /* 1..100 */
+};
+
+struct profile_point { /* of RequestedToCapacityRatio's shape */
+    int64_t utilization, score; /* 0..100, 0..10 */
+};
+
+struct profile {
+    int64_t weights[PLACE_PLUGINS]; /* by enum place_plugin; 0: not scored */
+    enum profile_strategy strategy;
+    struct profile_resource *fit;      /* NodeResourcesFit; default cpu 1, memory 1 */
+    struct profile_resource *balanced; /* NodeResourcesBalancedAllocation; the same default */
+    size_t fit_len, balanced_len;
+    struct profile_point *shape;
+    size_t shape_len;
+    struct str_list ignored_resources, ignored_groups;
+    int64_t hard_pod_affinity_weight; /* 0..100, default 1 */
+    bool ignore_preferred_terms_of_existing;
+    const struct spread *default_constraints; /* for VMs and Pods that have none of their own */
+    size_t default_constraints_len;
+    bool system_defaulting; /* defaultingType System (the default): kube-scheduler's own two soft
+                               constraints; see profile.c for when they apply */
+    const struct affinity *added_affinity; /* nodeAffinity of NodeAffinityArgs, or NULL */
+};
+
+/* kube-scheduler's defaults. A constant. */
+const struct profile *profile_default(void);
+/* config: borrowed, as the profile's texts are; the profile lives in the arena. Never fails: what the API
+ * accepts is taken, of the rest the default. */
+const struct profile *profile_compile(const struct sched_config *config, struct arena *a);
+
+#endif
