@@ -7,7 +7,6 @@
 
 #include "api/selector.h"
 #include "migrate/coord.h"
-#include "sched/explain.h"
 
 #define RESULT_NODES_SHOWN 64    /* of the nodes in ANN_SCHEDULE_RESULT */
 #define MEMO_MAX           20000 /* entries; forgotten all at once, which costs a search each */
@@ -15,31 +14,29 @@
 
 static struct cluster *snapshot(struct loops *l);
 static void reserve_scheduled(struct loops *l, struct cluster *c);
-static const char *choose(struct loops *l, const struct place_result *r, loop_place_veto veto,
-                          void *ctx, struct sb *why);
+static void add_network_details(struct loops *l, const struct place_result *r, struct sb *why);
 static struct tree *result_tree(struct loops *l, const struct place_result *r, const char *node,
                                 const struct vmi *v);
 
 struct loop_placed
-loop_place(struct loops *l, const struct place_request *rq, loop_place_veto veto, void *ctx)
+loop_place(struct loops *l, const struct place_request *rq)
 {
     struct cluster *c = snapshot(l);
     struct place_result *r = place(c, rq);
     struct loop_placed p = {.message = ""};
-    AUTO_SB struct sb why = SB_INIT;
-    const char *node = veto && r->node ? choose(l, r, veto, ctx, &why) : r->node;
 
-    if (node) {
-        p.node = arena_strdup(l->arena, node);
+    if (r->node) {
+        p.node = arena_strdup(l->arena, r->node);
         cluster_reserve(c, rq->vmi, p.node);
     } else {
-        p.message = arena_strdup(l->arena, r->node ? sb_str(&why) : r->message);
+        AUTO_SB struct sb why = SB_INIT;
+
+        sb_puts(&why, r->message);
+        if (rq->needs_network)
+            add_network_details(l, r, &why);
+        p.message = arena_strdup(l->arena, sb_str(&why));
     }
-    p.result = result_tree(l, r, node, rq->vmi);
-    if (r->node && (!node || strcmp(node, r->node) != 0)) { /* the veto changed the outcome */
-        tree_set(p.result, "node", tree_string(node));
-        tree_set(p.result, "message", tree_string(p.message));
-    }
+    p.result = result_tree(l, r, r->node, rq->vmi);
     place_result_free(r);
     return p;
 }
@@ -103,6 +100,18 @@ loop_place_stale(struct loops *l, const char *node, bool *ret_gone)
            loop_place_heartbeat_us(&n->meta.annotations) + l->heartbeat_timeout_us <= l->now_us;
 }
 
+const char *
+loop_place_network_trouble(struct loops *l, const char *node)
+{
+    const struct node *n = loop_cache_get(l->cache, KIND_NODE, NULL, node);
+    const struct condition *c =
+        n ? loop_core_condition(&n->conditions, PLACE_NETWORK_CONDITION) : NULL;
+
+    if (!c || !c->status || strcmp(c->status, "False") != 0)
+        return NULL;
+    return c->message && *c->message ? c->message : "not ready";
+}
+
 static struct cluster *
 snapshot(struct loops *l)
 {
@@ -142,34 +151,17 @@ reserve_scheduled(struct loops *l, struct cluster *c)
     }
 }
 
-/* The best node that is not vetoed: highest total, then the first name. NULL: *why says why not,
- * in the form of the other refusals. */
-static const char *
-choose(struct loops *l, const struct place_result *r, loop_place_veto veto, void *ctx,
-       struct sb *why)
+/* " n2: link is down." for each node that lacks nothing but the network. */
+static void
+add_network_details(struct loops *l, const struct place_result *r, struct sb *why)
 {
-    const struct str_list **reasons = arena_calloc(l->arena, r->nodes_len + 1, sizeof(*reasons));
-    static const char *const vetoed[] = {"node(s) had no ready migration network"};
-    const struct str_list no_network = {(const char **)(uintptr_t)vetoed, 1};
-    const struct place_node *best = NULL;
-    AUTO_SB struct sb each = SB_INIT;
+    size_t end = why->len + WHY_SIZE;
 
-    for (size_t i = 0; i < r->nodes_len; i++) {
-        const struct place_node *n = &r->nodes[i];
-        const char *no = n->fits ? veto(ctx, n->name) : NULL;
-
-        reasons[i] = no ? &no_network : &n->reasons;
-        if (no && each.len < WHY_SIZE)
-            sb_printf(&each, " %s: %s.", n->name, no);
-        if (n->fits && !no &&
-            (!best || n->total > best->total ||
-             (n->total == best->total && strcmp(n->name, best->name) < 0)))
-            best = n;
-    }
-    if (!best)
-        sb_printf(why, "%s%s", explain_message(r->nodes_len, reasons, r->nodes_len, l->arena),
-                  sb_str(&each));
-    return best ? best->name : NULL;
+    for (size_t i = 0; i < r->nodes_len && why->len < end; i++)
+        for (size_t j = 0; j < r->nodes[i].reasons.len; j++)
+            if (strcmp(r->nodes[i].reasons.items[j], PLACE_NETWORK_REASON) == 0)
+                sb_printf(why, " %s: %s.", r->nodes[i].name,
+                          loop_place_network_trouble(l, r->nodes[i].name));
 }
 
 /* An annotation cannot hold the scores of thousands of nodes: the chosen one and the first ones

@@ -6,19 +6,14 @@
 #include "control/loop_core.h"
 #include "sched/place.h"
 
-/* Why a node cannot be chosen although it fits; NULL = it can. */
-typedef const char *(*loop_place_veto)(void *ctx, const char *node);
-
 struct loop_placed {
     const char *node;    /* NULL: fits nowhere. In the pass' arena. */
     const char *message; /* why; "" when it fits */
     struct tree *result; /* for ANN_SCHEDULE_RESULT; the caller's */
 };
 
-/* Places rq->vmi on the pass' snapshot and, when it fits, reserves the room there. veto may be
- * NULL. */
-struct loop_placed loop_place(struct loops *l, const struct place_request *rq, loop_place_veto veto,
-                              void *ctx);
+/* Places rq->vmi on the pass' snapshot and, when it fits, reserves the room there. */
+struct loop_placed loop_place(struct loops *l, const struct place_request *rq);
 /* Frees the pass' snapshot. */
 void loop_place_done(struct loops *l);
 
@@ -40,5 +35,8 @@ int64_t loop_place_heartbeat_us(const struct kv_list *annotations);
 /* The node's handler does not answer: no Node object, or its heartbeat is too old. *ret_gone (may
  * be NULL): there is no Node object. */
 bool loop_place_stale(struct loops *l, const char *node, bool *ret_gone);
+
+/* What the node's handler says is wrong with the migration network there; NULL: nothing. */
+const char *loop_place_network_trouble(struct loops *l, const char *node);
 
 #endif

@@ -84,7 +84,7 @@ static bool
 decide(struct loops *l, const struct vmi *v)
 {
     struct place_request rq = {.vmi = v, .purpose = PLACE_START};
-    struct loop_placed p = loop_place(l, &rq, NULL, NULL);
+    struct loop_placed p = loop_place(l, &rq);
     const struct condition *old = loop_core_condition(&v->status.conditions, "PodScheduled");
     struct loop_write *w;
     struct sched_args *a;

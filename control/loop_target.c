@@ -10,10 +10,7 @@
 #include "control/loop_policy.h"
 #include "netpolicy/nad.h"
 
-#define CONDITION_NETWORK "MigrationNetworkReady" /* of a Node, by its handler */
-
 static bool network_in_the_way(struct loops *l, struct migration *mg, const char *network);
-static const char *network_veto(void *ctx, const char *node);
 static void blocked(struct loops *l, struct migration *mg, const char *reason, const char *message);
 
 void
@@ -44,7 +41,8 @@ loop_target_find(struct loops *l, struct migration *mg)
     }
     if (policy.effective.network && network_in_the_way(l, mg, policy.effective.network))
         return;
-    p = loop_place(l, &rq, policy.effective.network ? network_veto : NULL, l);
+    rq.needs_network = policy.effective.network != NULL;
+    p = loop_place(l, &rq);
     if (p.node) {
         mg->seen.target = COORD_TARGET_FOUND;
         mg->seen.target_node = p.node;
@@ -57,14 +55,6 @@ loop_target_find(struct loops *l, struct migration *mg)
     mg->seen.target = COORD_TARGET_UNSCHEDULABLE;
     mg->seen.target_reason = memo->reason;
     mg->seen.target_message = memo->message;
-}
-
-static const struct condition *
-network_condition(struct loops *l, const char *node)
-{
-    const struct node *n = loop_cache_get(l->cache, KIND_NODE, NULL, node);
-
-    return n ? loop_core_condition(&n->conditions, CONDITION_NETWORK) : NULL;
 }
 
 /* The network is configured: it must exist, be readable, and be there on the source. */
@@ -93,7 +83,7 @@ network_in_the_way(struct loops *l, struct migration *mg, const char *network)
                              err_msg(&err)));
         return true;
     }
-    no = network_veto(l, mg->v->status.node_name);
+    no = loop_place_network_trouble(l, mg->v->status.node_name);
     if (no) {
         blocked(l, mg, "SourceNetworkNotReady",
                 arena_printf(l->arena, "waiting: migration network %s/%s on source node %s: %s", ns,
@@ -101,16 +91,6 @@ network_in_the_way(struct loops *l, struct migration *mg, const char *network)
         return true;
     }
     return false;
-}
-
-static const char *
-network_veto(void *ctx, const char *node)
-{
-    const struct condition *c = network_condition(ctx, node);
-
-    if (!c || !c->status || strcmp(c->status, "False") != 0)
-        return NULL;
-    return c->message && *c->message ? c->message : "not ready";
 }
 
 static void

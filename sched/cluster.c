@@ -17,6 +17,7 @@ static char *occupant_key(bool is_pod, const char *ns, const char *name);
 static struct kv_list *with_name_label(const struct kv_list *l, const char *ns, struct arena *a);
 static bool cpu_labelled(const struct node_labels *l);
 static bool not_ready(const struct condition_list *l);
+static bool no_network(const struct condition_list *l);
 static int64_t heartbeat(const struct kv_list *annotations);
 static bool is_final(const char *phase);
 
@@ -88,6 +89,7 @@ cluster_add_node(struct cluster *c, const struct node *n)
     cn->cpu_labelled = cpu_labelled(&cn->labels);
     cn->schedulable = node_labels_get(&cn->labels, LABEL_SCHEDULABLE);
     cn->not_ready = not_ready(&n->conditions);
+    cn->no_network = no_network(&n->conditions);
     cn->heartbeat_us = heartbeat(&n->meta.annotations);
     need_room_of_node(&cn->room, n, c->arena);
 }
@@ -281,6 +283,15 @@ not_ready(const struct condition_list *l)
     for (size_t i = 0; i < l->len; i++)
         if (l->items[i].type && strcmp(l->items[i].type, "Ready") == 0)
             return !l->items[i].status || strcmp(l->items[i].status, "True") != 0;
+    return false;
+}
+
+static bool
+no_network(const struct condition_list *l)
+{
+    for (size_t i = 0; i < l->len; i++)
+        if (l->items[i].type && strcmp(l->items[i].type, PLACE_NETWORK_CONDITION) == 0)
+            return l->items[i].status && strcmp(l->items[i].status, "False") == 0;
     return false;
 }
 

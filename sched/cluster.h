@@ -28,6 +28,7 @@ struct cluster_node {
     struct node_labels labels;
     const char *schedulable; /* its label kubevirt.io/schedulable, or NULL */
     bool not_ready;          /* it has a condition Ready that is not True */
+    bool no_network;         /* PLACE_NETWORK_CONDITION is False */
     int64_t heartbeat_us;    /* of its handler, or CLUSTER_NO_HEARTBEAT */
     bool cpu_labelled; /* a labeller has run: it has labels of CPU models, features or vendor */
     struct room room;

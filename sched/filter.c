@@ -21,10 +21,11 @@ static const struct {
     filter_fn fn;
     bool for_pods; /* kube-scheduler has it, too */
 } filters[] = {
-    {filter_source, false}, {filter_unschedulable, true}, {filter_target, true},
-    {filter_ready, false},  {filter_handler, false},      {filter_workload, false},
-    {filter_taints, true},  {filter_affinity, true},      {filter_cpu, false},
-    {filter_fit, true},     {filter_spread, true},        {filter_peers, true},
+    {filter_source, false},  {filter_unschedulable, true}, {filter_target, true},
+    {filter_ready, false},   {filter_handler, false},      {filter_workload, false},
+    {filter_taints, true},   {filter_affinity, true},      {filter_cpu, false},
+    {filter_fit, true},      {filter_spread, true},        {filter_peers, true},
+    {filter_network, false}, /* last: what it refuses would do but for the network */
 };
 
 bool

@@ -22,6 +22,8 @@ void filter_target(const struct request *r, const struct cluster_node *n, struct
 void filter_ready(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
 void filter_handler(const struct request *r, const struct cluster_node *n,
                     struct str_list *reasons);
+void filter_network(const struct request *r, const struct cluster_node *n,
+                    struct str_list *reasons);
 /* filter_fit.c: room for it */
 void filter_fit(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
 

@@ -52,6 +52,13 @@ filter_handler(const struct request *r, const struct cluster_node *n, struct str
         explain_add(reasons, r->arena, "node(s) had no recent virt-handler heartbeat");
 }
 
+void
+filter_network(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
+{
+    if (r->needs_network && n->no_network)
+        explain_add(reasons, r->arena, PLACE_NETWORK_REASON);
+}
+
 static bool
 heartbeat_missing(const struct request *r, const struct cluster_node *n)
 {

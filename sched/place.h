@@ -65,6 +65,10 @@ enum place_plugin {
 
 enum place_purpose { PLACE_START, PLACE_MIGRATE };
 
+/* A condition of Nodes, by their handlers, and what a node is refused with for it. */
+#define PLACE_NETWORK_CONDITION "MigrationNetworkReady"
+#define PLACE_NETWORK_REASON    "node(s) had no ready migration network"
+
 struct place_request {
     const struct vmi *vmi;
     const struct pod *pod; /* instead of vmi: placed as kube-scheduler would; the filters for VMs
@@ -73,6 +77,8 @@ struct place_request {
                                    source is not counted against the target */
     const char *target; /* explicit target node, or NULL; checked against the same filters */
     const struct kv_list *added_node_selector; /* of the VMIM, or NULL */
+    bool needs_network; /* MIGRATE over a dedicated network: to no node whose handler says that it
+                           cannot use it (PLACE_NETWORK_CONDITION False) */
 };
 
 struct place_plugin_score {

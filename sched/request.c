@@ -72,6 +72,7 @@ compile_vm(struct request *r, const struct place_request *rq)
     r->labels = &v->meta.labels;
     r->tolerations = (struct tolerations){v->spec.tolerations, v->spec.tolerations_len};
     r->migrate = rq->purpose == PLACE_MIGRATE;
+    r->needs_network = r->migrate && rq->needs_network;
     if (v->spec.scheduler_name && strcmp(v->spec.scheduler_name, SCHEDULER_NAME) != 0 &&
         strcmp(v->spec.scheduler_name, "default-scheduler") != 0)
         return other_scheduler(v->spec.scheduler_name, r->arena);

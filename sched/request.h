@@ -16,7 +16,7 @@
 struct request {
     const struct cluster *c;
     struct arena *arena; /* the decision's */
-    bool is_vm, migrate;
+    bool is_vm, migrate, needs_network;
     const char *ns, *name;
     const struct kv_list *labels;
     const struct occupant *self;       /* what it occupies already: does not count against it */

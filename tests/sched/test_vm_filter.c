@@ -12,6 +12,10 @@
     "---\n{apiVersion: v1, kind: Node, metadata: {name: " name ", annotations: {" annotations     \
     "}, labels: {kubevirt.io/schedulable: 'true'}}, status: {conditions: [{type: Ready, status: " \
     "'" status "'}], allocatable: {cpu: '4', memory: 64Gi, pods: '9'}}}\n"
+#define NETWORK(name, status, cpus)                                                               \
+    "---\n{apiVersion: v1, kind: Node, metadata: {name: " name "}, status: {conditions: [{type: " \
+    "MigrationNetworkReady, status: '" status "'}], allocatable: {cpu: '" cpus                    \
+    "', memory: 64Gi, pods: '9'}}}\n"
 #define BEAT(time)   "kubevirt.io/heartbeat: '" time "'"
 #define NONE(n, why) "0/" #n " nodes are available: " #n " " why "."
 
@@ -395,6 +399,30 @@ static const struct world_row rows[] = {
      "source of the migration.",
      .migrate = true,
      .target = "n1"},
+    {.name = "over a dedicated network",
+     NODE("n1", "", "") NETWORK("n2", "False", "4") NETWORK("n3", "Unknown", "4")
+         NETWORK("n4", "False", "0"),
+     RUNS("n1", ""),
+     "n3",
+     NULL,
+     "n1: node(s) were the source of the migration; n2: node(s) had no ready migration network; "
+     "n4: Insufficient cpu",
+     .migrate = true,
+     .network = true},
+    {.name = "over none",
+     NODE("n1", "", "") NETWORK("n2", "False", "4"),
+     RUNS("n1", ""),
+     "n2",
+     NULL,
+     NULL,
+     .migrate = true},
+    {.name = "a start needs no migration network",
+     NETWORK("n1", "False", "4"),
+     CPU(""),
+     "n1",
+     NULL,
+     NULL,
+     .network = true},
     {.name = "a cluster of one node",
      NODE("n1", "", ""),
      RUNS("n1", ""),

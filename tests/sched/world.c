@@ -112,6 +112,7 @@ run_row(void **state)
     else
         rq.vmi = w->vmi;
     rq.purpose = row->migrate ? PLACE_MIGRATE : PLACE_START;
+    rq.needs_network = row->network;
     r = place(w->cluster, &rq);
     if (row->reasons) {
         AUTO_FREE char *got = world_reasons(r);

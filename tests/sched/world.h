@@ -52,7 +52,7 @@ struct world_row {
     const char *node;           /* where it goes; NULL: nowhere */
     const char *message;        /* NULL: not looked at when it fits; else must be given */
     const char *reasons;        /* "n1: a | b; n2: c" of the unfit nodes, or NULL: not looked at */
-    bool migrate;
+    bool migrate, network;      /* network: the migration needs a dedicated one */
     const char *target;
     const char *added;           /* "key=value" of a migration's addedNodeSelector */
     int64_t heartbeat_timeout_s; /* now is 2026-01-01T00:10:00Z */
