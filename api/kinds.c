@@ -170,6 +170,26 @@ static const struct kind_info kinds[KIND_COUNT] = {
                   .other_versions = NAMES(),
                   .namespaced = true,
                   .has_status = true},
+    [KIND_PRIORITY] = {.kind = KIND_PRIORITY,
+                       .group = "scheduling.k8s.io",
+                       .version = "v1",
+                       .name = "PriorityClass",
+                       .plural = "priorityclasses",
+                       .singular = "priorityclass",
+                       .short_names = NAMES("pc"),
+                       .other_versions = NAMES(),
+                       .stored = true},
+    [KIND_PDB] = {.kind = KIND_PDB,
+                  .group = "policy",
+                  .version = "v1",
+                  .name = "PodDisruptionBudget",
+                  .plural = "poddisruptionbudgets",
+                  .singular = "poddisruptionbudget",
+                  .short_names = NAMES("pdb"),
+                  .other_versions = NAMES(),
+                  .namespaced = true,
+                  .stored = true,
+                  .has_status = true},
 };
 
 static const struct schema *const schemas[KIND_COUNT] = {
@@ -188,6 +208,8 @@ static const struct schema *const schemas[KIND_COUNT] = {
     [KIND_PVC] = &pvc_schema,
     [KIND_EVENT] = &event_schema,
     [KIND_POD] = &pod_schema,
+    [KIND_PRIORITY] = &priority_class_schema,
+    [KIND_PDB] = &pdb_schema,
 };
 
 const struct kind_info *

@@ -70,6 +70,14 @@
 #define ANN_SCHEDULE_RESULT  "drover.io/schedule-result" /* on the VMI/VMIM: why there, JSON */
 #define ANN_MIGRATION_TARGET "drover.io/target-node" /* on a VMIM: explicit target (migrate --to) */
 
+/* PriorityClasses. The two of the system are there without an object. */
+#define PRIORITY_SYSTEM_PREFIX          "system-"
+#define PRIORITY_USER_MAX               1000000000
+#define PRIORITY_CLUSTER_CRITICAL       "system-cluster-critical"
+#define PRIORITY_CLUSTER_CRITICAL_VALUE 2000000000
+#define PRIORITY_NODE_CRITICAL          "system-node-critical"
+#define PRIORITY_NODE_CRITICAL_VALUE    2000001000
+
 #define DEFAULT_HCO_NAMESPACE "openshift-cnv"
 #define DEFAULT_HCO_NAME      "kubevirt-hyperconverged"
 #define SCHEDULER_NAME        "drover-scheduler"

@@ -20,6 +20,8 @@ static void check_same(struct check *c, const struct tree *old_obj, const struct
                        const char *const *keys, const char *why);
 static void check_pvc_update(struct check *c, const struct tree *old_obj,
                              const struct tree *new_obj);
+static void check_policy_update(struct check *c, const struct tree *old_obj,
+                                const struct tree *new_obj);
 static bool set_text(struct tree *map, const char *key, const char *value);
 
 int
@@ -65,6 +67,11 @@ object_validate_update(const struct tree *old_obj, const struct tree *new_obj,
     if (kind == KIND_MAINTENANCE)
         check_same(&c, old_obj, new_obj, (const char *const[]){"spec", "nodeName", NULL},
                    "updating spec.NodeName isn't allowed");
+    if (kind == KIND_PRIORITY) {
+        check_same(&c, old_obj, new_obj, (const char *const[]){"value", NULL},
+                   "may not be changed in an update.");
+        check_policy_update(&c, old_obj, new_obj);
+    }
     if (kind == KIND_PVC)
         check_pvc_update(&c, old_obj, new_obj);
     return errs->len > 0 ? -EINVAL : 0;
@@ -345,6 +352,17 @@ check_pvc_update(struct check *c, const struct tree *old_obj, const struct tree 
                     "spec is immutable after creation except resources.requests and "
                     "volumeAttributesClassName for bound claims");
     check_leave(c);
+}
+
+/* A PriorityClass' preemptionPolicy stays; to leave it out means the default. */
+static void
+check_policy_update(struct check *c, const struct tree *old_obj, const struct tree *new_obj)
+{
+    static const char key[] = "preemptionPolicy", dflt[] = "PreemptLowerPriority";
+    const struct tree *is = tree_get(new_obj, key);
+
+    if (strcmp(tree_get_string(tree_get(old_obj, key), dflt), tree_get_string(is, dflt)) != 0)
+        check_field_invalid(c, new_obj, key, "field is immutable");
 }
 
 /* NULL takes the key away. True when that changed anything. */

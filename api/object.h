@@ -96,6 +96,8 @@ struct node *node_decode(const struct tree *obj, struct arena *a);
 struct namespace_ *namespace_decode(const struct tree *obj, struct arena *a);
 struct pvc *pvc_decode(const struct tree *obj, struct arena *a);
 struct pod *pod_decode(const struct tree *obj, struct arena *a);
+struct priority_class *priority_class_decode(const struct tree *obj, struct arena *a);
+struct pdb *pdb_decode(const struct tree *obj, struct arena *a);
 struct meta *meta_decode(const struct tree *obj, struct arena *a);
 
 /* Shorthands on trees. Borrowed; "" / NULL when absent. */

@@ -5,6 +5,7 @@
 #include "api/schema.h"
 
 static void *decode(enum kind kind, const struct tree *obj, struct arena *a);
+static int64_t start_of(const struct tree *phases);
 static void finish_vmi_spec(struct vmi_spec *s, const struct tree *spec, struct arena *a);
 static void requests_from_limits(struct resource_list *requests, const struct resource_list *limits,
                                  struct arena *a);
@@ -30,6 +31,7 @@ vmi_decode(const struct tree *obj, struct arena *a)
     struct vmi *vmi = decode(KIND_VMI, obj, a);
 
     finish_vmi_spec(&vmi->spec, tree_get(obj, "spec"), a);
+    vmi->status.start_us = start_of(tree_find(obj, "status", "phaseTransitionTimestamps", NULL));
     return vmi;
 }
 
@@ -114,6 +116,18 @@ pod_decode(const struct tree *obj, struct arena *a)
     return pod;
 }
 
+struct priority_class *
+priority_class_decode(const struct tree *obj, struct arena *a)
+{
+    return decode(KIND_PRIORITY, obj, a);
+}
+
+struct pdb *
+pdb_decode(const struct tree *obj, struct arena *a)
+{
+    return decode(KIND_PDB, obj, a);
+}
+
 struct meta *
 meta_decode(const struct tree *obj, struct arena *a)
 {
@@ -131,6 +145,21 @@ decode(enum kind kind, const struct tree *obj, struct arena *a)
 
     schema_decode(s, obj, out, a);
     return out;
+}
+
+static int64_t
+start_of(const struct tree *phases)
+{
+    for (size_t i = 0; i < tree_len(phases); i++) {
+        const struct tree *one = tree_at(phases, i);
+        int64_t us;
+
+        if (strcmp(tree_get_string(tree_get(one, "phase"), ""), "Scheduled") == 0 &&
+            time_parse(tree_get_string(tree_get(one, "phaseTransitionTimestamp"), ""), &us, NULL) ==
+                0)
+            return us;
+    }
+    return 0;
 }
 
 static void

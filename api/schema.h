@@ -160,7 +160,7 @@ extern const struct schema vmi_spec_schema;
 
 extern const struct schema vm_schema, vmi_schema, vmim_schema, kubevirt_schema, policy_schema,
     hco_schema, nad_schema, nncp_schema, maintenance_schema, descheduler_schema, node_schema,
-    namespace_schema, pvc_schema, event_schema, pod_schema;
+    namespace_schema, pvc_schema, event_schema, pod_schema, priority_class_schema, pdb_schema;
 
 /* The table of a kind. */
 const struct schema *schema_of(enum kind k);

@@ -310,7 +310,16 @@ static const char *const pod_kept[] = {"resourceClaims", "resources", NULL};
 static const struct schema pod_spec_schema = {.fields = pod_spec_fields, .kept = pod_kept};
 
 static const struct field pod_status_fields[] = {
-    {.name = "phase", .type = F_STRING, .at = AT(struct pod, phase)}, {0}};
+    {.name = "phase", .type = F_STRING, .at = AT(struct pod, phase)},
+    {.name = "nominatedNodeName", .type = F_STRING, .at = AT(struct pod, nominated_node)},
+    {.name = "startTime", .type = F_TIME, .at = AT(struct pod, start_us)},
+    {.name = "conditions",
+     .type = F_LIST,
+     .at = AT(struct pod, conditions.items),
+     .second = AT(struct pod, conditions.len),
+     .sub = &condition_schema},
+    {0},
+};
 static const struct schema pod_status_schema = {.fields = pod_status_fields, .open = true};
 
 static const struct field pod_fields[] = {

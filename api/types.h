@@ -29,6 +29,8 @@ enum kind {
     KIND_PVC,         /* v1 PersistentVolumeClaim */
     KIND_EVENT,       /* v1 Event */
     KIND_POD,         /* v1 Pod: drover schedule's input only, never stored */
+    KIND_PRIORITY,    /* scheduling.k8s.io/v1 PriorityClass */
+    KIND_PDB,         /* policy/v1 PodDisruptionBudget */
     KIND_COUNT
 };
 
@@ -255,6 +257,7 @@ struct migration_state { /* status.migrationState of a VMI and of a VMIM */
 
 struct vmi_status {
     const char *phase, *node_name, *reason, *evacuation_node, *migration_method;
+    int64_t start_us; /* when it got its node: the time of its phase Scheduled */
     struct condition_list conditions;
     struct migration_state migration;
 };
@@ -360,8 +363,11 @@ struct pod_container {
 struct pod {
     struct meta meta;
     const char *node_name, *scheduler_name, *priority_class, *phase, *preemption_policy;
+    const char *nominated_node; /* status.nominatedNodeName */
     bool has_priority;
     int64_t priority;
+    int64_t start_us; /* status.startTime */
+    struct condition_list conditions;
     struct kv_list node_selector;
     struct affinity affinity;
     struct toleration *tolerations;

@@ -9,12 +9,13 @@
 
 static int admit_migration(struct api_call *c, struct tree *obj);
 static int admit_maintenance(struct api_call *c, struct tree *obj);
+static int admit_priority(struct api_call *c, struct tree *obj);
 static bool is_final(const char *phase);
 
 bool
 api_admission_looks_at(enum kind kind)
 {
-    return kind == KIND_VMIM || kind == KIND_MAINTENANCE;
+    return kind == KIND_VMIM || kind == KIND_MAINTENANCE || kind == KIND_PRIORITY;
 }
 
 int
@@ -27,6 +28,8 @@ api_admit(void *ctx, struct tree *obj)
         rc = admit_migration(c, obj);
     if (c->kind->kind == KIND_MAINTENANCE)
         rc = admit_maintenance(c, obj);
+    if (c->kind->kind == KIND_PRIORITY)
+        rc = admit_priority(c, obj);
     return rc ? -EPERM : 0;
 }
 
@@ -108,6 +111,38 @@ admit_maintenance(struct api_call *c, struct tree *obj)
         return api_err_bad(
             c, MAINTENANCE_HOOK "invalid nodeName, a NodeMaintenance for node %s already exists",
             node);
+    return 0;
+}
+
+struct find_default {
+    const char *but;
+    const struct tree *found;
+};
+
+static bool
+find_default(void *ctx, const struct tree *obj)
+{
+    struct find_default *f = ctx;
+
+    if (tree_get_bool(tree_get(obj, "globalDefault"), false) &&
+        strcmp(object_name(obj), f->but) != 0)
+        f->found = obj;
+    return !f->found;
+}
+
+static int
+admit_priority(struct api_call *c, struct tree *obj)
+{
+    struct find_default f = {.but = object_name(obj)};
+
+    if (!tree_get_bool(tree_get(obj, "globalDefault"), false))
+        return 0;
+    store_list(c->api->store, KIND_PRIORITY, NULL, find_default, &f);
+    if (f.found)
+        return api_err_forbidden(c, c->kind, object_name(obj),
+                                 "PriorityClass %s is already marked as default. Only one default "
+                                 "can exist",
+                                 object_name(f.found));
     return 0;
 }
 

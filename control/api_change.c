@@ -6,6 +6,7 @@
 #include "control/api_call.h"
 #include "control/api_jsonpatch.h"
 
+static bool is_builtin(const struct kind_info *k);
 static int change(struct api_call *c, uint64_t rv, const char *uid);
 static int on_newest(void *ctx, struct tree *obj);
 static int apply_patch(struct api_call *c, struct tree **doc);
@@ -50,11 +51,11 @@ api_patch(struct api_call *c)
         if (len == strlen(types[i].type) && strncmp(type, types[i].type, len) == 0)
             break;
     /* Upstream has strategic merge for its own kinds only: custom resources have no Go types. */
-    if (i == ARRAY_LEN(types) || (types[i].change == API_STRATEGIC_PATCH && *c->kind->group))
+    if (i == ARRAY_LEN(types) || (types[i].change == API_STRATEGIC_PATCH && !is_builtin(c->kind)))
         return api_err(c, 415, "UnsupportedMediaType",
                        "the body of the request was in an unknown format - accepted media types "
                        "include: application/json-patch+json, application/merge-patch+json%s%s",
-                       *c->kind->group ? "" : ", application/strategic-merge-patch+json",
+                       is_builtin(c->kind) ? ", application/strategic-merge-patch+json" : "",
                        len && strncmp(type, "application/apply-patch", 23) == 0
                            ? "; server-side apply is not served"
                            : "");
@@ -67,6 +68,15 @@ api_patch(struct api_call *c)
         return api_err_bad(c, "error decoding patch: want %s",
                            c->change == API_JSON_PATCH ? "a list of operations" : "an object");
     return change(c, 0, NULL);
+}
+
+/* One of Kubernetes' own kinds: clients patch them with a strategic merge. */
+static bool
+is_builtin(const struct kind_info *k)
+{
+    const char *dot = strchr(k->group, '.');
+
+    return !dot || strcmp(dot, ".k8s.io") == 0;
 }
 
 static int
@@ -127,6 +137,8 @@ on_newest(void *ctx, struct tree *obj)
     if (!status_only)
         api_prepare(c, doc, false);
     if (api_validate(c, doc, old, status_only ? VALIDATE_STATUS : 0) != 0)
+        return -EPERM;
+    if (c->kind->kind == KIND_PRIORITY && api_admit(c, doc) != 0)
         return -EPERM;
     if (same_spec(old, doc)) /* a label or a status: what is said of the spec was said before */
         c->warnings.list.len = 0;

@@ -56,6 +56,10 @@ static void node_internal_ip(const struct tree *obj, struct sb *out);
 static void node_external_ip(const struct tree *obj, struct sb *out);
 static void pvc_modes(const struct tree *obj, struct sb *out);
 static void event_object(const struct tree *obj, struct sb *out);
+static void priority_default(const struct tree *obj, struct sb *out);
+static void pdb_min(const struct tree *obj, struct sb *out);
+static void pdb_max(const struct tree *obj, struct sb *out);
+static void pdb_allowed(const struct tree *obj, struct sb *out);
 static void nncp_status(const struct tree *obj, struct sb *out);
 static void nncp_reason(const struct tree *obj, struct sb *out);
 
@@ -165,6 +169,22 @@ static const struct api_column pod[] = {NAME,
                                         TEXT("Ready", "status.ready", "Containers that are ready"),
                                         TEXT("Status", "status.phase", "Phase"), AGE, END};
 
+static const struct api_column priority[] = {
+    NAME,
+    {"Value", "integer", 0, "value", NULL, NULL, "The priority that it stands for"},
+    CELL("Global-Default", priority_default, "Whether it is the class of those that name none"),
+    AGE,
+    WIDE("PreemptionPolicy", "preemptionPolicy", "Never: it waits until room is free"),
+    END};
+
+static const struct api_column pdb[] = {
+    NAME,
+    CELL("Min Available", pdb_min, "How many must be there"),
+    CELL("Max Unavailable", pdb_max, "How many may be away"),
+    CELL("Allowed Disruptions", pdb_allowed, "How many may be evicted now"),
+    AGE,
+    END};
+
 const struct api_column *
 api_columns(enum kind kind)
 {
@@ -175,7 +195,8 @@ api_columns(enum kind kind)
         [KIND_NNCP] = nncp,     [KIND_MAINTENANCE] = maintenance,
         [KIND_NODE] = node,     [KIND_NAMESPACE] = ns,
         [KIND_PVC] = pvc,       [KIND_EVENT] = event,
-        [KIND_POD] = pod,
+        [KIND_POD] = pod,       [KIND_PRIORITY] = priority,
+        [KIND_PDB] = pdb,
     };
 
     return tables[kind] ? tables[kind] : name_age;
@@ -349,6 +370,41 @@ event_object(const struct tree *obj, struct sb *out)
     for (; *kind; kind++)
         sb_putc(out, *kind >= 'A' && *kind <= 'Z' ? (char)(*kind + 'a' - 'A') : *kind);
     sb_printf(out, "/%s", tree_find_string(obj, "", "involvedObject", "name", NULL));
+}
+
+static void
+priority_default(const struct tree *obj, struct sb *out)
+{
+    sb_puts(out, tree_get_bool(tree_get(obj, "globalDefault"), false) ? "true" : "false");
+}
+
+/* A number or a percentage. */
+static void
+put_disruptions(const struct tree *v, struct sb *out)
+{
+    if (tree_type(v) == TREE_INT)
+        sb_printf(out, "%lld", (long long)tree_get_int(v, 0));
+    else
+        sb_puts(out, tree_get_string(v, "N/A"));
+}
+
+static void
+pdb_min(const struct tree *obj, struct sb *out)
+{
+    put_disruptions(tree_find(obj, "spec", "minAvailable", NULL), out);
+}
+
+static void
+pdb_max(const struct tree *obj, struct sb *out)
+{
+    put_disruptions(tree_find(obj, "spec", "maxUnavailable", NULL), out);
+}
+
+static void
+pdb_allowed(const struct tree *obj, struct sb *out)
+{
+    sb_printf(out, "%lld",
+              (long long)tree_get_int(tree_find(obj, "status", "disruptionsAllowed", NULL), 0));
 }
 
 /* The condition that is True, as nmstate's printer shows. */
