@@ -6,6 +6,7 @@
 #include "api/names.h"
 #include "api/quantity.h"
 #include "base/sb.h"
+#include "sched/profile.h"
 
 #define NAMESPACE_NAME_LABEL "kubernetes.io/metadata.name"
 
@@ -30,6 +31,7 @@ cluster_new(void)
     c->by_name = strmap_new();
     c->namespaces = strmap_new();
     c->occupants = strmap_new();
+    c->profile = profile_default();
     return c;
 }
 
@@ -63,6 +65,12 @@ void
 cluster_set_from_files(struct cluster *c)
 {
     c->from_files = true;
+}
+
+void
+cluster_set_profile(struct cluster *c, const struct profile *p)
+{
+    c->profile = p ? p : profile_default();
 }
 
 void

@@ -38,6 +38,7 @@ struct cluster_node {
 struct cluster {
     struct arena *arena;
     const struct hco *hco;
+    const struct profile *profile; /* never NULL */
     int64_t now_us, heartbeat_timeout_s;
     bool from_files;
     struct cluster_node **nodes; /* those with a node, in the order of cluster_add_node */

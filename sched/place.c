@@ -64,7 +64,8 @@ static void
 score(struct place_result *res, const struct request *r)
 {
     AUTO_FREE const struct cluster_node **fit = xcalloc(res->nodes_len + 1, sizeof(*fit));
-    int64_t(*scores)[SCORE_PLUGINS];
+    int64_t(*scores)[PLACE_PLUGINS];
+    const struct profile *p = r->c->profile;
     size_t len = 0;
 
     for (size_t i = 0; i < res->nodes_len; i++)
@@ -78,14 +79,13 @@ score(struct place_result *res, const struct request *r)
 
         if (!pn->fits)
             continue;
-        pn->scores = arena_calloc(res->arena, SCORE_PLUGINS, sizeof(*pn->scores));
-        pn->scores_len = SCORE_PLUGINS;
-        for (size_t p = 0; p < SCORE_PLUGINS; p++) {
-            pn->scores[p].plugin = score_plugins[p].name;
-            pn->scores[p].score = scores[len][p];
-            pn->total += score_plugins[p].weight * scores[len][p];
-        }
-        pn->score = pn->total / score_weights();
+        pn->scores = arena_calloc(res->arena, PLACE_PLUGINS, sizeof(*pn->scores));
+        for (size_t j = 0; j < PLACE_PLUGINS; j++)
+            if (p->weights[j] > 0)
+                pn->scores[pn->scores_len++] = (struct place_plugin_score){
+                    profile_plugin_name((enum place_plugin)j), scores[len][j], p->weights[j]};
+        pn->total = score_total(p, scores[len]);
+        pn->score = score_of_total(p, pn->total);
         len++;
     }
 }

@@ -82,16 +82,16 @@ struct place_request {
 };
 
 struct place_plugin_score {
-    const char *plugin; /* kube-scheduler's name */
-    int64_t score;      /* 0..100, before weighting */
+    const char *plugin;    /* kube-scheduler's name */
+    int64_t score, weight; /* 0..100, before weighting; above 0 */
 };
 
 struct place_node {
     const char *name;
     bool fits;
-    int64_t score; /* total / sum of weights, rounded down: 0..100 */
-    int64_t total; /* weighted sum */
-    struct place_plugin_score *scores;
+    int64_t score;                     /* total / sum of weights, rounded down: 0..100 */
+    int64_t total;                     /* weighted sum */
+    struct place_plugin_score *scores; /* of the plugins that have a weight */
     size_t scores_len;
     struct str_list reasons; /* why it does not fit, kube-scheduler's texts */
 };
