@@ -25,11 +25,14 @@ label_key_check(const char *key, struct err *err)
         size_t prefix_len = (size_t)(slash - key);
 
         if (strchr(name, '/'))
-            return err_set(err, -EINVAL, "a key is [prefix/]name with one '/' at most");
+            return err_set(err, -EINVAL,
+                           "a qualified name must consist of alphanumeric characters, '-', '_' or "
+                           "'.', and must start and end with an alphanumeric character, with an "
+                           "optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
         if (prefix_len == 0)
-            return err_set(err, -EINVAL, "the prefix before '/' must not be empty");
+            return err_set(err, -EINVAL, "prefix part must be non-empty");
         if (prefix_len > API_MAX_NAME_BYTES)
-            return err_set(err, -EINVAL, "the prefix must be no more than %d characters",
+            return err_set(err, -EINVAL, "prefix part must be no more than %d characters",
                            API_MAX_NAME_BYTES);
         memcpy(prefix, key, prefix_len);
         prefix[prefix_len] = '\0';
@@ -37,15 +40,15 @@ label_key_check(const char *key, struct err *err)
             return err_prefix(err, -EINVAL, "prefix part");
     }
     if (len == 0)
-        return err_set(err, -EINVAL, "the name part must not be empty");
+        return err_set(err, -EINVAL, "name part must be non-empty");
     if (len > API_MAX_LABEL_NAME_BYTES)
-        return err_set(err, -EINVAL, "the name part must be no more than %d characters",
+        return err_set(err, -EINVAL, "name part must be no more than %d characters",
                        API_MAX_LABEL_NAME_BYTES);
     if (!qualified_part(name, len))
         return err_set(
             err, -EINVAL,
-            "the name part must consist of alphanumeric characters, '-', '_' or '.', and "
-            "must start and end with an alphanumeric character");
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start "
+            "and end with an alphanumeric character (e.g. 'MyName', or 'my.name', or '123-abc')");
     return 0;
 }
 
@@ -55,12 +58,13 @@ label_value_check(const char *value, struct err *err)
     size_t len = strlen(value);
 
     if (len > LABEL_MAX)
-        return err_set(err, -EINVAL, "a label value must be no more than %d characters", LABEL_MAX);
+        return err_set(err, -EINVAL, "must be no more than %d characters", LABEL_MAX);
     if (len > 0 && !qualified_part(value, len))
         return err_set(
             err, -EINVAL,
-            "a label value must be empty or consist of alphanumeric characters, '-', '_' "
-            "or '.', and must start and end with an alphanumeric character");
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', "
+            "'_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue', "
+            "or 'my_value', or '12345')");
     return 0;
 }
 

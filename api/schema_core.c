@@ -1,11 +1,14 @@
 /* Field tables and rules of Kubernetes' own kinds, as far as they matter here: Node, Namespace,
  * PersistentVolumeClaim, Event, Pod. Names follow k8s.io/api/core/v1. What only a kubelet looks at
  * is accepted without a word, so that the output of `kubectl get -o yaml` can be used as input. */
-#include "api/schema.h"
+#include "api/resource_rules.h"
 
 #include <string.h>
 
 static void check_containers_ports(struct check *c, struct tree *list);
+static void check_container_resources(struct check *c, struct tree *map);
+static void check_gates(struct check *c, struct tree *list);
+static void check_pod_spec(struct check *c, struct tree *spec);
 
 #define ANYTHING(n)              \
     {                            \
@@ -53,11 +56,11 @@ static const struct field node_status_fields[] = {
     {.name = "capacity",
      .type = F_RESOURCES,
      .at = AT(struct node, capacity),
-     .check = check_not_negative},
+     .check = resources_of_node},
     {.name = "allocatable",
      .type = F_RESOURCES,
      .at = AT(struct node, allocatable),
-     .check = check_not_negative},
+     .check = resources_of_node},
     {.name = "conditions",
      .type = F_LIST,
      .at = AT(struct node, conditions.items),
@@ -188,12 +191,13 @@ static const struct field container_resources_fields[] = {
     {.name = "requests",
      .type = F_RESOURCES,
      .at = AT(struct pod_container, requests),
-     .check = check_not_negative},
-    {.name = "limits", .type = F_RESOURCES, .check = check_not_negative},
+     .check = resources_amounts},
+    {.name = "limits", .type = F_RESOURCES, .check = resources_amounts},
     ANYTHING("claims"),
     {0},
 };
-static const struct schema container_resources_schema = {.fields = container_resources_fields};
+static const struct schema container_resources_schema = {.fields = container_resources_fields,
+                                                         .check = check_container_resources};
 
 static const struct field container_fields[] = {
     {.name = "resources", .type = F_MAP, .at = FLAT, .sub = &container_resources_schema},
@@ -233,9 +237,12 @@ static const struct schema gate_schema = {.fields = gate_fields};
 static const char *const preemption_policies[] = {"PreemptLowerPriority", "Never", NULL};
 
 static const struct field pod_spec_fields[] = {
-    {.name = "nodeName", .type = F_STRING, .at = AT(struct pod, node_name)},
+    {.name = "nodeName", .type = F_STRING, .at = AT(struct pod, node_name), .check = check_name},
     {.name = "schedulerName", .type = F_STRING, .at = AT(struct pod, scheduler_name)},
-    {.name = "priorityClassName", .type = F_STRING, .at = AT(struct pod, priority_class)},
+    {.name = "priorityClassName",
+     .type = F_STRING,
+     .at = AT(struct pod, priority_class),
+     .check = check_name},
     {.name = "preemptionPolicy",
      .type = F_STRING,
      .at = AT(struct pod, preemption_policy),
@@ -276,8 +283,12 @@ static const struct field pod_spec_fields[] = {
     {.name = "overhead",
      .type = F_RESOURCES,
      .at = AT(struct pod, overhead),
-     .check = check_not_negative},
-    {.name = "schedulingGates", .type = F_LIST, .flags = FIELD_UNIQUE, .sub = &gate_schema},
+     .check = resources_amounts},
+    {.name = "schedulingGates",
+     .type = F_LIST,
+     .flags = FIELD_UNIQUE,
+     .sub = &gate_schema,
+     .check = check_gates},
     ANYTHING("volumes"),
     ANYTHING("ephemeralContainers"),
     ANYTHING("restartPolicy"),
@@ -307,7 +318,8 @@ static const struct field pod_spec_fields[] = {
     {0},
 };
 static const char *const pod_kept[] = {"resourceClaims", "resources", NULL};
-static const struct schema pod_spec_schema = {.fields = pod_spec_fields, .kept = pod_kept};
+static const struct schema pod_spec_schema = {
+    .fields = pod_spec_fields, .kept = pod_kept, .check = check_pod_spec};
 
 static const struct field pod_status_fields[] = {
     {.name = "phase", .type = F_STRING, .at = AT(struct pod, phase)},
@@ -331,6 +343,37 @@ static const struct field pod_fields[] = {
 const struct schema pod_schema = {.fields = pod_fields, .size = sizeof(struct pod)};
 
 /* --- rules --- */
+
+static void
+check_container_resources(struct check *c, struct tree *map)
+{
+    resources_within_limits(c, map);
+}
+
+static void
+check_gates(struct check *c, struct tree *list)
+{
+    for (size_t i = 0; i < tree_len(list); i++) {
+        struct tree *name = tree_get(tree_at(list, i), "name");
+        struct path item, field;
+
+        if (!*tree_get_string(name, ""))
+            continue;
+        check_enter_item(c, &item, i);
+        check_enter(c, &field, "name");
+        check_label_key(c, name);
+        check_leave(c);
+        check_leave(c);
+    }
+}
+
+static void
+check_pod_spec(struct check *c, struct tree *spec)
+{
+    if (tree_get(spec, "nodeName") && tree_len(tree_get(spec, "schedulingGates")) > 0)
+        check_field_forbidden(c, spec, "nodeName",
+                              "cannot be set until all schedulingGates have been cleared");
+}
 
 /* Ports of the host would make two pods exclude each other; ports of the container say nothing. */
 static void

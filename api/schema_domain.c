@@ -1,7 +1,7 @@
 /* Field tables and rules of a VM's hardware: spec.domain of a VirtualMachineInstance. Names and rules follow
  * kubevirt.io/api/core/v1 and KubeVirt's admission webhooks; huge pages follow the 4.15 documents
  * (seeds-scheduling R16). */
-#include "api/schema.h"
+#include "api/resource_rules.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +13,6 @@
 
 static void prepare_domain(struct check *c, struct tree *map);
 static void check_domain(struct check *c, struct tree *map);
-static void check_requests_within_limits(struct check *c, const struct tree *resources);
-static void check_hugepages(struct check *c, const struct tree *domain);
-static void check_divides(struct check *c, const struct tree *amount, const struct quantity *page);
 static void check_cpu(struct check *c, struct tree *map);
 static void check_mac(struct check *c, struct tree *v);
 static void check_one_variant(struct check *c, struct tree *map, const struct field *fields,
@@ -25,7 +22,6 @@ static void check_interface(struct check *c, struct tree *map);
 
 static const char *const feature_policies[] = {"force",  "require", "optional", "disable",
                                                "forbid", "",        NULL};
-static const char *const page_sizes[] = {"2Mi", "1Gi", NULL};
 static const char *const disk_buses[] = {"virtio", "sata", "scsi", "usb", NULL};
 static const char *const lun_buses[] = {"virtio", "sata", "scsi", NULL};
 static const char *const cdrom_buses[] = {"sata", "scsi", NULL};
@@ -103,7 +99,7 @@ static const struct field hugepages_fields[] = {
      .type = F_STRING,
      .flags = FIELD_REQUIRED,
      .at = AT(struct vmi_domain, hugepages_size),
-     .values = page_sizes},
+     .values = resources_page_sizes},
     {0},
 };
 
@@ -126,11 +122,11 @@ static const struct field resources_fields[] = {
     {.name = "requests",
      .type = F_RESOURCES,
      .at = AT(struct vmi_domain, requests),
-     .check = check_not_negative},
+     .check = resources_amounts},
     {.name = "limits",
      .type = F_RESOURCES,
      .at = AT(struct vmi_domain, limits),
-     .check = check_not_negative},
+     .check = resources_amounts},
     {0},
 };
 
@@ -414,7 +410,9 @@ check_domain(struct check *c, struct tree *map)
     struct quantity limit = check_quantity(tree_find(resources, "limits", "memory", NULL));
     struct path outer, inner;
 
-    check_requests_within_limits(c, resources);
+    check_enter(c, &outer, "resources");
+    resources_within_limits(c, resources);
+    check_leave(c);
     if (limit.set && limit.milli > 0 && check_quantity(guest).milli > limit.milli) {
         check_enter(c, &outer, "memory");
         check_enter(c, &inner, "guest");
@@ -422,73 +420,8 @@ check_domain(struct check *c, struct tree *map)
         check_leave(c);
         check_leave(c);
     }
-    check_hugepages(c, map);
-}
-
-static void
-check_requests_within_limits(struct check *c, const struct tree *resources)
-{
-    const struct tree *requests = tree_get(resources, "requests");
-    const struct tree *limits = tree_get(resources, "limits");
-    struct path p[3];
-
-    if (tree_type(requests) != TREE_MAP || tree_type(limits) != TREE_MAP)
-        return;
-    check_enter(c, &p[0], "resources");
-    check_enter(c, &p[1], "requests");
-    for (size_t i = 0; i < tree_len(requests); i++) {
-        const char *name = tree_key_at(requests, i);
-        struct quantity limit = check_quantity(tree_get(limits, name));
-
-        if (!limit.set || check_quantity(tree_at(requests, i)).milli <= limit.milli)
-            continue;
-        check_enter(c, &p[2], name);
-        check_invalid(c, tree_at(requests, i), "must be less than or equal to %s limit", name);
-        check_leave(c);
-    }
-    check_leave(c);
-    check_leave(c);
-}
-
-static void
-check_hugepages(struct check *c, const struct tree *domain)
-{
-    const struct tree *size = tree_find(domain, "memory", "hugepages", "pageSize", NULL);
-    const struct tree *guest = tree_find(domain, "memory", "guest", NULL);
-    const struct tree *request = tree_find(domain, "resources", "requests", "memory", NULL);
-    struct quantity page = check_quantity(size);
-    struct path p[3];
-
-    if (!page.set || page.units <= 0 || !check_is_one_of(tree_get_string(size, ""), page_sizes))
-        return;
-    check_enter(c, &p[0], "memory");
-    check_enter(c, &p[1], "guest");
-    check_divides(c, guest, &page);
-    check_leave(c);
-    check_leave(c);
-    check_enter(c, &p[0], "resources");
-    check_enter(c, &p[1], "requests");
-    check_enter(c, &p[2], "memory");
-    check_divides(c, request, &page);
-    check_leave(c);
-    check_leave(c);
-    check_leave(c);
-}
-
-/* The amount at c->at against the page size. */
-static void
-check_divides(struct check *c, const struct tree *amount, const struct quantity *page)
-{
-    struct quantity q = check_quantity(amount);
-
-    if (!q.set)
-        return;
-    if (q.units <= page->units)
-        check_invalid(c, amount, "must be larger than the huge page size (%lld bytes)",
-                      (long long)page->units);
-    else if (q.units % page->units != 0)
-        check_invalid(c, amount, "must be divisible by the huge page size (%lld bytes)",
-                      (long long)page->units);
+    resources_hugepages(c, map);
+    resources_dedicated(c, map);
 }
 
 static void

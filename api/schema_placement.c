@@ -1,26 +1,7 @@
-/* Field tables and rules of what says where something may run: node selectors, affinity, tolerations,
- * taints, topology spread, label selectors. They are the same for VMs, pods and the cluster's
- * nodePlacement. Rules follow Kubernetes' core validation (spec/schedulers.md 1.2, 1.3, 1.6). */
-#include "api/schema.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "api/selector.h"
-#include "base/strmap.h"
-
-static void prepare_requirement(struct check *c, struct tree *map);
-static void check_requirement(struct check *c, struct tree *map);
-static void check_requirement_values(struct check *c, const struct tree *map, struct tree *values,
-                                     const char *op);
-static void check_field_requirement(struct check *c, struct tree *map);
-static void check_weight(struct check *c, struct tree *v);
-static void check_topology_key(struct check *c, struct tree *v);
-static void check_namespaces(struct check *c, struct tree *list);
-static void check_toleration(struct check *c, struct tree *map);
-static void check_toleration_value(struct check *c, const struct tree *map, const char *op);
-static void check_spread(struct check *c, struct tree *map);
+/* Field tables of what says where something may run: node selectors, affinity, tolerations, taints,
+ * topology spread, label selectors. They are the same for VMs, pods and the cluster's nodePlacement.
+ * The rules that take more than a table to state are in placement_rules.c. */
+#include "api/placement_rules.h"
 
 static const char *const node_operators[] = {"In", "NotIn", "Exists", "DoesNotExist",
                                              "Gt", "Lt",    NULL};
@@ -53,14 +34,14 @@ static const struct field node_requirement_fields[] = {REQUIREMENT_FIELDS(node_o
 static const struct field label_requirement_fields[] = {REQUIREMENT_FIELDS(label_operators)};
 
 static const struct schema node_requirement_schema = {.fields = node_requirement_fields,
-                                                      .prepare = prepare_requirement,
-                                                      .check = check_requirement,
+                                                      .prepare = placement_prepare_requirement,
+                                                      .check = placement_requirement,
                                                       .size = sizeof(struct requirement)};
 static const struct schema field_requirement_schema = {.fields = node_requirement_fields,
-                                                       .check = check_field_requirement,
+                                                       .check = placement_field_requirement,
                                                        .size = sizeof(struct requirement)};
 static const struct schema label_requirement_schema = {.fields = label_requirement_fields,
-                                                       .check = check_requirement,
+                                                       .check = placement_requirement,
                                                        .size = sizeof(struct requirement)};
 
 static const struct field label_selector_fields[] = {
@@ -97,14 +78,17 @@ static const struct field node_term_fields[] = {
 
 static const struct schema node_term_schema = {.fields = node_term_fields,
                                                .size = sizeof(struct node_term)};
+static const struct schema required_term_schema = {
+    .fields = node_term_fields, .check = placement_required_term, .size = sizeof(struct node_term)};
 
 static const struct field node_selector_fields[] = {
     {.name = "nodeSelectorTerms",
      .type = F_LIST,
-     .flags = FIELD_REQUIRED | FIELD_NONEMPTY,
+     .flags = FIELD_REQUIRED,
      .at = AT(struct affinity, node_required),
      .second = AT(struct affinity, node_required_len),
-     .sub = &node_term_schema},
+     .sub = &required_term_schema,
+     .check = placement_required_terms},
     {0},
 };
 
@@ -115,7 +99,7 @@ static const struct field preferred_node_fields[] = {
      .type = F_INT,
      .flags = FIELD_REQUIRED,
      .at = AT(struct preferred_node_term, weight),
-     .check = check_weight},
+     .check = placement_weight},
     {.name = "preference",
      .type = F_MAP,
      .flags = FIELD_REQUIRED,
@@ -155,12 +139,12 @@ static const struct field pod_term_fields[] = {
     {.name = "namespaces",
      .type = F_STRINGS,
      .at = AT(struct pod_term, namespaces),
-     .check = check_namespaces},
+     .check = placement_namespaces},
     {.name = "topologyKey",
      .type = F_STRING,
      .flags = FIELD_REQUIRED,
      .at = AT(struct pod_term, topology_key),
-     .check = check_topology_key},
+     .check = placement_topology_key},
     {.name = "matchLabelKeys", .type = F_STRINGS, .at = AT(struct pod_term, match_label_keys)},
     {.name = "mismatchLabelKeys",
      .type = F_STRINGS,
@@ -168,15 +152,15 @@ static const struct field pod_term_fields[] = {
     {0},
 };
 
-static const struct schema pod_term_schema = {.fields = pod_term_fields,
-                                              .size = sizeof(struct pod_term)};
+static const struct schema pod_term_schema = {
+    .fields = pod_term_fields, .check = placement_pod_term, .size = sizeof(struct pod_term)};
 
 static const struct field weighted_pod_fields[] = {
     {.name = "weight",
      .type = F_INT,
      .flags = FIELD_REQUIRED,
      .at = AT(struct weighted_pod_term, weight),
-     .check = check_weight},
+     .check = placement_weight},
     {.name = "podAffinityTerm",
      .type = F_MAP,
      .flags = FIELD_REQUIRED,
@@ -241,7 +225,7 @@ static const struct field toleration_fields[] = {
 };
 
 const struct schema toleration_schema = {
-    .fields = toleration_fields, .check = check_toleration, .size = sizeof(struct toleration)};
+    .fields = toleration_fields, .check = placement_toleration, .size = sizeof(struct toleration)};
 
 static const struct field taint_fields[] = {
     {.name = "key",
@@ -266,13 +250,14 @@ static const struct field spread_fields[] = {
      .type = F_INT,
      .flags = FIELD_REQUIRED,
      .at = AT(struct spread, max_skew),
-     .min = 1,
-     .max = INT32_MAX},
+     .min = INT32_MIN,
+     .max = INT32_MAX,
+     .check = placement_above_zero},
     {.name = "topologyKey",
      .type = F_STRING,
      .flags = FIELD_REQUIRED,
      .at = AT(struct spread, topology_key),
-     .check = check_topology_key},
+     .check = placement_topology_key},
     {.name = "whenUnsatisfiable",
      .type = F_STRING,
      .flags = FIELD_REQUIRED,
@@ -286,8 +271,9 @@ static const struct field spread_fields[] = {
      .type = F_INT,
      .at = AT(struct spread, min_domains),
      .second = AT(struct spread, has_min_domains),
-     .min = 1,
-     .max = INT32_MAX},
+     .min = INT32_MIN,
+     .max = INT32_MAX,
+     .check = placement_above_zero},
     {.name = "nodeAffinityPolicy",
      .type = F_STRING,
      .at = AT(struct spread, node_affinity_policy),
@@ -301,250 +287,4 @@ static const struct field spread_fields[] = {
 };
 
 const struct schema spread_schema = {
-    .fields = spread_fields, .check = check_spread, .size = sizeof(struct spread)};
-
-/* --- rules --- */
-
-/* The documents write `values: [8]` under Gt (seeds P10): an integer there is meant as its text. */
-static void
-prepare_requirement(struct check *c, struct tree *map)
-{
-    const char *op = tree_get_string(tree_get(map, "operator"), "");
-    struct tree *values = tree_get(map, "values");
-    struct path field, item;
-
-    if ((strcmp(op, "Gt") != 0 && strcmp(op, "Lt") != 0) || tree_type(values) != TREE_LIST ||
-        tree_len(values) != 1 || tree_type(tree_at(values, 0)) != TREE_INT)
-        return;
-    int64_t i = tree_get_int(tree_at(values, 0), 0);
-    struct tree *list = tree_list(), *text = tree_stringf("%" PRId64, i);
-
-    tree_set_pos(list, tree_pos(values));
-    tree_set_pos(text, tree_pos(tree_at(values, 0)));
-    tree_append(list, text);
-    tree_set(map, "values", list);
-    check_enter(c, &field, "values");
-    check_enter_item(c, &item, 0);
-    check_warn(c, "should be a string: %" PRId64 " is taken as \"%" PRId64 "\"", i, i);
-    check_leave(c);
-    check_leave(c);
-}
-
-static void
-check_requirement(struct check *c, struct tree *map)
-{
-    const char *op = tree_get_string(tree_get(map, "operator"), "");
-    struct tree *key = tree_get(map, "key"), *values = tree_get(map, "values");
-    struct path p;
-
-    if (*tree_get_string(key, "")) {
-        check_enter(c, &p, "key");
-        check_label_key(c, key);
-        check_leave(c);
-    }
-    if (values && tree_type(values) != TREE_LIST)
-        return;
-    check_enter(c, &p, "values");
-    check_requirement_values(c, map, values, op);
-    check_leave(c);
-}
-
-static void
-check_requirement_values(struct check *c, const struct tree *map, struct tree *values,
-                         const char *op)
-{
-    size_t len = tree_len(values);
-    struct tree_pos pos = tree_pos(values ? values : map);
-    bool compares = strcmp(op, "Gt") == 0 || strcmp(op, "Lt") == 0;
-    int64_t i;
-
-    if ((strcmp(op, "In") == 0 || strcmp(op, "NotIn") == 0) && len == 0)
-        check_required(c, pos, "must be specified when `operator` is 'In' or 'NotIn'");
-    else if ((strcmp(op, "Exists") == 0 || strcmp(op, "DoesNotExist") == 0) && len > 0)
-        check_forbidden(c, pos,
-                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    else if (compares && len != 1)
-        check_required(c, pos, "must be specified single value when `operator` is 'Lt' or 'Gt'");
-    for (size_t v = 0; v < len; v++) {
-        struct tree *value = tree_at(values, v);
-        struct path p;
-
-        if (tree_type(value) != TREE_STRING)
-            continue;
-        check_enter_item(c, &p, v);
-        check_label_value(c, value);
-        if (compares && len == 1 && !label_int(tree_get_string(value, ""), &i))
-            check_invalid(c, value, "must be an integer when `operator` is 'Lt' or 'Gt'");
-        check_leave(c);
-    }
-}
-
-/* matchFields knows the node's name only. */
-static void
-check_field_requirement(struct check *c, struct tree *map)
-{
-    static const char *const keys[] = {"metadata.name", NULL};
-    static const char *const operators[] = {"In", "NotIn", NULL};
-    struct tree *key = tree_get(map, "key"), *op = tree_get(map, "operator");
-    struct path p;
-
-    if (*tree_get_string(key, "") && !check_is_one_of(tree_get_string(key, ""), keys)) {
-        check_enter(c, &p, "key");
-        check_unsupported(c, key, keys, NULL);
-        check_leave(c);
-    }
-    if (!*tree_get_string(op, ""))
-        return;
-    if (!check_is_one_of(tree_get_string(op, ""), operators)) {
-        check_enter(c, &p, "operator");
-        check_unsupported(c, op, operators, NULL);
-        check_leave(c);
-    } else if (tree_len(tree_get(map, "values")) != 1) {
-        check_field_required(c, map, "values",
-                             "must be only one value when `operator` is 'In' or 'NotIn' for node "
-                             "field selector");
-    }
-}
-
-static void
-check_weight(struct check *c, struct tree *v)
-{
-    int64_t weight = tree_get_int(v, 0);
-
-    if (weight < 1 || weight > 100)
-        check_invalid(c, v, "must be in the range 1-100");
-}
-
-static void
-check_topology_key(struct check *c, struct tree *v)
-{
-    if (!*tree_get_string(v, ""))
-        check_required(c, tree_pos(v), "can not be empty");
-    else
-        check_label_key(c, v);
-}
-
-static void
-check_namespaces(struct check *c, struct tree *list)
-{
-    for (size_t i = 0; i < tree_len(list); i++) {
-        struct path p;
-
-        check_enter_item(c, &p, i);
-        check_name_label(c, tree_at(list, i));
-        check_leave(c);
-    }
-}
-
-static void
-check_toleration(struct check *c, struct tree *map)
-{
-    const char *key = tree_get_string(tree_get(map, "key"), "");
-    const char *op = tree_get_string(tree_get(map, "operator"), "");
-    const char *effect = tree_get_string(tree_get(map, "effect"), "");
-    struct path p;
-
-    if (*key) {
-        check_enter(c, &p, "key");
-        check_label_key(c, tree_get(map, "key"));
-        check_leave(c);
-    } else if (strcmp(op, "Exists") != 0) {
-        check_field_invalid(c, map, "operator",
-                            "operator must be Exists when `key` is empty, which means \"match all "
-                            "values and all keys\"");
-    }
-    if (tree_get(map, "tolerationSeconds") && strcmp(effect, "NoExecute") != 0)
-        check_field_invalid(c, map, "effect",
-                            "effect must be 'NoExecute' when `tolerationSeconds` is set");
-    check_toleration_value(c, map, op);
-}
-
-static void
-check_toleration_value(struct check *c, const struct tree *map, const char *op)
-{
-    struct tree *value = tree_get(map, "value");
-    const char *text = tree_get_string(value, "");
-    char canonical[32];
-    int64_t i;
-
-    if (strcmp(op, "Exists") == 0) {
-        if (*text)
-            check_field_invalid(c, map, "value", "value must be empty when `operator` is 'Exists'");
-        return;
-    }
-    if (strcmp(op, "Gt") == 0 || strcmp(op, "Lt") == 0) {
-        bool ok = label_int(text, &i);
-
-        if (ok) {
-            snprintf(canonical, sizeof canonical, "%" PRId64, i);
-            ok = strcmp(canonical, text) == 0;
-        }
-        if (!ok)
-            check_field_invalid(c, map, "value",
-                                "value must be a decimal integer without leading zeros or '+' when "
-                                "`operator` is 'Gt' or 'Lt'");
-        return;
-    }
-    if (tree_type(value) == TREE_STRING) {
-        struct path p;
-
-        check_enter(c, &p, "value");
-        check_label_value(c, value);
-        check_leave(c);
-    }
-}
-
-static void
-check_spread(struct check *c, struct tree *map)
-{
-    const char *action = tree_get_string(tree_get(map, "whenUnsatisfiable"), "");
-
-    if (tree_get(map, "minDomains") && strcmp(action, "DoNotSchedule") != 0)
-        check_field_invalid(c, map, "minDomains",
-                            "can only use minDomains if whenUnsatisfiable=DoNotSchedule");
-}
-
-/* Taints must differ in key or effect. */
-void
-check_taints(struct check *c, struct tree *list)
-{
-    struct strmap *seen = strmap_new();
-
-    for (size_t i = 0; i < tree_len(list); i++) {
-        struct tree *taint = tree_at(list, i);
-        AUTO_FREE char *id = xasprintf("%s:%s", tree_get_string(tree_get(taint, "key"), ""),
-                                       tree_get_string(tree_get(taint, "effect"), ""));
-        struct path p;
-
-        if (!strmap_put(seen, id, taint))
-            continue;
-        check_enter_item(c, &p, i);
-        check_duplicate(c, taint);
-        check_leave(c);
-    }
-    strmap_free(seen, NULL);
-}
-
-/* Spread constraints must differ in topologyKey or whenUnsatisfiable. */
-void
-check_spreads(struct check *c, struct tree *list)
-{
-    struct strmap *seen = strmap_new();
-
-    for (size_t i = 0; i < tree_len(list); i++) {
-        struct tree *s = tree_at(list, i);
-        AUTO_FREE char *id = xasprintf("{%s, %s}", tree_get_string(tree_get(s, "topologyKey"), ""),
-                                       tree_get_string(tree_get(s, "whenUnsatisfiable"), ""));
-        struct path p;
-
-        if (!strmap_put(seen, id, s))
-            continue;
-        AUTO_TREE struct tree *text = tree_string(id);
-
-        tree_set_pos(text, tree_pos(s));
-        check_enter_item(c, &p, i);
-        check_duplicate(c, text);
-        check_leave(c);
-    }
-    strmap_free(seen, NULL);
-}
+    .fields = spread_fields, .check = placement_spread, .size = sizeof(struct spread)};

@@ -36,10 +36,10 @@ static const struct object_row template_rows[] = {
               "quotes: \"true\")"},
     {.name = "nodeSelector with a bad key",
      .text = "nodeSelector: {\"a b\": c}",
-     .error = "spec.template.spec.nodeSelector: Invalid value: \"a b\": the name part must"},
+     .error = "spec.template.spec.nodeSelector: Invalid value: \"a b\": name part must"},
     {.name = "nodeSelector with a bad value",
      .text = "nodeSelector: {a: \"b c\"}",
-     .error = "spec.template.spec.nodeSelector: Invalid value: \"b c\": a label value must"},
+     .error = "spec.template.spec.nodeSelector: Invalid value: \"b c\": a valid label must"},
     {.name = "nodeSelector as a list",
      .text = "nodeSelector: [a]",
      .error = "spec.template.spec.nodeSelector: Invalid value: [\"a\"]: want a map, not a list"},
@@ -95,7 +95,7 @@ static const struct object_row template_rows[] = {
      .error = "values[0]: Invalid value: 1.5: want a string, not a number"},
     {.name = "Gt with a negative value",
      .text = EXPR("key: k, operator: Gt, values: [-1]"),
-     .error = "values[0]: Invalid value: \"-1\": a label value must"},
+     .error = "values[0]: Invalid value: \"-1\": a valid label must"},
     {.name = "Gt beyond 64 bits",
      .text = EXPR("key: k, operator: Gt, values: [\"9223372036854775808\"]"),
      .error = "must be an integer"},
@@ -118,7 +118,7 @@ static const struct object_row template_rows[] = {
      .error = "key: Invalid value: \"a/b/c\""},
     {.name = "value that no label can have",
      .text = EXPR("key: k, operator: In, values: [\"a b\"]"),
-     .error = "values[0]: Invalid value: \"a b\": a label value"},
+     .error = "values[0]: Invalid value: \"a b\": a valid label"},
     {.name = "unknown field of an expression",
      .text = EXPR("key: k, operator: In, value: [a]"),
      .error = "unknown field \"spec.template.spec.affinity.nodeAffinity." REQUIRED
@@ -138,9 +138,20 @@ static const struct object_row template_rows[] = {
      .text = FIELDS("key: metadata.name, operator: Exists"),
      .error = "operator: Unsupported value: \"Exists\": supported values: \"In\", \"NotIn\""},
 
+    {.name = "matchFields with a name that no node has",
+     .text = FIELDS("key: metadata.name, operator: NotIn, values: [\"Node 1\"]"),
+     .error =
+         "matchFields[0].values[0]: Invalid value: \"Node 1\": a lowercase RFC 1123 subdomain"},
+    {.name = "matchFields without a value",
+     .text = FIELDS("key: metadata.name, operator: In"),
+     .error = "matchFields[0].values: Required value: must be only one value"},
+    {.name = "matchFields with Gt",
+     .text = FIELDS("key: metadata.name, operator: Gt, values: [\"1\"]"),
+     .error = "matchFields[0].operator: Unsupported value: \"Gt\""},
+
     {.name = "required without terms",
      .text = "affinity: {nodeAffinity: {" REQUIRED ": {nodeSelectorTerms: []}}}",
-     .error = "nodeSelectorTerms: Required value: must have at least one item"},
+     .error = "nodeSelectorTerms: Required value: must have at least one node selector term"},
     {.name = "required as nothing",
      .text = "affinity: {nodeAffinity: {" REQUIRED ": {}}}",
      .error = "nodeSelectorTerms: Required value"},
@@ -148,7 +159,15 @@ static const struct object_row template_rows[] = {
      .text = "affinity: {nodeAffinity: {" REQUIRED ": []}}",
      .error = REQUIRED ": Invalid value: []: want a map, not a list"},
     {.name = "an empty term",
-     .text = "affinity: {nodeAffinity: {" REQUIRED ": {nodeSelectorTerms: [{}]}}}"},
+     .text = "affinity: {nodeAffinity: {" REQUIRED ": {nodeSelectorTerms: [{}]}}}",
+     .error = "spec.template.spec.affinity.nodeAffinity." REQUIRED
+              ".nodeSelectorTerms[0]: Required value: must have at least one of matchExpressions "
+              "and matchFields"},
+    {.name = "an empty term in other words, beside another",
+     .text = "affinity: {nodeAffinity: {" REQUIRED
+             ": {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: "
+             "[n]}]}, {matchExpressions: [], matchFields: []}]}}}",
+     .error = "nodeSelectorTerms[1]: Required value"},
     {.name = "preferred",
      .text = "affinity: {nodeAffinity: {" PREFERRED ": [{weight: 1, preference: {"
              "matchExpressions: [{key: k, operator: Exists}]}}, {weight: 100, preference: {}}]}}"},
@@ -202,6 +221,63 @@ static const struct object_row template_rows[] = {
      .text = "affinity: {podAntiAffinity: {" PREFERRED ": [{weight: 2, topologyKey: a}]}}",
      .error = "[0].topologyKey\""},
 
+    {.name = "label selector of a pod term with a bad value",
+     .text = PODS("topologyKey: a, labelSelector: {matchLabels: {k: \"-\"}}"),
+     .error = "podAffinity." REQUIRED
+              "[0].labelSelector.matchLabels: Invalid value: \"-\": a valid label must"},
+    {.name = "label selector of a pod term: In without values",
+     .text = PODS("topologyKey: a, labelSelector: {matchExpressions: [{key: k, operator: In}]}"),
+     .error = "labelSelector.matchExpressions[0].values: Required value: must be specified when "
+              "`operator` is 'In' or 'NotIn'"},
+    {.name = "namespace selector: Exists with values",
+     .text = PODS("topologyKey: a, namespaceSelector: {matchExpressions: [{key: k, operator: "
+                  "Exists, values: [v]}]}"),
+     .error = "namespaceSelector.matchExpressions[0].values: Forbidden: may not be specified"},
+    {.name = "bad topologyKey",
+     .text = PODS("topologyKey: a b"),
+     .error = "[0].topologyKey: Invalid value: \"a b\": name part must"},
+    {.name = "matchLabelKeys of a pod term",
+     .text = PODS("topologyKey: a, labelSelector: {matchLabels: {app: x}}, matchLabelKeys: [rev], "
+                  "mismatchLabelKeys: [tenant]")},
+    {.name = "matchLabelKeys without labelSelector",
+     .text = PODS("topologyKey: a, matchLabelKeys: [rev]"),
+     .error = "[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is not set"},
+    {.name = "mismatchLabelKeys without labelSelector",
+     .text = PODS("topologyKey: a, mismatchLabelKeys: [rev]"),
+     .error = "[0].mismatchLabelKeys: Forbidden: must not be specified when labelSelector"},
+    {.name = "matchLabelKeys with a bad key",
+     .text = PODS("topologyKey: a, labelSelector: {}, matchLabelKeys: [ok, \"/simple\"]"),
+     .error = "[0].matchLabelKeys[1]: Invalid value: \"/simple\": prefix part must be non-empty"},
+    {.name = "mismatchLabelKeys with a bad key",
+     .text = PODS("topologyKey: a, labelSelector: {}, mismatchLabelKeys: [\"a_\"]"),
+     .error = "[0].mismatchLabelKeys[0]: Invalid value: \"a_\": name part must"},
+    {.name = "a key in both lists",
+     .text = PODS("topologyKey: a, labelSelector: {}, matchLabelKeys: [x, rev], mismatchLabelKeys: "
+                  "[rev]"),
+     .error = "[0].matchLabelKeys[1]: Invalid value: \"rev\": exists in both matchLabelKeys and "
+              "mismatchLabelKeys"},
+    {.name = "a key in matchLabelKeys and in the selector's labels",
+     .text =
+         PODS("topologyKey: a, labelSelector: {matchLabels: {rev: one}}, matchLabelKeys: [rev]"),
+     .error = "[0].matchLabelKeys[0]: Invalid value: \"rev\": exists in both matchLabelKeys and "
+              "labelSelector"},
+    {.name = "a key in matchLabelKeys and in the selector's expressions",
+     .text = "affinity: {podAntiAffinity: {" PREFERRED
+             ": [{weight: 1, podAffinityTerm: {topologyKey: a, matchLabelKeys: [rev], "
+             "labelSelector: {matchExpressions: [{key: rev, operator: Exists}]}}}]}}",
+     .error = "podAntiAffinity." PREFERRED "[0].podAffinityTerm.matchLabelKeys[0]: Invalid value"},
+    {.name = "weight of a pod term 0",
+     .text = "affinity: {podAffinity: {" PREFERRED
+             ": [{weight: 0, podAffinityTerm: {topologyKey: a}}]}}",
+     .error = "podAffinity." PREFERRED "[0].weight: Invalid value: 0: must be in the range 1-100"},
+    {.name = "preferred node term with a bad expression",
+     .text = "affinity: {nodeAffinity: {" PREFERRED
+             ": [{weight: 5, preference: {matchExpressions: [{key: k, operator: Lt, values: "
+             "[x]}]}}]}}",
+     .error =
+         PREFERRED "[0].preference.matchExpressions[0].values[0]: Invalid value: \"x\": must be "
+                   "an integer when `operator` is 'Lt' or 'Gt'"},
+
     {.name = "toleration",
      .text = "tolerations: [{key: k, operator: Equal, value: v, effect: "
              "NoSchedule}]"},
@@ -240,7 +316,7 @@ static const struct object_row template_rows[] = {
      .error = "tolerations[0].key: Invalid value: \"a b\""},
     {.name = "bad toleration value",
      .text = "tolerations: [{key: k, value: \"a b\"}]",
-     .error = "tolerations[0].value: Invalid value: \"a b\": a label value"},
+     .error = "tolerations[0].value: Invalid value: \"a b\": a valid label"},
     {.name = "toleration value as a number",
      .text = "tolerations: [{key: k, value: 5}]",
      .error = "value: Invalid value: 5: want a string"},
@@ -269,7 +345,7 @@ static const struct object_row template_rows[] = {
     {.name = "spread with maxSkew 0",
      .text = "topologySpreadConstraints: [{maxSkew: 0, topologyKey: z, whenUnsatisfiable: "
              "DoNotSchedule}]",
-     .error = "maxSkew: Invalid value: 0: must be greater than or equal to 1"},
+     .error = "maxSkew: Invalid value: 0: must be greater than zero"},
     {.name = "spread without topologyKey",
      .text = "topologySpreadConstraints: [{maxSkew: 1, whenUnsatisfiable: DoNotSchedule}]",
      .error = "topologyKey: Required value"},
@@ -281,6 +357,43 @@ static const struct object_row template_rows[] = {
              "ScheduleAnyway, minDomains: 2}]",
      .error = "minDomains: Invalid value: 2: can only use minDomains if "
               "whenUnsatisfiable=DoNotSchedule"},
+    {.name = "spread with a negative maxSkew",
+     .text = "topologySpreadConstraints: [{maxSkew: -1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule}]",
+     .error = "maxSkew: Invalid value: -1: must be greater than zero"},
+    {.name = "spread with minDomains 0",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule, minDomains: 0}]",
+     .error = "minDomains: Invalid value: 0: must be greater than zero"},
+    {.name = "spread with an unknown policy",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule, nodeTaintsPolicy: honor}]",
+     .error = "nodeTaintsPolicy: Unsupported value: \"honor\": supported values: \"Honor\", "
+              "\"Ignore\""},
+    {.name = "spread with a bad topologyKey",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z/, whenUnsatisfiable: "
+             "DoNotSchedule}]",
+     .error = "topologyKey: Invalid value: \"z/\": name part must be non-empty"},
+    {.name = "matchLabelKeys of a spread",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule, labelSelector: {matchLabels: {a: b}}, matchLabelKeys: [rev]}]"},
+    {.name = "matchLabelKeys of a spread without labelSelector",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule, matchLabelKeys: [rev]}]",
+     .error = "topologySpreadConstraints[0].matchLabelKeys: Forbidden: must not be specified when "
+              "labelSelector is not set"},
+    {.name = "matchLabelKeys of a spread with a bad key",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule, labelSelector: {}, matchLabelKeys: [\"a b\"]}]",
+     .error = "matchLabelKeys[0]: Invalid value: \"a b\": name part must"},
+    {.name = "matchLabelKeys of a spread that repeat its selector",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule, labelSelector: {matchLabels: {a: b}}, matchLabelKeys: [a]}]",
+     .error = "matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and "
+              "labelSelector"},
+    {.name = "one topologyKey, hard and soft",
+     .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule}, {maxSkew: 1, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}]"},
     {.name = "the same spread twice",
      .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
              "DoNotSchedule}, {maxSkew: 2, topologyKey: z, whenUnsatisfiable: DoNotSchedule}]",

@@ -221,16 +221,6 @@ static const struct object_row domain_rows[] = {
     {.name = "feature twice",
      .text = MEM "cpu: {features: [{name: apic}, {name: apic, policy: forbid}]}",
      .error = "features[1].name: Duplicate value: \"apic\""},
-    {.name = "dedicated CPUs",
-     .text = MEM "cpu: {cores: 2, dedicatedCpuPlacement: true, isolateEmulatorThread: true, numa: "
-                 "{guestMappingPassthrough: {}}}"},
-    {.name = "isolated emulator without dedicated CPUs",
-     .text = MEM "cpu: {isolateEmulatorThread: true}",
-     .error = "isolateEmulatorThread: Invalid value: true: can be set only together with "
-              "dedicatedCpuPlacement"},
-    {.name = "NUMA passthrough without dedicated CPUs",
-     .text = MEM "cpu: {numa: {guestMappingPassthrough: {}}}",
-     .error = "spec.domain.cpu.numa: Invalid value"},
     {.name = "kept fields of the CPU",
      .text = MEM "cpu: {cores: 1, realtime: {mask: 0-3}}",
      .warning = "spec.domain.cpu.realtime is kept, but not acted on yet"},

@@ -148,7 +148,7 @@ static const char vm_text[] =
     "        cpu: {sockets: 1, cores: 2, threads: 2, model: Haswell, dedicatedCpuPlacement: true,\n"
     "              features: [{name: aes}, {name: vmx, policy: forbid}]}\n"
     "        memory: {guest: 4Gi, hugepages: {pageSize: 1Gi}}\n"
-    "        resources: {requests: {cpu: 500m}, limits: {memory: 5Gi, cpu: 4}}\n"
+    "        resources: {requests: {cpu: 4}, limits: {memory: 5Gi, cpu: 4}}\n"
     "        machine: {type: q35}\n"
     "        features: {hyperv: {reenlightenment: {}, evmcs: {enabled: false}}}\n"
     "        launchSecurity: {sev: {}}\n"
@@ -227,7 +227,7 @@ test_decode_vm(void **state)
     assert_int_equal(d->limits.len, 2);
     assert_int_equal(d->requests.len, 2); /* memory follows from its limit */
     assert_string_equal(d->requests.items[0].name, "cpu");
-    assert_int_equal(d->requests.items[0].q.milli, 500);
+    assert_int_equal(d->requests.items[0].q.milli, 4000);
     assert_string_equal(d->requests.items[1].name, "memory");
     assert_int_equal(d->requests.items[1].q.units, 5ll << 30);
     assert_string_equal(d->machine_type, "q35");
