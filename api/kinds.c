@@ -190,6 +190,25 @@ static const struct kind_info kinds[KIND_COUNT] = {
                   .namespaced = true,
                   .stored = true,
                   .has_status = true},
+    [KIND_PV] = {.kind = KIND_PV,
+                 .group = "",
+                 .version = "v1",
+                 .name = "PersistentVolume",
+                 .plural = "persistentvolumes",
+                 .singular = "persistentvolume",
+                 .short_names = NAMES("pv"),
+                 .other_versions = NAMES(),
+                 .stored = true,
+                 .has_status = true},
+    [KIND_STORAGE_CLASS] = {.kind = KIND_STORAGE_CLASS,
+                            .group = "storage.k8s.io",
+                            .version = "v1",
+                            .name = "StorageClass",
+                            .plural = "storageclasses",
+                            .singular = "storageclass",
+                            .short_names = NAMES("sc"),
+                            .other_versions = NAMES(),
+                            .stored = true},
 };
 
 static const struct schema *const schemas[KIND_COUNT] = {
@@ -210,6 +229,8 @@ static const struct schema *const schemas[KIND_COUNT] = {
     [KIND_POD] = &pod_schema,
     [KIND_PRIORITY] = &priority_class_schema,
     [KIND_PDB] = &pdb_schema,
+    [KIND_PV] = &pv_schema,
+    [KIND_STORAGE_CLASS] = &storage_class_schema,
 };
 
 const struct kind_info *

@@ -95,6 +95,8 @@ struct maintenance *maintenance_decode(const struct tree *obj, struct arena *a);
 struct node *node_decode(const struct tree *obj, struct arena *a);
 struct namespace_ *namespace_decode(const struct tree *obj, struct arena *a);
 struct pvc *pvc_decode(const struct tree *obj, struct arena *a);
+struct pv *pv_decode(const struct tree *obj, struct arena *a);
+struct storage_class *storage_class_decode(const struct tree *obj, struct arena *a);
 struct pod *pod_decode(const struct tree *obj, struct arena *a);
 struct priority_class *priority_class_decode(const struct tree *obj, struct arena *a);
 struct pdb *pdb_decode(const struct tree *obj, struct arena *a);

@@ -97,6 +97,18 @@ pvc_decode(const struct tree *obj, struct arena *a)
     return decode(KIND_PVC, obj, a);
 }
 
+struct pv *
+pv_decode(const struct tree *obj, struct arena *a)
+{
+    return decode(KIND_PV, obj, a);
+}
+
+struct storage_class *
+storage_class_decode(const struct tree *obj, struct arena *a)
+{
+    return decode(KIND_STORAGE_CLASS, obj, a);
+}
+
 struct pod *
 pod_decode(const struct tree *obj, struct arena *a)
 {
@@ -175,6 +187,7 @@ finish_vmi_spec(struct vmi_spec *s, const struct tree *spec, struct arena *a)
         if (!s->volumes[i].kind)
             s->volumes[i].kind = "";
     requests_from_limits(&s->domain.requests, &s->domain.limits, a);
+    s->domain.sev = s->domain.sev || s->domain.sev_snp;
     /* Secure Execution is what launchSecurity means on s390x, and it has no field of its own */
     s->domain.secure_execution =
         tree_type(tree_find(spec, "domain", "launchSecurity", NULL)) == TREE_MAP &&

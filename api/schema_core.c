@@ -1,5 +1,5 @@
-/* Field tables and rules of Kubernetes' own kinds, as far as they matter here: Node, Namespace,
- * PersistentVolumeClaim, Event, Pod. Names follow k8s.io/api/core/v1. What only a kubelet looks at
+/* Field tables and rules of Kubernetes' own kinds, as far as they matter here: Node, Namespace, Event, Pod
+ * (storage is in schema_volume.c). Names follow k8s.io/api/core/v1. What only a kubelet looks at
  * is accepted without a word, so that the output of `kubectl get -o yaml` can be used as input. */
 #include "api/resource_rules.h"
 
@@ -101,61 +101,6 @@ static const struct field namespace_fields[] = {
 };
 const struct schema namespace_schema = {.fields = namespace_fields,
                                         .size = sizeof(struct namespace_)};
-
-/* --- PersistentVolumeClaim --- */
-
-static const char *const access_modes[] = {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany",
-                                           "ReadWriteOncePod", NULL};
-static const char *const volume_modes[] = {"Filesystem", "Block", NULL};
-
-static const struct field storage_request_fields[] = {
-    {.name = "storage",
-     .type = F_QUANTITY,
-     .flags = FIELD_REQUIRED | FIELD_ONLINE,
-     .check = check_positive},
-    {0},
-};
-static const struct schema storage_request_schema = {.fields = storage_request_fields,
-                                                     .open = true};
-static const struct field claim_resources_fields[] = {
-    {.name = "requests",
-     .type = F_MAP,
-     .flags = FIELD_REQUIRED | FIELD_ONLINE,
-     .sub = &storage_request_schema},
-    {.name = "limits", .type = F_RESOURCES, .check = check_not_negative},
-    {0},
-};
-static const struct schema claim_resources_schema = {.fields = claim_resources_fields};
-
-static const struct field pvc_spec_fields[] = {
-    {.name = "accessModes",
-     .type = F_STRINGS,
-     .flags = FIELD_REQUIRED | FIELD_NONEMPTY,
-     .at = AT(struct pvc, access_modes),
-     .values = access_modes},
-    {.name = "resources",
-     .type = F_MAP,
-     .flags = FIELD_REQUIRED | FIELD_ONLINE,
-     .sub = &claim_resources_schema},
-    {.name = "volumeMode",
-     .type = F_STRING,
-     .at = AT(struct pvc, volume_mode),
-     .values = volume_modes},
-    {.name = "volumeName", .type = F_STRING, .at = AT(struct pvc, volume_name)},
-    {.name = "storageClassName", .type = F_STRING, .at = AT(struct pvc, storage_class)},
-    {0},
-};
-static const char *const pvc_kept[] = {"selector", "dataSource", "dataSourceRef",
-                                       "volumeAttributesClassName", NULL};
-static const struct schema pvc_spec_schema = {.fields = pvc_spec_fields, .kept = pvc_kept};
-
-static const struct field pvc_fields[] = {
-    OBJECT_FIELDS(struct pvc),
-    {.name = "spec", .type = F_MAP, .flags = FIELD_REQUIRED, .at = FLAT, .sub = &pvc_spec_schema},
-    ANYTHING("status"),
-    {0},
-};
-const struct schema pvc_schema = {.fields = pvc_fields, .size = sizeof(struct pvc)};
 
 /* --- Event --- */
 

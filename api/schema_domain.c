@@ -55,6 +55,9 @@ static const struct field numa_fields[] = {
 
 static const struct schema numa_schema = {.fields = numa_fields};
 
+static const struct field realtime_fields[] = {{.name = "mask", .type = F_STRING}, {0}};
+static const struct schema realtime_schema = {.fields = realtime_fields};
+
 static const struct field cpu_fields[] = {
     {.name = "cores",
      .type = F_INT,
@@ -86,10 +89,14 @@ static const struct field cpu_fields[] = {
      .type = F_BOOL,
      .at = AT(struct vmi_domain, cpu.isolate_emulator_thread)},
     {.name = "numa", .type = F_MAP, .at = FLAT, .sub = &numa_schema},
+    {.name = "realtime",
+     .type = F_FEATURE,
+     .at = AT(struct vmi_domain, cpu.realtime),
+     .sub = &realtime_schema},
     {0},
 };
 
-static const char *const cpu_kept[] = {"maxSockets", "realtime", NULL};
+static const char *const cpu_kept[] = {"maxSockets", NULL};
 
 static const struct schema cpu_schema = {
     .fields = cpu_fields, .kept = cpu_kept, .check = check_cpu};
@@ -309,21 +316,34 @@ static const struct schema devices_schema = {.fields = devices_fields, .kept = d
 static const struct field feature_state_fields[] = {{.name = "enabled", .type = F_BOOL}, {0}};
 static const struct schema feature_state_schema = {.fields = feature_state_fields};
 
+static const struct field synictimer_fields[] = {
+    {.name = "enabled", .type = F_BOOL},
+    {.name = "direct", .type = F_MAP, .sub = &feature_state_schema},
+    {0},
+};
+static const struct schema synictimer_schema = {.fields = synictimer_fields};
+
+#define HYPERV(n, member, table)                                                          \
+    {                                                                                     \
+        .name = n, .type = F_FEATURE, .at = AT(struct vmi_domain, member), .sub = (table) \
+    }
+
 static const struct field hyperv_fields[] = {
-    {.name = "reenlightenment",
-     .type = F_FEATURE,
-     .at = AT(struct vmi_domain, hyperv_reenlightenment),
-     .sub = &feature_state_schema},
-    {.name = "evmcs",
-     .type = F_FEATURE,
-     .at = AT(struct vmi_domain, hyperv_evmcs),
-     .sub = &feature_state_schema},
+    HYPERV("reenlightenment", hyperv_reenlightenment, &feature_state_schema),
+    HYPERV("evmcs", hyperv_evmcs, &feature_state_schema),
+    HYPERV("vpindex", hyperv_vpindex, &feature_state_schema),
+    HYPERV("runtime", hyperv_runtime, &feature_state_schema),
+    HYPERV("synic", hyperv_synic, &feature_state_schema),
+    HYPERV("synictimer", hyperv_synictimer, &synictimer_schema),
+    HYPERV("reset", hyperv_reset, &feature_state_schema),
+    HYPERV("tlbflush", hyperv_tlbflush, &feature_state_schema),
+    HYPERV("ipi", hyperv_ipi, &feature_state_schema),
+    HYPERV("frequencies", hyperv_frequencies, &feature_state_schema),
     {0},
 };
 
-static const char *const hyperv_kept[] = {
-    "relaxed", "vapic",    "spinlocks", "vpindex", "runtime",     "synic", "synictimer",
-    "reset",   "vendorid", "tlbflush",  "ipi",     "frequencies", NULL};
+/* what QEMU does without the host's kernel */
+static const char *const hyperv_kept[] = {"relaxed", "vapic", "spinlocks", "vendorid", NULL};
 
 static const struct schema hyperv_schema = {.fields = hyperv_fields, .kept = hyperv_kept};
 
@@ -340,10 +360,18 @@ static const char *const features_kept[] = {"acpi", "apic", "smm", "kvm", "pvspi
 
 static const struct schema features_schema = {.fields = features_fields, .kept = features_kept};
 
-/* sev also has snp as a sibling: both encrypt the guest's memory. */
+static const struct field sev_policy_fields[] = {
+    {.name = "encryptedState", .type = F_BOOL, .at = AT(struct vmi_domain, sev_es)}, {0}};
+static const struct schema sev_policy_schema = {.fields = sev_policy_fields};
+
+static const struct field sev_fields[] = {
+    {.name = "policy", .type = F_MAP, .at = FLAT, .sub = &sev_policy_schema}, {0}};
+static const char *const sev_kept[] = {"attestation", "session", "dhCert", NULL};
+static const struct schema sev_schema = {.fields = sev_fields, .kept = sev_kept};
+
 static const struct field launch_security_fields[] = {
-    {.name = "sev", .type = F_FEATURE, .at = AT(struct vmi_domain, sev)},
-    {.name = "snp", .type = F_FEATURE, .at = AT(struct vmi_domain, sev)},
+    {.name = "sev", .type = F_FEATURE, .at = AT(struct vmi_domain, sev), .sub = &sev_schema},
+    {.name = "snp", .type = F_FEATURE, .at = AT(struct vmi_domain, sev_snp)},
     {.name = "tdx", .type = F_FEATURE, .at = AT(struct vmi_domain, tdx)},
     {0},
 };

@@ -76,8 +76,8 @@ static const struct field node_term_fields[] = {
     {0},
 };
 
-static const struct schema node_term_schema = {.fields = node_term_fields,
-                                               .size = sizeof(struct node_term)};
+const struct schema node_term_schema = {.fields = node_term_fields,
+                                        .size = sizeof(struct node_term)};
 static const struct schema required_term_schema = {
     .fields = node_term_fields, .check = placement_required_term, .size = sizeof(struct node_term)};
 

@@ -52,7 +52,17 @@ static const struct schema migration_state_schema = {.fields = state_fields, .op
 
 /* --- VirtualMachineInstance --- */
 
+static const struct field topology_hints_fields[] = {
+    {.name = "tscFrequency",
+     .type = F_INT,
+     .at = AT(struct vmi_status, tsc_frequency_hz),
+     .max = INT64_MAX},
+    {0},
+};
+static const struct schema topology_hints_schema = {.fields = topology_hints_fields, .open = true};
+
 static const struct field vmi_status_fields[] = {
+    {.name = "topologyHints", .type = F_MAP, .at = FLAT, .sub = &topology_hints_schema},
     {.name = "phase", .type = F_STRING, .at = AT(struct vmi_status, phase)},
     {.name = "nodeName", .type = F_STRING, .at = AT(struct vmi_status, node_name)},
     {.name = "reason", .type = F_STRING, .at = AT(struct vmi_status, reason)},

@@ -176,6 +176,7 @@ static const struct field spec_fields[] = {
      .at = AT(struct vmi_spec, grace_seconds),
      .second = AT(struct vmi_spec, has_grace),
      .max = INT64_MAX},
+    {.name = "architecture", .type = F_STRING, .at = AT(struct vmi_spec, architecture)},
     {.name = "hostname",
      .type = F_STRING,
      .flags = FIELD_LATER,
@@ -198,10 +199,17 @@ static const struct field spec_fields[] = {
     {0},
 };
 
-static const char *const spec_kept[] = {"startStrategy",     "livenessProbe",      "readinessProbe",
-                                        "subdomain",         "dnsPolicy",          "dnsConfig",
-                                        "accessCredentials", "architecture",       "resourceClaims",
-                                        "utilityVolumes",    "serviceAccountName", NULL};
+static const char *const spec_kept[] = {"startStrategy",
+                                        "livenessProbe",
+                                        "readinessProbe",
+                                        "subdomain",
+                                        "dnsPolicy",
+                                        "dnsConfig",
+                                        "accessCredentials",
+                                        "resourceClaims",
+                                        "utilityVolumes",
+                                        "serviceAccountName",
+                                        NULL};
 
 const struct schema vmi_spec_schema = {.fields = spec_fields,
                                        .kept = spec_kept,

@@ -14,23 +14,25 @@
 
 enum kind {
     KIND_NONE,
-    KIND_VM,          /* kubevirt.io/v1 VirtualMachine */
-    KIND_VMI,         /* kubevirt.io/v1 VirtualMachineInstance */
-    KIND_VMIM,        /* kubevirt.io/v1 VirtualMachineInstanceMigration */
-    KIND_KUBEVIRT,    /* kubevirt.io/v1 KubeVirt */
-    KIND_POLICY,      /* migrations.kubevirt.io/v1alpha1 MigrationPolicy */
-    KIND_HCO,         /* hco.kubevirt.io/v1beta1 HyperConverged */
-    KIND_NAD,         /* k8s.cni.cncf.io/v1 NetworkAttachmentDefinition */
-    KIND_NNCP,        /* nmstate.io/v1, v1alpha1, v1beta1 NodeNetworkConfigurationPolicy */
-    KIND_MAINTENANCE, /* nodemaintenance.medik8s.io/v1beta1 NodeMaintenance */
-    KIND_DESCHEDULER, /* operator.openshift.io/v1 KubeDescheduler */
-    KIND_NODE,        /* v1 Node */
-    KIND_NAMESPACE,   /* v1 Namespace */
-    KIND_PVC,         /* v1 PersistentVolumeClaim */
-    KIND_EVENT,       /* v1 Event */
-    KIND_POD,         /* v1 Pod: drover schedule's input only, never stored */
-    KIND_PRIORITY,    /* scheduling.k8s.io/v1 PriorityClass */
-    KIND_PDB,         /* policy/v1 PodDisruptionBudget */
+    KIND_VM,            /* kubevirt.io/v1 VirtualMachine */
+    KIND_VMI,           /* kubevirt.io/v1 VirtualMachineInstance */
+    KIND_VMIM,          /* kubevirt.io/v1 VirtualMachineInstanceMigration */
+    KIND_KUBEVIRT,      /* kubevirt.io/v1 KubeVirt */
+    KIND_POLICY,        /* migrations.kubevirt.io/v1alpha1 MigrationPolicy */
+    KIND_HCO,           /* hco.kubevirt.io/v1beta1 HyperConverged */
+    KIND_NAD,           /* k8s.cni.cncf.io/v1 NetworkAttachmentDefinition */
+    KIND_NNCP,          /* nmstate.io/v1, v1alpha1, v1beta1 NodeNetworkConfigurationPolicy */
+    KIND_MAINTENANCE,   /* nodemaintenance.medik8s.io/v1beta1 NodeMaintenance */
+    KIND_DESCHEDULER,   /* operator.openshift.io/v1 KubeDescheduler */
+    KIND_NODE,          /* v1 Node */
+    KIND_NAMESPACE,     /* v1 Namespace */
+    KIND_PVC,           /* v1 PersistentVolumeClaim */
+    KIND_EVENT,         /* v1 Event */
+    KIND_POD,           /* v1 Pod: drover schedule's input only, never stored */
+    KIND_PV,            /* v1 PersistentVolume */
+    KIND_STORAGE_CLASS, /* storage.k8s.io/v1 StorageClass */
+    KIND_PRIORITY,      /* scheduling.k8s.io/v1 PriorityClass */
+    KIND_PDB,           /* policy/v1 PodDisruptionBudget */
     KIND_COUNT
 };
 
@@ -193,7 +195,7 @@ struct vmi_cpu {
     const char *model;
     struct cpu_feature *features;
     size_t features_len;
-    bool dedicated_placement, isolate_emulator_thread, numa_passthrough;
+    bool dedicated_placement, isolate_emulator_thread, numa_passthrough, realtime;
 };
 
 struct vmi_domain {
@@ -210,9 +212,11 @@ struct vmi_domain {
     size_t gpus_len, host_devices_len;
     bool has_autoattach_graphics, autoattach_graphics; /* autoattachGraphicsDevice, default true */
     bool has_tpm, tpm_persistent;
-    bool sev, tdx, secure_execution; /* launchSecurity */
-    bool hyperv_reenlightenment, hyperv_passthrough;
-    bool hyperv_evmcs;
+    bool sev, tdx, secure_execution; /* launchSecurity; sev: any of SEV's kinds */
+    bool sev_es, sev_snp;            /* which one: SEV-ES, SEV-SNP */
+    bool hyperv_reenlightenment, hyperv_passthrough, hyperv_evmcs;
+    bool hyperv_vpindex, hyperv_runtime, hyperv_synic, hyperv_synictimer, hyperv_reset;
+    bool hyperv_tlbflush, hyperv_ipi, hyperv_frequencies;
 };
 
 struct vmi_spec {
@@ -224,6 +228,7 @@ struct vmi_spec {
     struct spread *spreads;
     size_t spreads_len;
     const char *scheduler_name, *priority_class, *eviction_strategy, *hostname;
+    const char *architecture;
     struct vmi_network *networks;
     size_t networks_len;
     struct vmi_volume *volumes;
@@ -260,6 +265,7 @@ struct vmi_status {
     int64_t start_us; /* when it got its node: the time of its phase Scheduled */
     struct condition_list conditions;
     struct migration_state migration;
+    int64_t tsc_frequency_hz; /* topologyHints.tscFrequency, 0 = none */
 };
 
 struct vmi {
@@ -354,6 +360,8 @@ struct pvc {
     struct meta meta;
     struct str_list access_modes;
     const char *volume_mode, *volume_name, *storage_class;
+    struct quantity request; /* resources.requests.storage */
+    const char *phase;       /* status.phase: Pending Bound Lost */
 };
 
 struct pod_container {
@@ -396,7 +404,10 @@ struct pdb {
 struct pv {
     struct meta meta;
     const char *storage_class, *claim_namespace, *claim_name; /* spec.claimRef */
-    bool has_node_required; /* spec.nodeAffinity.required */
+    struct str_list access_modes;
+    const char *volume_mode;
+    struct quantity capacity; /* capacity.storage */
+    bool has_node_required;   /* spec.nodeAffinity.required */
     struct node_term *node_required;
     size_t node_required_len;
 };
@@ -404,6 +415,9 @@ struct pv {
 struct storage_class {
     struct meta meta;
     const char *volume_binding_mode; /* NULL = Immediate */
+    const char *provisioner;         /* kubernetes.io/no-provisioner: volumes are made by hand */
+    struct node_term *allowed_topologies;
+    size_t allowed_topologies_len;
 };
 
 /* --- KubeSchedulerConfiguration: its first profile --- */

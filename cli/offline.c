@@ -263,6 +263,12 @@ decode(struct offline *o, struct offline_item *it, const struct tree *t)
     case KIND_PVC:
         it->pvc = pvc_decode(t, o->arena);
         break;
+    case KIND_PV:
+        it->pv = pv_decode(t, o->arena);
+        break;
+    case KIND_STORAGE_CLASS:
+        it->storage_class = storage_class_decode(t, o->arena);
+        break;
     case KIND_POD:
         it->pod = pod_decode(t, o->arena);
         break;

@@ -47,6 +47,8 @@ struct offline_item {
         const struct node *node;
         const struct namespace_ *ns;
         const struct pvc *pvc;
+        const struct pv *pv;
+        const struct storage_class *storage_class;
         const struct pod *pod;
         const struct migration_policy *policy;
         const struct hco *hco;

@@ -152,6 +152,26 @@ static const struct api_column pvc[] = {
     WIDE("VolumeMode", "spec.volumeMode", "Filesystem or Block"),
     END};
 
+static const struct api_column pv[] = {
+    NAME,
+    TEXT("Capacity", "spec.capacity.storage", "Its size"),
+    CELL("Access Modes", pvc_modes, "Who may mount it"),
+    TEXT("Reclaim Policy", "spec.persistentVolumeReclaimPolicy", "What happens when it is freed"),
+    TEXT("Status", "status.phase", "Available, Bound or Released"),
+    TEXT("Claim", "spec.claimRef.name", "The claim that has it"),
+    TEXT("StorageClass", "spec.storageClassName", "Its class"),
+    AGE,
+    WIDE("VolumeMode", "spec.volumeMode", "Filesystem or Block"),
+    END};
+
+static const struct api_column storage_class[] = {
+    NAME,
+    TEXT("Provisioner", "provisioner", "Who makes its volumes"),
+    TEXT("ReclaimPolicy", "reclaimPolicy", "What happens when they are freed"),
+    TEXT("VolumeBindingMode", "volumeBindingMode", "When a claim gets its volume"),
+    AGE,
+    END};
+
 static const struct api_column event[] = {
     {"Last Seen", "date", 0, "lastTimestamp", NULL, NULL, "When it happened last"},
     TEXT("Type", "type", "Normal or Warning"),
@@ -189,13 +209,22 @@ const struct api_column *
 api_columns(enum kind kind)
 {
     static const struct api_column *const tables[KIND_COUNT] = {
-        [KIND_VM] = vm,         [KIND_VMI] = vmi,
-        [KIND_VMIM] = vmim,     [KIND_KUBEVIRT] = kubevirt,
-        [KIND_POLICY] = policy, [KIND_HCO] = hco,
-        [KIND_NNCP] = nncp,     [KIND_MAINTENANCE] = maintenance,
-        [KIND_NODE] = node,     [KIND_NAMESPACE] = ns,
-        [KIND_PVC] = pvc,       [KIND_EVENT] = event,
-        [KIND_POD] = pod,       [KIND_PRIORITY] = priority,
+        [KIND_VM] = vm,
+        [KIND_VMI] = vmi,
+        [KIND_VMIM] = vmim,
+        [KIND_KUBEVIRT] = kubevirt,
+        [KIND_POLICY] = policy,
+        [KIND_HCO] = hco,
+        [KIND_NNCP] = nncp,
+        [KIND_MAINTENANCE] = maintenance,
+        [KIND_NODE] = node,
+        [KIND_NAMESPACE] = ns,
+        [KIND_PVC] = pvc,
+        [KIND_EVENT] = event,
+        [KIND_POD] = pod,
+        [KIND_PV] = pv,
+        [KIND_STORAGE_CLASS] = storage_class,
+        [KIND_PRIORITY] = priority,
         [KIND_PDB] = pdb,
     };
 

@@ -70,6 +70,8 @@ loop_cache_holds(enum kind kind)
     case KIND_NODE:
     case KIND_NAMESPACE:
     case KIND_PVC:
+    case KIND_PV:
+    case KIND_STORAGE_CLASS:
         return true;
     default:
         return false;
@@ -209,6 +211,10 @@ decode(enum kind kind, const struct tree *obj, struct arena *a)
         return namespace_decode(obj, a);
     case KIND_PVC:
         return pvc_decode(obj, a);
+    case KIND_PV:
+        return pv_decode(obj, a);
+    case KIND_STORAGE_CLASS:
+        return storage_class_decode(obj, a);
     default:
         return NULL;
     }

@@ -170,6 +170,8 @@ places_anew(const struct store_event *ev)
     case KIND_KUBEVIRT:
     case KIND_NAMESPACE:
     case KIND_PVC:
+    case KIND_PV:
+    case KIND_STORAGE_CLASS:
     case KIND_NAD:
         return true;
     default:

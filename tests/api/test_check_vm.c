@@ -222,8 +222,14 @@ static const struct object_row domain_rows[] = {
      .text = MEM "cpu: {features: [{name: apic}, {name: apic, policy: forbid}]}",
      .error = "features[1].name: Duplicate value: \"apic\""},
     {.name = "kept fields of the CPU",
-     .text = MEM "cpu: {cores: 1, realtime: {mask: 0-3}}",
-     .warning = "spec.domain.cpu.realtime is kept, but not acted on yet"},
+     .text = MEM "cpu: {cores: 1, maxSockets: 4}",
+     .warning = "spec.domain.cpu.maxSockets is kept, but not acted on yet"},
+    {.name = "realtime", .text = MEM "cpu: {cores: 1, realtime: {mask: 0-3}}"},
+    {.name = "all that Hyper-V asks of the host",
+     .text =
+         MEM "features: {hyperv: {vpindex: {}, synic: {}, synictimer: {direct: {enabled: true}},"
+             " runtime: {}, reset: {}, tlbflush: {}, ipi: {}, frequencies: {}}}"},
+    {.name = "SEV-ES", .text = MEM "launchSecurity: {sev: {policy: {encryptedState: true}}}"},
 
     {.name = "SEV", .text = MEM "launchSecurity: {sev: {}}"},
     {.name = "unknown launch security",

@@ -53,6 +53,8 @@ static const struct word_row {
     {"ns", KIND_NAMESPACE},
     {"pvc", KIND_PVC},
     {"ev", KIND_EVENT},
+    {"pv", KIND_PV},
+    {"sc", KIND_STORAGE_CLASS},
     {"po", KIND_POD},
     {"pc", KIND_PRIORITY},
     {"priorityclasses.scheduling.k8s.io", KIND_PRIORITY},
@@ -257,6 +259,46 @@ test_decode_vm(void **state)
     arena_free(a);
 }
 
+/* Storage, and how a StorageClass' topology becomes node terms. */
+static void
+test_decode_storage(void **state)
+{
+    struct arena *a = arena_new();
+    AUTO_TREE struct tree *pv = object_one(
+        "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: pv1}\n"
+        "spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName: local,\n"
+        "  volumeMode: Block, local: {path: /mnt/disk}, claimRef: {namespace: shop, name: db},\n"
+        "  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: "
+        "In,\n    values: [a]}]}]}}}\n");
+    AUTO_TREE struct tree *pvc = object_one(
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: db, namespace: shop}\n"
+        "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 5Gi}}, volumeName: "
+        "pv1}\nstatus: {phase: Bound}\n");
+    AUTO_TREE struct tree *sc = object_one(
+        "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: local}\n"
+        "provisioner: kubernetes.io/no-provisioner\nvolumeBindingMode: WaitForFirstConsumer\n"
+        "allowedTopologies: [{matchLabelExpressions: [{key: zone, values: [a, b]}]}]\n");
+    struct pv *v = pv_decode(pv, a);
+    struct pvc *c = pvc_decode(pvc, a);
+    struct storage_class *s = storage_class_decode(sc, a);
+
+    (void)state;
+    assert_int_equal(v->capacity.units, 10ll << 30);
+    assert_string_equal(v->claim_name, "db");
+    assert_string_equal(v->claim_namespace, "shop");
+    assert_true(v->has_node_required);
+    assert_string_equal(v->node_required[0].exprs[0].key, "zone");
+    assert_int_equal(c->request.units, 5ll << 30);
+    assert_string_equal(c->volume_name, "pv1");
+    assert_string_equal(c->phase, "Bound");
+    assert_string_equal(s->provisioner, "kubernetes.io/no-provisioner");
+    assert_string_equal(s->volume_binding_mode, "WaitForFirstConsumer");
+    assert_int_equal(s->allowed_topologies_len, 1);
+    assert_int_equal(s->allowed_topologies[0].exprs[0].op, SEL_IN);
+    assert_int_equal(s->allowed_topologies[0].exprs[0].values.len, 2);
+    arena_free(a);
+}
+
 static void
 test_decode_run_strategy(void **state)
 {
@@ -288,6 +330,7 @@ test_decode_status(void **state)
         "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstance\nmetadata: {name: v}\n"
         "spec: {architecture: s390x, domain: {memory: {guest: 1Gi}, launchSecurity: {}}}\n"
         "status:\n  phase: Running\n  nodeName: n1\n  evacuationNodeName: n1\n"
+        "  topologyHints: {tscFrequency: 2100000000}\n"
         "  conditions: [{type: Ready, status: 'True', lastTransitionTime: 1970-01-01T00:00:01Z}]\n"
         "  migrationState: {migrationUid: m, sourceNode: n1, targetNode: n2, targetNodeAddress:\n"
         "    '10.9.0.18:43891', failed: true, failureReason: r, targetNodeDomainDetected: true,\n"
@@ -304,6 +347,8 @@ test_decode_status(void **state)
 
     (void)state;
     assert_true(v->spec.domain.secure_execution);
+    assert_string_equal(v->spec.architecture, "s390x");
+    assert_int_equal(v->status.tsc_frequency_hz, 2100000000);
     assert_string_equal(v->status.phase, "Running");
     assert_string_equal(v->status.evacuation_node, "n1");
     assert_int_equal(v->status.conditions.len, 1);
@@ -665,15 +710,11 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_decode_vm),
-        cmocka_unit_test(test_decode_run_strategy),
-        cmocka_unit_test(test_decode_status),
-        cmocka_unit_test(test_decode_cluster),
-        cmocka_unit_test(test_decode_anything),
-        cmocka_unit_test(test_conditions),
-        cmocka_unit_test(test_vmi_from_vm),
-        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_kinds),           cmocka_unit_test(test_decode_vm),
+        cmocka_unit_test(test_decode_storage),  cmocka_unit_test(test_decode_run_strategy),
+        cmocka_unit_test(test_decode_status),   cmocka_unit_test(test_decode_cluster),
+        cmocka_unit_test(test_decode_anything), cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_vmi_from_vm),     cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_warnings_limit),
     };
 
