@@ -55,6 +55,7 @@ static const struct field pdb_status_fields[] = {
      .type = F_INT,
      .at = AT(struct pdb, disruptions_allowed),
      .max = INT32_MAX},
+    {.name = "disruptedPods", .type = F_KV, .at = AT(struct pdb, disrupted)},
     {0},
 };
 static const struct schema pdb_status_schema = {.fields = pdb_status_fields, .open = true};

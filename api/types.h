@@ -399,6 +399,7 @@ struct pdb {
     struct meta meta;
     struct label_selector *selector; /* NULL: matches nothing */
     int64_t disruptions_allowed;     /* status.disruptionsAllowed */
+    struct kv_list disrupted;        /* status.disruptedPods: names, and since when */
 };
 
 struct pv {

@@ -6,6 +6,7 @@
 #include "api/names.h"
 #include "api/quantity.h"
 #include "base/sb.h"
+#include "sched/priority.h"
 #include "sched/profile.h"
 
 #define NAMESPACE_NAME_LABEL "kubernetes.io/metadata.name"
@@ -44,6 +45,7 @@ cluster_free(struct cluster *c)
     strmap_free(c->namespaces, NULL);
     strmap_free(c->occupants, NULL);
     arena_free(c->arena);
+    priorities_free(c->priorities);
     free(c->nodes);
     free(c);
 }
@@ -226,6 +228,7 @@ static struct occupant
 vmi_occupant(const struct cluster *c, const struct vmi *v)
 {
     return (struct occupant){
+        .object = v,
         .ns = v->meta.namespace_ ? v->meta.namespace_ : "",
         .name = v->meta.name,
         .labels = &v->meta.labels,
@@ -239,6 +242,7 @@ static struct occupant
 pod_occupant(const struct cluster *c, const struct pod *p)
 {
     return (struct occupant){
+        .object = p,
         .ns = p->meta.namespace_ ? p->meta.namespace_ : "",
         .name = p->meta.name,
         .labels = &p->meta.labels,

@@ -11,7 +11,10 @@
 
 #define CLUSTER_NO_HEARTBEAT INT64_MIN
 
+struct priorities;
+
 struct occupant { /* one VM or Pod on one node; a migrating VM has two */
+    const void *object; /* its struct pod or struct vmi */
     const char *ns, *name;
     const struct kv_list *labels;
     const struct affinity *affinity;
@@ -36,6 +39,7 @@ struct cluster_node {
 };
 
 struct cluster {
+    struct priorities *priorities; /* sched/priority.c's; NULL: there are no classes and budgets */
     struct arena *arena;
     const struct hco *hco;
     const struct profile *profile; /* never NULL */

@@ -2,6 +2,8 @@
  * what it may run, what the VM wants, what its CPU can, room, the neighbours. */
 #include "sched/filter.h"
 
+#include <string.h>
+
 #include "sched/explain.h"
 
 static void filter_workload(const struct request *r, const struct cluster_node *n,
@@ -17,15 +19,18 @@ static void filter_spread(const struct request *r, const struct cluster_node *n,
 static void filter_peers(const struct request *r, const struct cluster_node *n,
                          struct str_list *reasons);
 
+enum helps { NO, YES, BY_REASON }; /* does it help when others leave the node? */
+
 static const struct {
     filter_fn fn;
     bool for_pods; /* kube-scheduler has it, too */
+    enum helps leaving;
 } filters[] = {
-    {filter_source, false},  {filter_unschedulable, true}, {filter_target, true},
-    {filter_ready, false},   {filter_handler, false},      {filter_workload, false},
-    {filter_taints, true},   {filter_affinity, true},      {filter_cpu, false},
-    {filter_fit, true},      {filter_spread, true},        {filter_peers, true},
-    {filter_network, false}, /* last: what it refuses would do but for the network */
+    {filter_source, false, NO},  {filter_unschedulable, true, NO}, {filter_target, true, NO},
+    {filter_ready, false, NO},   {filter_handler, false, NO},      {filter_workload, false, NO},
+    {filter_taints, true, NO},   {filter_affinity, true, NO},      {filter_cpu, false, NO},
+    {filter_fit, true, YES},     {filter_spread, true, BY_REASON}, {filter_peers, true, BY_REASON},
+    {filter_network, false, NO}, /* last: what it refuses would do but for the network */
 };
 
 bool
@@ -46,6 +51,25 @@ filter_node(const struct request *r, const struct cluster_node *n, struct str_li
             return false;
     }
     return true;
+}
+
+bool
+filter_resolvable(const struct request *r, const struct cluster_node *n)
+{
+    struct str_list reasons = {0};
+
+    if (r->nodes.pinned && !node_terms_pins(&r->nodes, n->name))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
+        if (!filters[i].for_pods && !r->is_vm)
+            continue;
+        filters[i].fn(r, n, &reasons);
+        if (reasons.len > 0)
+            return filters[i].leaving == YES || (filters[i].leaving == BY_REASON &&
+                                                 strcmp(reasons.items[0], SPREAD_NO_KEY) != 0 &&
+                                                 strcmp(reasons.items[0], PEERS_NOT_NEAR) != 0);
+    }
+    return false;
 }
 
 /* Where the cluster's administrator lets VMs run: HyperConverged spec.workloads.nodePlacement. Its

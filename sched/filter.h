@@ -10,6 +10,10 @@
 /* True when the node does; else reasons has at least one text. */
 bool filter_node(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
 
+/* Of a node that filter_node refused: may it do when others leave it? kube-scheduler's Unschedulable; the
+ * rest is its UnschedulableAndUnresolvable. */
+bool filter_resolvable(const struct request *r, const struct cluster_node *n);
+
 /* One filter: appends its reasons, none when the node does. */
 typedef void (*filter_fn)(const struct request *r, const struct cluster_node *n,
                           struct str_list *reasons);

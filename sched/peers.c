@@ -21,12 +21,14 @@ struct peers {
     const struct affinity *affinity; /* never NULL */
     struct author me;
     struct topo *wanted;  /* peers that match all required affinity terms */
+    int64_t wanted_sum;   /* of all its counters */
     struct topo *avoided; /* peers that match a required anti-affinity term */
     struct topo *guarded; /* peers whose required anti-affinity matches the newcomer */
     struct topo *scores;
 };
 
-static void count_peer(struct peers *p, const struct occupant *o, const struct node_labels *at);
+static void count_peer(struct peers *p, const struct occupant *o, const struct node_labels *at,
+                       int64_t by);
 static void score_peer(struct peers *p, const struct occupant *o, const struct node_labels *at);
 static bool wanted_here(const struct peers *p, const struct cluster_node *n);
 static bool avoided_here(const struct peers *p, const struct cluster_node *n);
@@ -58,7 +60,7 @@ peers_new(const struct request *r, const struct affinity *affinity)
         for (const struct occupant *o = n->occupants; o; o = o->next) {
             if (is_self(r, o))
                 continue;
-            count_peer(p, o, &n->labels);
+            count_peer(p, o, &n->labels, 1);
             score_peer(p, o, &n->labels);
         }
     }
@@ -81,12 +83,18 @@ const char *
 peers_check(const struct peers *p, const struct cluster_node *n)
 {
     if (!wanted_here(p, n))
-        return "node(s) didn't match pod affinity rules";
+        return PEERS_NOT_NEAR;
     if (avoided_here(p, n))
         return "node(s) didn't match pod anti-affinity rules";
     if (topo_any(p->guarded, &n->labels))
         return "node(s) didn't satisfy existing pods anti-affinity rules";
     return NULL;
+}
+
+void
+peers_shift(struct peers *p, const struct cluster_node *n, const struct occupant *o, int64_t by)
+{
+    count_peer(p, o, &n->labels, by);
 }
 
 int64_t
@@ -102,20 +110,25 @@ peers_scores(const struct peers *p)
 }
 
 static void
-count_peer(struct peers *p, const struct occupant *o, const struct node_labels *at)
+count_peer(struct peers *p, const struct occupant *o, const struct node_labels *at, int64_t by)
 {
     const struct affinity *mine = p->affinity, *theirs = o->affinity;
     struct author them = {.ns = o->ns, .labels = o->labels};
 
-    if (mine->pod_required_len > 0 && matches_all(p, o->ns, o->labels))
-        for (size_t i = 0; i < mine->pod_required_len; i++)
-            topo_add(p->wanted, mine->pod_required[i].topology_key, at, 1);
+    if (mine->pod_required_len > 0 && matches_all(p, o->ns, o->labels)) {
+        for (size_t i = 0; i < mine->pod_required_len; i++) {
+            const char *key = mine->pod_required[i].topology_key;
+
+            p->wanted_sum += node_labels_get(at, key) ? by : 0;
+            topo_add(p->wanted, key, at, by);
+        }
+    }
     for (size_t i = 0; i < mine->pod_anti_required_len; i++)
         if (term_matches(p, &mine->pod_anti_required[i], &p->me, o->ns, o->labels))
-            topo_add(p->avoided, mine->pod_anti_required[i].topology_key, at, 1);
+            topo_add(p->avoided, mine->pod_anti_required[i].topology_key, at, by);
     for (size_t i = 0; i < theirs->pod_anti_required_len; i++)
         if (term_matches(p, &theirs->pod_anti_required[i], &them, p->me.ns, p->me.labels))
-            topo_add(p->guarded, theirs->pod_anti_required[i].topology_key, at, 1);
+            topo_add(p->guarded, theirs->pod_anti_required[i].topology_key, at, by);
 }
 
 static void
@@ -165,7 +178,7 @@ wanted_here(const struct peers *p, const struct cluster_node *n)
             there = false;
     }
     /* the first of its kind: nobody is there to be near to, and it would be near to itself */
-    return there || (topo_empty(p->wanted) && matches_all(p, p->me.ns, p->me.labels));
+    return there || (p->wanted_sum == 0 && matches_all(p, p->me.ns, p->me.labels));
 }
 
 static bool

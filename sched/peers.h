@@ -13,8 +13,13 @@ struct request;
 struct peers *peers_new(const struct request *r, const struct affinity *affinity);
 void peers_free(struct peers *p); /* NULL is fine */
 
+#define PEERS_NOT_NEAR "node(s) didn't match pod affinity rules"
+
 /* The first rule that the node breaks, as kube-scheduler's text, or NULL. */
 const char *peers_check(const struct peers *p, const struct cluster_node *n);
+/* As if o, which is on n, had left (by -1) or come back (by 1); scores stay as they are. */
+void peers_shift(struct peers *p, const struct cluster_node *n, const struct occupant *o,
+                 int64_t by);
 /* Raw score, before normalising; may be negative. */
 int64_t peers_score(const struct peers *p, const struct cluster_node *n);
 bool peers_scores(const struct peers *p); /* false: no preference is in play, all score 0 */

@@ -16,7 +16,7 @@ struct preempt_victim {
 };
 
 struct preempt_result {
-    const char *node; /* NULL: preemption does not help */
+    const char *node;               /* NULL: preemption does not help */
     struct preempt_victim *victims; /* in the order in which kube-scheduler lists them */
     size_t victims_len;
     int64_t pdb_violations;
@@ -29,12 +29,22 @@ struct preempt_result {
  * VMI's class. Unknown classes count as 0 here; the API refuses them. Budgets protect by their
  * status.disruptionsAllowed. All borrowed by the cluster. */
 void cluster_add_priority_class(struct cluster *c, const struct priority_class *p);
-void cluster_add_pdb(struct cluster *c, const struct pdb *p);
+void cluster_add_pdb(struct cluster *c, const struct pdb *b);
+/* Forgets all classes and budgets: they have changed, and are added again. */
+void cluster_clear_priorities(struct cluster *c);
 int64_t cluster_priority_of_vmi(const struct cluster *c, const struct vmi *v);
 int64_t cluster_priority_of_pod(const struct cluster *c, const struct pod *p);
 
-/* res: what place() said to rq on c; it must not have found a node. Result and texts are in the arena. */
-struct preempt_result preempt(struct cluster *c, const struct place_request *rq,
-                              const struct place_result *res, struct arena *a);
+/* preemptionPolicy: a Pod's own, else that of its class, is not Never. */
+bool cluster_may_preempt(const struct cluster *c, const struct place_request *rq);
+/* One that was added, or of the system. */
+bool cluster_has_priority_class(const struct cluster *c, const char *name);
+
+/* The node that was promised to it when it preempted others, or NULL. Borrowed. A Pod's
+ * status.nominatedNodeName, a VMI's annotation ANN_NOMINATED. */
+const char *preempt_nominated(const struct place_request *rq);
+
+/* For what fits nowhere on c. c is as before when it returns. Result and texts are in the arena. */
+struct preempt_result preempt(struct cluster *c, const struct place_request *rq, struct arena *a);
 
 #endif

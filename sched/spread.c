@@ -28,6 +28,7 @@ struct spread_rules {
 
 static void compile(struct spread_rules *s, const struct spread *list, size_t len);
 static void count_hard(struct spread_rules *s);
+static void find_fewest(struct rule *rule);
 static void count_domains(const struct spread_rules *s, const struct rule *rule,
                           struct topo *counts, bool known_only);
 static bool has_all_keys(const struct rule *rules, size_t len, const struct cluster_node *n);
@@ -35,6 +36,7 @@ static bool node_counts(const struct request *r, const struct rule *rule,
                         const struct cluster_node *n);
 static int64_t matching(const struct request *r, const struct rule *rule,
                         const struct cluster_node *n);
+static bool counts(const struct request *r, const struct rule *rule, const struct occupant *o);
 static bool selects(const struct request *r, const struct rule *rule, const struct kv_list *labels);
 static bool says_nothing(const struct request *r, const struct spread *s);
 static bool is_hostname(const struct rule *rule);
@@ -66,7 +68,7 @@ const char *
 spread_check(const struct spread_rules *s, const struct cluster_node *n)
 {
     if (!has_all_keys(s->hard, s->hard_len, n))
-        return "node(s) didn't match pod topology spread constraints (missing required label)";
+        return SPREAD_NO_KEY;
     for (size_t i = 0; i < s->hard_len; i++) {
         const struct rule *rule = &s->hard[i];
         int64_t here = topo_get(rule->counts, rule->s->topology_key, &n->labels);
@@ -75,6 +77,22 @@ spread_check(const struct spread_rules *s, const struct cluster_node *n)
             return "node(s) didn't match pod topology spread constraints";
     }
     return NULL;
+}
+
+void
+spread_shift(struct spread_rules *s, const struct cluster_node *n, const struct occupant *o,
+             int64_t by)
+{
+    if (!has_all_keys(s->hard, s->hard_len, n))
+        return;
+    for (size_t i = 0; i < s->hard_len; i++) {
+        struct rule *rule = &s->hard[i];
+
+        if (!node_counts(s->r, rule, n) || !counts(s->r, rule, o))
+            continue;
+        topo_add(rule->counts, rule->s->topology_key, &n->labels, by);
+        find_fewest(rule);
+    }
 }
 
 bool
@@ -158,13 +176,20 @@ count_hard(struct spread_rules *s)
 {
     for (size_t i = 0; i < s->hard_len; i++) {
         struct rule *rule = &s->hard[i];
-        int64_t min_domains = rule->s->has_min_domains ? rule->s->min_domains : 1;
 
         rule->counts = topo_new();
         count_domains(s, rule, rule->counts, false);
-        if ((int64_t)topo_domains(rule->counts, rule->s->topology_key, &rule->fewest) < min_domains)
-            rule->fewest = 0;
+        find_fewest(rule);
     }
+}
+
+static void
+find_fewest(struct rule *rule)
+{
+    int64_t min_domains = rule->s->has_min_domains ? rule->s->min_domains : 1;
+
+    if ((int64_t)topo_domains(rule->counts, rule->s->topology_key, &rule->fewest) < min_domains)
+        rule->fewest = 0;
 }
 
 /* Adds up the matching VMs by domain. known_only: only in domains that are there already (those of
@@ -209,15 +234,19 @@ matching(const struct request *r, const struct rule *rule, const struct cluster_
 
     if (rule->empty)
         return 0;
-    for (const struct occupant *o = n->occupants; o; o = o->next) {
-        bool self = false;
-
-        for (const struct occupant *x = r->self; x; x = x->elsewhere)
-            self = self || x == o;
-        if (!self && !o->terminating && strcmp(o->ns, r->ns) == 0 && selects(r, rule, o->labels))
-            count++;
-    }
+    for (const struct occupant *o = n->occupants; o; o = o->next)
+        count += counts(r, rule, o);
     return count;
+}
+
+static bool
+counts(const struct request *r, const struct rule *rule, const struct occupant *o)
+{
+    for (const struct occupant *x = r->self; x; x = x->elsewhere)
+        if (x == o)
+            return false;
+    return !rule->empty && !o->terminating && strcmp(o->ns, r->ns) == 0 &&
+           selects(r, rule, o->labels);
 }
 
 static bool

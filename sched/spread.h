@@ -12,8 +12,15 @@ struct request;
 struct spread_rules *spread_new(const struct request *r, const struct spread *list, size_t len);
 void spread_free(struct spread_rules *s); /* NULL is fine */
 
+#define SPREAD_NO_KEY \
+    "node(s) didn't match pod topology spread constraints (missing required label)"
+
 /* kube-scheduler's text when a DoNotSchedule constraint is broken, or NULL. */
 const char *spread_check(const struct spread_rules *s, const struct cluster_node *n);
+
+/* As if o, which is on n, had left (by -1) or come back (by 1). */
+void spread_shift(struct spread_rules *s, const struct cluster_node *n, const struct occupant *o,
+                  int64_t by);
 
 /* Scores of all feasible nodes, 0..100 each, into scores[]. False: no ScheduleAnyway constraint, and
  * nothing was written. */

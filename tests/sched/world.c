@@ -9,6 +9,7 @@
 
 #include "api/quantity.h"
 #include "base/sb.h"
+#include "sched/preempt.h"
 #include "tests/sched/world.h"
 
 struct world *
@@ -49,6 +50,12 @@ world_new(const char *yaml)
             case KIND_POD:
                 w->pod = pod_decode(t, w->arena);
                 cluster_add_pod(w->cluster, w->pod);
+                break;
+            case KIND_PRIORITY:
+                cluster_add_priority_class(w->cluster, priority_class_decode(t, w->arena));
+                break;
+            case KIND_PDB:
+                cluster_add_pdb(w->cluster, pdb_decode(t, w->arena));
                 break;
             case KIND_HCO:
                 break;
