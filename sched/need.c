@@ -18,7 +18,8 @@ static void add_extra(struct need *n, const char *name, int64_t value, bool if_l
                       struct arena *a);
 static void add_container(struct need *sum, const struct pod_container *c, struct arena *a);
 static void merge(struct need *into, const struct need *n, bool largest, struct arena *a);
-static struct room_extra *room_extra(struct room *r, const char *name, struct arena *a);
+static struct room_extra *room_extra(struct room *r, const char *name, struct strmap *names);
+static struct room_extra *find_extra(const struct room *r, const char *name);
 static int64_t units(const struct quantity *q);
 static int64_t larger(int64_t x, int64_t y);
 
@@ -79,11 +80,48 @@ need_of_pod(const struct pod *p, struct arena *a)
     return n;
 }
 
-void
-need_room_of_node(struct room *r, const struct node *n, struct arena *a)
+const char *
+need_name(struct strmap *names, const char *name)
 {
-    const struct resource_list *l = n->allocatable.len > 0 ? &n->allocatable : &n->capacity;
+    char *known = strmap_get(names, name);
 
+    if (!known) {
+        known = xstrdup(name);
+        strmap_put(names, name, known);
+    }
+    return known;
+}
+
+void
+need_keep(struct need *n, struct strmap *names)
+{
+    struct need_extra *list = NULL;
+
+    if (n->extras_len > 0)
+        list = xreallocarray(NULL, n->extras_len, sizeof(*list));
+    for (size_t i = 0; i < n->extras_len; i++) {
+        list[i] = n->extras[i];
+        list[i].name = need_name(names, list[i].name);
+    }
+    n->extras = list;
+}
+
+void
+need_drop(struct need *n)
+{
+    free(n->extras);
+    n->extras = NULL;
+    n->extras_len = 0;
+}
+
+void
+need_room_of_node(struct room *r, const struct node *n, struct strmap *names)
+{
+    static const struct resource_list none;
+    const struct resource_list *l = &none;
+
+    if (n)
+        l = n->allocatable.len > 0 ? &n->allocatable : &n->capacity;
     r->cpu_milli = r->memory_bytes = r->ephemeral_bytes = r->pods = 0;
     for (size_t i = 0; i < r->extras_len; i++) {
         r->extras[i].total = 0;
@@ -101,7 +139,7 @@ need_room_of_node(struct room *r, const struct node *n, struct arena *a)
         } else if (strcmp(q->name, "pods") == 0) {
             r->pods = units(&q->q);
         } else {
-            struct room_extra *e = room_extra(r, q->name, a);
+            struct room_extra *e = room_extra(r, q->name, names);
 
             e->total = units(&q->q);
             e->listed = true;
@@ -110,7 +148,7 @@ need_room_of_node(struct room *r, const struct node *n, struct arena *a)
 }
 
 void
-need_take(struct room *r, const struct need *n, struct arena *a)
+need_take(struct room *r, const struct need *n, struct strmap *names)
 {
     r->used_cpu_milli = need_add(r->used_cpu_milli, n->cpu_milli);
     r->used_memory_bytes = need_add(r->used_memory_bytes, n->memory_bytes);
@@ -119,19 +157,64 @@ need_take(struct room *r, const struct need *n, struct arena *a)
     r->used_score_memory_bytes = need_add(r->used_score_memory_bytes, n->score_memory_bytes);
     r->used_pods = need_add(r->used_pods, 1);
     for (size_t i = 0; i < n->extras_len; i++) {
-        struct room_extra *e = room_extra(r, n->extras[i].name, a);
+        struct room_extra *e;
 
+        if (n->extras[i].value == 0)
+            continue;
+        e = room_extra(r, n->extras[i].name, names);
         e->used = need_add(e->used, n->extras[i].value);
     }
+}
+
+bool
+need_untake(struct room *r, const struct need *n)
+{
+    /* a sum at its end may stand for any larger one */
+    if (r->used_cpu_milli == INT64_MAX || r->used_memory_bytes == INT64_MAX ||
+        r->used_ephemeral_bytes == INT64_MAX || r->used_score_cpu_milli == INT64_MAX ||
+        r->used_score_memory_bytes == INT64_MAX)
+        return false;
+    for (size_t i = 0; i < n->extras_len; i++) {
+        const struct room_extra *e = find_extra(r, n->extras[i].name);
+
+        if (e && e->used == INT64_MAX)
+            return false;
+    }
+    r->used_cpu_milli -= n->cpu_milli;
+    r->used_memory_bytes -= n->memory_bytes;
+    r->used_ephemeral_bytes -= n->ephemeral_bytes;
+    r->used_score_cpu_milli -= n->score_cpu_milli;
+    r->used_score_memory_bytes -= n->score_memory_bytes;
+    r->used_pods--;
+    for (size_t i = 0; i < n->extras_len; i++) {
+        struct room_extra *e = find_extra(r, n->extras[i].name);
+
+        if (e) /* none: it took 0 of it */
+            e->used -= n->extras[i].value;
+    }
+    return true;
+}
+
+void
+need_room_empty(struct room *r)
+{
+    r->used_cpu_milli = r->used_memory_bytes = r->used_ephemeral_bytes = r->used_pods = 0;
+    r->used_score_cpu_milli = r->used_score_memory_bytes = 0;
+    for (size_t i = 0; i < r->extras_len; i++)
+        r->extras[i].used = 0;
+}
+
+void
+need_room_done(struct room *r)
+{
+    free(r->extras);
+    *r = (struct room){0};
 }
 
 const struct room_extra *
 need_room_extra(const struct room *r, const char *name)
 {
-    for (size_t i = 0; i < r->extras_len; i++)
-        if (strcmp(r->extras[i].name, name) == 0)
-            return &r->extras[i];
-    return NULL;
+    return find_extra(r, name);
 }
 
 const struct need_extra *
@@ -235,22 +318,34 @@ merge(struct need *into, const struct need *n, bool largest, struct arena *a)
 }
 
 static struct room_extra *
-room_extra(struct room *r, const char *name, struct arena *a)
+room_extra(struct room *r, const char *name, struct strmap *names)
+{
+    struct room_extra *e = find_extra(r, name);
+
+    if (e)
+        return e;
+    /* one that the node no longer lists and nobody uses gives its place */
+    for (size_t i = 0; i < r->extras_len && !e; i++)
+        if (!r->extras[i].listed && r->extras[i].used == 0)
+            e = &r->extras[i];
+    if (!e) {
+        if (r->extras_len == r->extras_cap) {
+            r->extras_cap = r->extras_cap ? 2 * r->extras_cap : 2;
+            r->extras = xreallocarray(r->extras, r->extras_cap, sizeof(*r->extras));
+        }
+        e = &r->extras[r->extras_len++];
+    }
+    *e = (struct room_extra){.name = need_name(names, name)};
+    return e;
+}
+
+static struct room_extra *
+find_extra(const struct room *r, const char *name)
 {
     for (size_t i = 0; i < r->extras_len; i++)
-        if (strcmp(r->extras[i].name, name) == 0)
+        if (r->extras[i].name == name || strcmp(r->extras[i].name, name) == 0)
             return &r->extras[i];
-    if (r->extras_len == r->extras_cap) {
-        size_t cap = r->extras_cap ? 2 * r->extras_cap : 4;
-        struct room_extra *list = arena_calloc(a, cap, sizeof(*list));
-
-        if (r->extras_len > 0)
-            memcpy(list, r->extras, r->extras_len * sizeof(*list));
-        r->extras = list;
-        r->extras_cap = cap;
-    }
-    r->extras[r->extras_len].name = name;
-    return &r->extras[r->extras_len++];
+    return NULL;
 }
 
 static int64_t

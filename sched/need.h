@@ -5,6 +5,7 @@
 
 #include "api/types.h"
 #include "base/arena.h"
+#include "base/strmap.h"
 
 #define NEED_KVM "devices.kubevirt.io/kvm"
 
@@ -40,10 +41,23 @@ struct room { /* one node */
     size_t extras_len, extras_cap;
 };
 
+/* Names of extended resources, each once: a cluster knows few of them and meets them on every node and
+ * VM. A map name -> the same text on the heap; free it with strmap_free(names, free). */
+const char *need_name(struct strmap *names, const char *name);
+/* Makes n independent of the arena and the object that it was made from: its extras are on the heap, by
+ * interned names. Give them back with need_drop. */
+void need_keep(struct need *n, struct strmap *names);
+void need_drop(struct need *n);
+
 /* Takes the totals from status.allocatable (from status.capacity where that is missing, as the API
- * server defaults it); what is used stays. */
-void need_room_of_node(struct room *r, const struct node *n, struct arena *a);
-void need_take(struct room *r, const struct need *n, struct arena *a);
+ * server defaults it); what is used stays. n == NULL: a node that has nothing. */
+void need_room_of_node(struct room *r, const struct node *n, struct strmap *names);
+void need_take(struct room *r, const struct need *n, struct strmap *names);
+/* The reverse of a need_take. False: a sum had saturated, nothing was changed, and the caller must add
+ * up anew all that is left, after need_room_empty. */
+bool need_untake(struct room *r, const struct need *n);
+void need_room_empty(struct room *r); /* nothing is used any more */
+void need_room_done(struct room *r);
 const struct room_extra *need_room_extra(const struct room *r, const char *name); /* or NULL */
 const struct need_extra *need_find_extra(const struct need *n, const char *name); /* or NULL */
 

@@ -115,7 +115,7 @@ room_without(const struct trial *t)
         while (i < t->len && t->all[i].o != o)
             i++;
         if (i == t->len)
-            need_take(&room, &o->need, t->r->arena);
+            need_take(&room, &o->need, t->c->names);
     }
     return room;
 }
@@ -138,7 +138,7 @@ reprieve(struct trial *t, size_t i)
     now->extras = arena_calloc(t->r->arena, now->extras_cap, sizeof(*now->extras));
     if (now->extras_len > 0)
         memcpy(now->extras, before.extras, now->extras_len * sizeof(*now->extras));
-    need_take(now, &t->all[i].o->need, t->r->arena);
+    need_take(now, &t->all[i].o->need, t->c->names);
     shift(t, i, 1);
     if (filter_node(t->r, t->n, &unused))
         return true;
