@@ -12,6 +12,17 @@
 #define LABEL_HOST_MODEL          "host-model-cpu.node.kubevirt.io/"
 #define LABEL_HOST_MODEL_FEATURE  "host-model-required-features.node.kubevirt.io/"
 #define LABEL_CPU_VENDOR          "cpu-vendor.node.kubevirt.io/"
+#define LABEL_CPU_TIMER           "cpu-timer.node.kubevirt.io/" /* tsc-frequency, tsc-scalable */
+#define LABEL_HYPERV              "hyperv.node.kubevirt.io/"
+#define LABEL_MACHINE_TYPE        "machine-type.node.kubevirt.io/"
+#define LABEL_VM_ARCH             "kubevirt.io/vm-arch-" /* amd64 arm64 s390x */
+#define LABEL_REALTIME            "kubevirt.io/realtime"
+#define LABEL_SEV                 "kubevirt.io/sev"
+#define LABEL_SEV_ES              "kubevirt.io/sev-es"
+#define LABEL_SEV_SNP             "kubevirt.io/sev-snp"
+#define LABEL_TDX                 "kubevirt.io/tdx"
+#define LABEL_S390_PV             "kubevirt.io/s390-pv"
+#define LABEL_OBSOLETE_HOST_MODEL "node-labeller.kubevirt.io/obsolete-host-model"
 #define LABEL_CPUMANAGER          "cpumanager"
 #define LABEL_HOSTNAME            "kubernetes.io/hostname"
 

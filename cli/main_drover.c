@@ -43,6 +43,7 @@ static const struct verb_row verbs[] = {
     {NULL, "policy", verb_policy, "which MigrationPolicy applies to a VM, and what follows"},
     {NULL, "migratable", verb_migratable, "can a VM be live-migrated, and why not"},
     {NULL, "evict", verb_evict, "what would a drain do with each VM of a node"},
+    {NULL, "labels", verb_labels, "the labels that a host gets, from what its libvirt says"},
     {NULL, "simulate", verb_simulate, "how would a migration go: time, downtime, rounds, and why"},
     {"Encryption", "pki", verb_pki, "certificates for migrations: a CA, one for each node"},
     {"A cluster of your own", "dev", verb_dev, "a local cluster in network namespaces: up, down"},

@@ -38,6 +38,7 @@ int verb_schedule(int argc, char **argv);
 int verb_policy(int argc, char **argv);
 int verb_migratable(int argc, char **argv);
 int verb_evict(int argc, char **argv);
+int verb_labels(int argc, char **argv);
 int verb_simulate(int argc, char **argv);
 
 /* Certificates of nodes. */

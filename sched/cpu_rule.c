@@ -4,21 +4,8 @@
 #include <string.h>
 
 #include "api/names.h"
+#include "sched/cpu_base.h"
 #include "sched/explain.h"
-
-#define LABEL_SEV     "kubevirt.io/sev"
-#define LABEL_TDX     "kubevirt.io/tdx"
-#define LABEL_S390_PV "kubevirt.io/s390-pv"
-
-/* Feature sets that the documents print; each includes the one before it. */
-static const char *const penryn[] = {
-    "apic", "clflush", "cmov", "cx16", "cx8",  "de",     "fpu",   "fxsr",    "lahf_lm", "lm",
-    "mca",  "mce",     "mmx",  "msr",  "mtrr", "nx",     "pae",   "pat",     "pge",     "pni",
-    "pse",  "pse36",   "sep",  "sse",  "sse2", "sse4.1", "ssse3", "syscall", "tsc"};
-static const char *const haswell[] = {
-    "aes",      "avx", "avx2",    "bmi1",   "bmi2",         "erms",     "fma",
-    "fsgsbase", "hle", "invpcid", "movbe",  "pcid",         "pclmuldq", "popcnt",
-    "rdtscp",   "rtm", "smep",    "sse4.2", "tsc-deadline", "x2apic",   "xsave"};
 
 static void compile_features(struct cpu_rule *r, const struct vmi_cpu *cpu, const char *min_model,
                              struct arena *a);
@@ -33,7 +20,6 @@ static void add_ability(struct cpu_rule *r, bool wanted, const char *label, cons
 static bool has_host_model(const struct cpu_rule *r, const struct cluster_node *n);
 static const char *first_missing(const struct cpu_features *l, const struct cluster_node *n);
 static bool has_feature(const struct cpu_feature_rule *f, const struct cluster_node *n);
-static bool in_set(const char *const *set, size_t len, const char *name);
 
 struct cpu_rule
 cpu_rule_compile(const struct vmi *v, const struct hco *hco, bool migrate,
@@ -102,15 +88,6 @@ cpu_rule_check(const struct cpu_rule *r, const struct cluster_node *n, struct ar
         if (!node_labels_true(&n->labels, r->abilities[i].label))
             explain_add(reasons, a, r->abilities[i].reason);
     return reasons->len - before;
-}
-
-bool
-cpu_rule_is_base(const char *min_model, const char *feature)
-{
-    if (in_set(penryn, ARRAY_LEN(penryn), feature))
-        return true;
-    return min_model && strcmp(min_model, "Haswell") == 0 &&
-           in_set(haswell, ARRAY_LEN(haswell), feature);
 }
 
 const char *
@@ -217,7 +194,7 @@ add_feature(struct cpu_features *l, const char *name, const char *min_model, str
         .name = name,
         .label = arena_printf(a, "%s%s", LABEL_CPU_FEATURE, name),
         .host_label = arena_printf(a, "%s%s", LABEL_HOST_MODEL_FEATURE, name),
-        .base = cpu_rule_is_base(min_model, name),
+        .base = cpu_base_has(min_model, name),
     };
     l->items = items;
     l->len++;
@@ -253,13 +230,4 @@ has_feature(const struct cpu_feature_rule *f, const struct cluster_node *n)
 {
     return node_labels_true(&n->labels, f->label) || node_labels_true(&n->labels, f->host_label) ||
            (f->base && n->cpu_labelled);
-}
-
-static bool
-in_set(const char *const *set, size_t len, const char *name)
-{
-    for (size_t i = 0; i < len; i++)
-        if (strcmp(set[i], name) == 0)
-            return true;
-    return false;
 }

@@ -39,7 +39,5 @@ struct cpu_rule cpu_rule_compile(const struct vmi *v, const struct hco *hco, boo
 /* Appends every reason why the node's CPU does not do; returns how many. Texts are in the arena. */
 size_t cpu_rule_check(const struct cpu_rule *r, const struct cluster_node *n, struct arena *a,
                       struct str_list *reasons);
-/* Is the feature part of the minimum CPU model (NULL: Penryn), and so without a label? */
-bool cpu_rule_is_base(const char *min_model, const char *feature);
 
 #endif

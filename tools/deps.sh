@@ -4,7 +4,7 @@
 set -u
 need="gcc make pkg-config libc6-dev libevent-dev libyaml-dev libjansson-dev libsqlite3-dev
       libcurl4-openssl-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libnl-3-dev libnl-route-3-dev
-      libxxhash-dev liblz4-dev libzstd-dev libcmocka-dev iproute2 procps"
+      libexpat1-dev libxxhash-dev liblz4-dev libzstd-dev libcmocka-dev iproute2 procps"
 [ "${1:-}" = --build ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq"
 
 if ! command -v dpkg-query >/dev/null; then
