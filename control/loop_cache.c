@@ -7,26 +7,46 @@
 #include "api/object.h"
 #include "base/arena.h"
 #include "base/strmap.h"
+#include "control/loop_index.h"
+#include "migrate/coord.h"
+
+#define CLAIMS_MAX 64 /* of one VM that are looked up */
 
 struct entry {
     char *ns, *name;
+    enum kind kind;
     struct arena *arena; /* NULL: to be decoded */
     const void *typed;
-    uint64_t changed_in; /* number of the pass that has to look at it */
+    struct arena *told_arena; /* the same as arena, or an older one */
+    const void *told;
+    size_t changed_at; /* position in its kind's list + 1; 0: not in it */
+    bool untold, gone; /* gone: it is kept for its last loop_cache_tell only */
+    struct loop_index_keys keys[LOOP_CACHE_INDEXES];
+};
+
+struct entry_list {
+    struct entry **items; /* NULL: dropped out */
+    size_t len, cap;
 };
 
 struct loop_cache {
-    uint64_t pass;
     struct store *store;
     struct strmap *kinds[KIND_COUNT]; /* "ns/name" -> struct entry; NULL for kinds not held */
+    struct entry_list changed[KIND_COUNT];
+    struct entry_list untold;
+    struct loop_index *indexes[LOOP_CACHE_INDEXES];
 };
 
 static const void *decode(enum kind kind, const struct tree *obj, struct arena *a);
-static const void *typed(struct loop_cache *c, enum kind kind, struct entry *e);
-static void entry_free(void *p);
+static const void *typed(struct loop_cache *c, struct entry *e);
 static void put(struct loop_cache *c, enum kind kind, const struct tree *obj);
-static void touch_twin(struct loop_cache *c, enum kind kind, const struct tree *obj);
+static void take_out(struct loop_cache *c, enum kind kind, const struct tree *obj);
+static void touch(struct loop_cache *c, struct entry *e);
+static void tell_later(struct loop_cache *c, struct entry *e);
+static void index_object(struct loop_cache *c, struct entry *e, const struct tree *obj);
 static bool add_listed(void *ctx, const struct tree *obj);
+static void list_add(struct entry_list *l, struct entry *e);
+static void entry_free(void *p);
 static char *key_of(const char *ns, const char *name);
 
 struct loop_cache *
@@ -35,6 +55,8 @@ loop_cache_new(struct store *store)
     struct loop_cache *c = xcalloc(1, sizeof(*c));
 
     c->store = store;
+    for (int i = 0; i < LOOP_CACHE_INDEXES; i++)
+        c->indexes[i] = loop_index_new();
     for (int k = 0; k < KIND_COUNT; k++) {
         if (!loop_cache_holds((enum kind)k))
             continue;
@@ -49,9 +71,17 @@ loop_cache_free(struct loop_cache *c)
 {
     if (!c)
         return;
-    for (int k = 0; k < KIND_COUNT; k++)
+    for (size_t i = 0; i < c->untold.len; i++)
+        if (c->untold.items[i]->gone)
+            entry_free(c->untold.items[i]);
+    free(c->untold.items);
+    for (int k = 0; k < KIND_COUNT; k++) {
         if (c->kinds[k])
             strmap_free(c->kinds[k], entry_free);
+        free(c->changed[k].items);
+    }
+    for (int i = 0; i < LOOP_CACHE_INDEXES; i++)
+        loop_index_free(c->indexes[i]);
     free(c);
 }
 
@@ -83,17 +113,10 @@ loop_cache_note(struct loop_cache *c, const struct store_event *ev)
 {
     if (!loop_cache_holds(ev->kind))
         return;
-    if (ev->type == STORE_DELETED) {
-        AUTO_FREE char *key = key_of(object_namespace(ev->obj), object_name(ev->obj));
-        struct entry *e = strmap_del(c->kinds[ev->kind], key);
-
-        if (e)
-            entry_free(e);
-    } else {
+    if (ev->type == STORE_DELETED)
+        take_out(c, ev->kind, ev->obj);
+    else
         put(c, ev->kind, ev->obj);
-    }
-    if (ev->kind == KIND_VM || ev->kind == KIND_VMI)
-        touch_twin(c, ev->kind == KIND_VM ? KIND_VMI : KIND_VM, ev->obj);
 }
 
 const void *
@@ -101,7 +124,7 @@ loop_cache_get(struct loop_cache *c, enum kind kind, const char *ns, const char 
 {
     AUTO_FREE char *key = key_of(ns, name);
 
-    return typed(c, kind, strmap_get(c->kinds[kind], key));
+    return typed(c, strmap_get(c->kinds[kind], key));
 }
 
 const void *
@@ -110,7 +133,7 @@ loop_cache_next(struct loop_cache *c, enum kind kind, size_t *it)
     void *e;
 
     while (strmap_next(c->kinds[kind], it, NULL, &e)) {
-        const void *t = typed(c, kind, e);
+        const void *t = typed(c, e);
 
         if (t)
             return t;
@@ -121,11 +144,12 @@ loop_cache_next(struct loop_cache *c, enum kind kind, size_t *it)
 const void *
 loop_cache_next_changed(struct loop_cache *c, enum kind kind, bool all, size_t *it)
 {
-    void *value;
+    const struct entry_list *l = &c->changed[kind];
 
-    while (strmap_next(c->kinds[kind], it, NULL, &value)) {
-        struct entry *e = value;
-        const void *t = all || e->changed_in >= c->pass ? typed(c, kind, e) : NULL;
+    if (all)
+        return loop_cache_next(c, kind, it);
+    while (*it < l->len) {
+        const void *t = typed(c, l->items[(*it)++]);
 
         if (t)
             return t;
@@ -133,16 +157,111 @@ loop_cache_next_changed(struct loop_cache *c, enum kind kind, bool all, size_t *
     return NULL;
 }
 
-void
-loop_cache_pass_done(struct loop_cache *c)
+const void *
+loop_cache_next_of(struct loop_cache *c, enum loop_cache_index ix, const char *ns, const char *name,
+                   size_t *it)
 {
-    c->pass++;
+    AUTO_FREE char *key = key_of(ns, name);
+    struct entry *e;
+
+    while ((e = loop_index_next(c->indexes[ix], key, it))) {
+        const void *t = typed(c, e);
+
+        if (t)
+            return t;
+    }
+    return NULL;
 }
 
 size_t
 loop_cache_count(const struct loop_cache *c, enum kind kind)
 {
     return strmap_len(c->kinds[kind]);
+}
+
+size_t
+loop_cache_count_of(const struct loop_cache *c, enum loop_cache_index ix, const char *ns,
+                    const char *name)
+{
+    AUTO_FREE char *key = key_of(ns, name);
+
+    return loop_index_count(c->indexes[ix], key);
+}
+
+void
+loop_cache_touch(struct loop_cache *c, enum kind kind, const char *ns, const char *name)
+{
+    AUTO_FREE char *key = key_of(ns, name);
+
+    touch(c, strmap_get(c->kinds[kind], key));
+}
+
+void
+loop_cache_touch_of(struct loop_cache *c, enum loop_cache_index ix, const char *ns,
+                    const char *name)
+{
+    AUTO_FREE char *key = key_of(ns, name);
+
+    for (size_t it = 0; it < loop_index_count(c->indexes[ix], key);)
+        touch(c, loop_index_next(c->indexes[ix], key, &it));
+}
+
+void
+loop_cache_pass_done(struct loop_cache *c)
+{
+    for (int k = 0; k < KIND_COUNT; k++) {
+        struct entry_list *l = &c->changed[k];
+
+        for (size_t i = 0; i < l->len; i++)
+            if (l->items[i])
+                l->items[i]->changed_at = 0;
+        l->len = 0;
+    }
+}
+
+void
+loop_cache_tell(struct loop_cache *c, loop_cache_tell_fn fn, void *ctx)
+{
+    for (size_t i = 0; i < c->untold.len; i++) {
+        struct entry *e = c->untold.items[i];
+        const void *now = e->gone ? NULL : typed(c, e);
+
+        fn(ctx, e->kind, e->ns, e->name, e->told, now);
+        if (e->gone) {
+            entry_free(e);
+            continue;
+        }
+        e->untold = false;
+        if (e->told_arena != e->arena)
+            arena_free(e->told_arena);
+        e->told_arena = e->arena;
+        e->told = now;
+    }
+    c->untold.len = 0;
+}
+
+void
+loop_cache_tell_anew(struct loop_cache *c)
+{
+    void *value;
+
+    for (size_t i = 0; i < c->untold.len; i++) {
+        c->untold.items[i]->untold = false;
+        if (c->untold.items[i]->gone)
+            entry_free(c->untold.items[i]);
+    }
+    c->untold.len = 0;
+    for (int k = 0; k < KIND_COUNT; k++) {
+        for (size_t it = 0; c->kinds[k] && strmap_next(c->kinds[k], &it, NULL, &value);) {
+            struct entry *e = value;
+
+            if (e->told_arena != e->arena)
+                arena_free(e->told_arena);
+            e->told_arena = NULL;
+            e->told = NULL;
+            tell_later(c, e);
+        }
+    }
 }
 
 const struct hco *
@@ -171,17 +290,17 @@ loop_cache_kubevirt(struct loop_cache *c)
 }
 
 static const void *
-typed(struct loop_cache *c, enum kind kind, struct entry *e)
+typed(struct loop_cache *c, struct entry *e)
 {
     const struct tree *obj;
 
     if (!e || e->arena)
         return e ? e->typed : NULL;
-    obj = store_get(c->store, kind, e->ns, e->name);
+    obj = store_get(c->store, e->kind, e->ns, e->name);
     if (!obj)
         return NULL;
     e->arena = arena_new();
-    e->typed = decode(kind, obj, e->arena);
+    e->typed = decode(e->kind, obj, e->arena);
     return e->typed;
 }
 
@@ -236,27 +355,115 @@ put(struct loop_cache *c, enum kind kind, const struct tree *obj)
     AUTO_FREE char *key = key_of(object_namespace(obj), object_name(obj));
     struct entry *e = strmap_get(c->kinds[kind], key);
 
-    if (e) {
-        arena_free(TAKE_PTR(e->arena));
-        e->typed = NULL;
-        e->changed_in = c->pass;
-        return;
+    if (!e) {
+        e = xcalloc(1, sizeof(*e));
+        e->kind = kind;
+        e->ns = xstrdup(object_namespace(obj));
+        e->name = xstrdup(object_name(obj));
+        strmap_put(c->kinds[kind], key, e);
     }
-    e = xcalloc(1, sizeof(*e));
-    e->changed_in = c->pass;
-    e->ns = xstrdup(object_namespace(obj));
-    e->name = xstrdup(object_name(obj));
-    strmap_put(c->kinds[kind], key, e);
+    if (e->arena != e->told_arena)
+        arena_free(e->arena);
+    e->arena = NULL;
+    e->typed = NULL;
+    index_object(c, e, obj);
+    touch(c, e);
+    tell_later(c, e);
 }
 
 static void
-touch_twin(struct loop_cache *c, enum kind kind, const struct tree *obj)
+take_out(struct loop_cache *c, enum kind kind, const struct tree *obj)
 {
     AUTO_FREE char *key = key_of(object_namespace(obj), object_name(obj));
-    struct entry *e = strmap_get(c->kinds[kind], key);
+    struct entry *e = strmap_del(c->kinds[kind], key);
 
-    if (e)
-        e->changed_in = c->pass;
+    if (!e)
+        return;
+    index_object(c, e, NULL);
+    if (e->changed_at)
+        c->changed[kind].items[e->changed_at - 1] = NULL;
+    e->changed_at = 0;
+    e->gone = true;
+    tell_later(c, e);
+    if (!e->untold)
+        entry_free(e);
+}
+
+static void
+touch(struct loop_cache *c, struct entry *e)
+{
+    if (!e || e->changed_at)
+        return;
+    list_add(&c->changed[e->kind], e);
+    e->changed_at = c->changed[e->kind].len;
+}
+
+/* True for what placement reads. */
+static bool
+is_told(enum kind kind)
+{
+    return kind == KIND_NODE || kind == KIND_VMI || kind == KIND_VMIM || kind == KIND_NAMESPACE ||
+           kind == KIND_HCO;
+}
+
+static void
+tell_later(struct loop_cache *c, struct entry *e)
+{
+    if (e->untold || !is_told(e->kind))
+        return;
+    list_add(&c->untold, e);
+    e->untold = true;
+}
+
+/* obj NULL: it is gone. */
+static void
+index_object(struct loop_cache *c, struct entry *e, const struct tree *obj)
+{
+    const struct tree *volumes = tree_find(obj, "spec", "volumes", NULL);
+    const char *node = tree_find_string(obj, "", "status", "nodeName", NULL);
+    const char *vmi = tree_find_string(obj, "", "spec", "vmiName", NULL);
+    const char *claims[CLAIMS_MAX];
+    enum coord_phase p;
+    size_t len = 0;
+
+    if (e->kind == KIND_VMI) {
+        loop_index_set(c->indexes[LOOP_CACHE_VMI_ON_NODE], e, &e->keys[LOOP_CACHE_VMI_ON_NODE],
+                       &node, *node ? 1 : 0);
+        for (size_t i = 0; i < tree_len(volumes) && len < CLAIMS_MAX; i++) {
+            const struct tree *v = tree_at(volumes, i);
+            const char *claim = tree_find_string(v, "", "persistentVolumeClaim", "claimName", NULL);
+
+            if (!*claim)
+                claim = tree_find_string(v, "", "dataVolume", "name", NULL);
+            if (*claim)
+                claims[len++] = key_of(e->ns, claim);
+        }
+        loop_index_set(c->indexes[LOOP_CACHE_VMI_OF_CLAIM], e, &e->keys[LOOP_CACHE_VMI_OF_CLAIM],
+                       claims, len);
+        while (len > 0)
+            free((char *)(uintptr_t)claims[--len]);
+    } else if (e->kind == KIND_VMIM) {
+        AUTO_FREE char *key = key_of(e->ns, vmi);
+        const char *of = key, *open = "";
+        bool ended =
+            coord_phase_parse(tree_find_string(obj, "", "status", "phase", NULL), &p, NULL) != 0 ||
+            coord_phase_final(p);
+
+        loop_index_set(c->indexes[LOOP_CACHE_VMIM_OF_VMI], e, &e->keys[LOOP_CACHE_VMIM_OF_VMI], &of,
+                       obj ? 1 : 0);
+        loop_index_set(c->indexes[LOOP_CACHE_VMIM_OPEN], e, &e->keys[LOOP_CACHE_VMIM_OPEN], &open,
+                       obj && !ended ? 1 : 0);
+    }
+}
+
+static void
+list_add(struct entry_list *l, struct entry *e)
+{
+    if (l->len == l->cap) {
+        l->cap = l->cap ? 2 * l->cap : 64;
+        l->items = xreallocarray(l->items, l->cap, sizeof(*l->items));
+    }
+    l->items[l->len++] = e;
 }
 
 static void
@@ -264,7 +471,14 @@ entry_free(void *p)
 {
     struct entry *e = p;
 
+    if (e->told_arena != e->arena)
+        arena_free(e->told_arena);
     arena_free(e->arena);
+    for (int i = 0; i < LOOP_CACHE_INDEXES; i++) {
+        for (size_t j = 0; j < e->keys[i].len; j++)
+            free(e->keys[i].items[j]);
+        free(e->keys[i].items);
+    }
     free(e->ns);
     free(e->name);
     free(e);

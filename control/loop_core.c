@@ -10,6 +10,7 @@
 #define RETRY_AFTER_ERROR_US 1000000
 
 static void on_pass(void *ctx);
+static void arm_wake(struct loops *l);
 static void on_wake(void *ctx);
 static int on_change(void *ctx, struct tree *obj);
 static void on_done(void *ctx, const struct store_result *res);
@@ -17,11 +18,10 @@ static void start_write(struct loop_write *w,
                         void (*after)(struct loop_write *w, const struct tree *obj));
 static void write_free(struct loop_write *w);
 
-void
-loop_core_wake_at(struct loops *l, int64_t wall_us)
+bool
+loop_core_look_at(struct loops *l, enum kind kind, const struct meta *m, int64_t wall_us)
 {
-    if (wall_us > 0 && (l->wake_us == 0 || wall_us < l->wake_us))
-        l->wake_us = wall_us;
+    return wall_us > 0 && loop_due_at(l->due, kind, m->namespace_, m->name, wall_us);
 }
 
 void
@@ -69,6 +69,8 @@ static void
 on_pass(void *ctx)
 {
     struct loops *l = ctx;
+    const char *ns, *name;
+    enum kind kind;
 
     l->pass_timer = NULL;
     if (l->stopped || l->writes)
@@ -76,10 +78,9 @@ on_pass(void *ctx)
     loop_timer_del(TAKE_PTR(l->wake_timer));
     l->dirty = false;
     l->now_us = loop_wall_us(l->loop);
-    if (l->wake_us && l->wake_us <= l->now_us) {
-        l->wake_us = 0;
-        l->look_at_all = true; /* something is due, and only the one concerned knows that */
-    }
+    while (loop_due_next(l->due, l->now_us, &kind, &ns, &name))
+        loop_cache_touch(l->cache, kind, ns, name);
+    loop_queue_turn(l->queue, l->now_us);
     l->all = l->look_at_all;
     l->look_at_all = false;
     l->arena = arena_new();
@@ -91,12 +92,20 @@ on_pass(void *ctx)
     loop_place_done(l);
     loop_cache_pass_done(l->cache);
     arena_free(TAKE_PTR(l->arena));
-    if (l->wake_us) {
-        int64_t delay = l->wake_us - l->now_us;
-
-        l->wake_timer = loop_timer_add(l->loop, delay > 0 ? (uint64_t)delay : 0, on_wake, l);
-    }
+    arm_wake(l);
     loop_core_schedule(l);
+}
+
+/* The next pass, if nothing changes before. */
+static void
+arm_wake(struct loops *l)
+{
+    int64_t due_us = loop_due_first_us(l->due), queue_us = loop_queue_next_us(l->queue);
+    int64_t first_us = !due_us || (queue_us && queue_us < due_us) ? queue_us : due_us;
+
+    if (first_us)
+        l->wake_timer = loop_timer_add(
+            l->loop, first_us > l->now_us ? (uint64_t)(first_us - l->now_us) : 0, on_wake, l);
 }
 
 static void
@@ -105,7 +114,6 @@ on_wake(void *ctx)
     struct loops *l = ctx;
 
     l->wake_timer = NULL;
-    l->look_at_all = true;
     loop_core_dirty(l);
 }
 
@@ -204,7 +212,7 @@ on_done(void *ctx, const struct store_result *res)
                   LS("name", w->name), LS("error", err_msg(res->err)));
         if (l->stopped)
             break;
-        l->epoch++; /* what was remembered as decided may not have been stored */
+        l->look_at_all = true; /* what was decided has not been stored */
         loop_timer_del(l->wake_timer);
         l->wake_timer = loop_timer_add(l->loop, RETRY_AFTER_ERROR_US, on_wake, l);
         break;

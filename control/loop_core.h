@@ -17,6 +17,8 @@
 #include "base/arena.h"
 #include "base/strmap.h"
 #include "control/loop_cache.h"
+#include "control/loop_due.h"
+#include "control/loop_queue.h"
 #include "control/loops.h"
 
 struct cluster;
@@ -38,23 +40,22 @@ struct loops {
     bool look_at_all; /* the next pass looks at every VM, not only at those that have changed */
     struct loop_write *writes; /* in flight */
 
-    /* Changes whenever an object changes that placement looks at. */
-    uint64_t epoch;
-    struct strmap *memo;   /* uid -> struct loop_memo: what did not fit at which epoch */
-    struct strmap *gone;   /* names of deleted nodes -> int64_t: their last heartbeat */
-    struct strmap *events; /* see loop_event.c */
+    struct loop_queue *queue; /* what waits for a node */
+    struct loop_due *due;     /* objects that are to be looked at later */
+    struct strmap *gone;      /* names of deleted nodes -> int64_t: their last heartbeat */
+    struct strmap *events;    /* see loop_event.c */
     uint64_t events_made;
 
     /* of the pass under way */
     struct arena *arena;
-    int64_t now_us;  /* wall */
-    bool all;        /* look_at_all, for this pass */
-    int64_t wake_us; /* next pass at the latest */
+    int64_t now_us; /* wall */
+    bool all;       /* look_at_all, for this pass */
     struct cluster *cluster;
 };
 
-/* Another pass at this wall time, even if nothing changes. 0 is ignored. */
-void loop_core_wake_at(struct loops *l, int64_t wall_us);
+/* The object counts as changed at this wall time, even if nothing changes; 0 is ignored. An earlier
+ * time that is known stays. True when none was known. */
+bool loop_core_look_at(struct loops *l, enum kind kind, const struct meta *m, int64_t wall_us);
 /* Another pass soon. */
 void loop_core_dirty(struct loops *l);
 /* The newest committed tree. Borrowed until the pass ends; NULL when there is none. */

@@ -28,7 +28,7 @@ struct drain {
     const struct maintenance *mt;
     const struct node *node; /* NULL: there is none */
     enum drain_phase phase;
-    const char **pending; /* "ns/name" */
+    const char **pending; /* "ns/name", sorted */
     size_t pending_len;
     struct sb problems;
 };
@@ -204,9 +204,29 @@ static void PRINTF_LIKE(2, 3) problem(struct drain *d, const char *fmt, ...)
 }
 
 static int
-cmp_name(const void *pa, const void *pb)
+cmp_vmi(const void *pa, const void *pb)
 {
-    return strcmp(*(const char *const *)pa, *(const char *const *)pb);
+    const struct vmi *a = *(const struct vmi *const *)pa, *b = *(const struct vmi *const *)pb;
+    int c = strcmp(a->meta.namespace_, b->meta.namespace_);
+
+    return c ? c : strcmp(a->meta.name, b->meta.name);
+}
+
+/* Those on the node that have not ended, by name. In the pass' arena. */
+static const struct vmi **
+vmis_on(struct loops *l, const char *node, size_t *ret_len)
+{
+    size_t max = loop_cache_count_of(l->cache, LOOP_CACHE_VMI_ON_NODE, NULL, node), len = 0;
+    const struct vmi **all = arena_calloc(l->arena, max + 1, sizeof(*all)), *v;
+
+    for (size_t it = 0;
+         (v = loop_cache_next_of(l->cache, LOOP_CACHE_VMI_ON_NODE, NULL, node, &it));)
+        if (!vmi_phase_final(vmi_phase_parse(v->status.phase)))
+            all[len++] = v;
+    if (len > 1)
+        qsort(all, len, sizeof(*all), cmp_vmi);
+    *ret_len = len;
+    return all;
 }
 
 static bool
@@ -221,11 +241,10 @@ serve(struct loops *l, const struct maintenance *mt)
 {
     const struct maintenance *first = rival(l, mt);
     struct drain d = {.mt = mt};
-    const struct vmi *v;
+    const struct vmi **vmis;
+    size_t len;
 
     d.node = mt->node_name ? loop_cache_get(l->cache, KIND_NODE, NULL, mt->node_name) : NULL;
-    d.pending =
-        arena_calloc(l->arena, loop_cache_count(l->cache, KIND_VMI) + 1, sizeof(*d.pending));
     if (!d.node || first) {
         d.phase = DRAIN_FAILED;
         if (first)
@@ -242,14 +261,13 @@ serve(struct loops *l, const struct maintenance *mt)
         if (!d.node->unschedulable || !has_taint(d.node, TAINT_DRAIN) ||
             !has_taint(d.node, TAINT_UNSCHEDULABLE))
             loop_write_mutate(loop_write_new(l, KIND_NODE, &d.node->meta, 0), cordon, NULL);
-        for (size_t it = 0; (v = loop_cache_next(l->cache, KIND_VMI, &it));)
-            if (v->status.node_name && strcmp(v->status.node_name, mt->node_name) == 0 &&
-                !vmi_phase_final(vmi_phase_parse(v->status.phase)))
-                evict(l, &d, v);
+        vmis = vmis_on(l, mt->node_name, &len);
+        d.pending = arena_calloc(l->arena, len + 1, sizeof(*d.pending));
+        for (size_t i = 0; i < len; i++)
+            evict(l, &d, vmis[i]);
         /* A node that is empty from the start goes through Running, too. */
         d.phase = d.pending_len || !has_begun(mt) ? DRAIN_RUNNING : DRAIN_SUCCEEDED;
     }
-    qsort(d.pending, d.pending_len, sizeof(*d.pending), cmp_name);
     publish(l, &d);
     sb_done(&d.problems);
 }
@@ -262,12 +280,11 @@ migrations_of(struct loops *l, const struct vmi *v, const struct vmim **ret_now,
     const struct vmim *m;
 
     *ret_now = *ret_last = NULL;
-    for (size_t it = 0; (m = loop_cache_next(l->cache, KIND_VMIM, &it));) {
+    for (size_t it = 0; (m = loop_cache_next_of(l->cache, LOOP_CACHE_VMIM_OF_VMI,
+                                                v->meta.namespace_, v->meta.name, &it));) {
         enum coord_phase p;
 
-        if (!m->vmi_name || strcmp(m->vmi_name, v->meta.name) != 0 ||
-            strcmp(m->meta.namespace_, v->meta.namespace_) != 0 ||
-            coord_phase_parse(m->phase, &p, NULL) != 0)
+        if (coord_phase_parse(m->phase, &p, NULL) != 0)
             continue;
         if (!coord_phase_final(p))
             *ret_now = m;

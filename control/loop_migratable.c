@@ -14,23 +14,23 @@ static bool differs(const struct vmi *v, const struct migratable *m);
 struct migratable
 loop_migratable(struct loops *l, const struct vmi *v)
 {
-    size_t len = 0, max = loop_cache_count(l->cache, KIND_PVC);
     const char *node = v->status.node_name;
     struct migratable_facts facts = {
         .hco = loop_cache_hco(l->cache),
         .node = node && *node ? loop_cache_get(l->cache, KIND_NODE, NULL, node) : NULL,
     };
-    const struct pvc **claims = NULL, *p;
+    const struct pvc **claims =
+        v->spec.volumes_len ? arena_calloc(l->arena, v->spec.volumes_len, sizeof(*claims)) : NULL;
+    const struct pvc *p;
 
     facts.node_missing = node && *node && !facts.node;
-    for (size_t i = 0; i < v->spec.volumes_len && !claims; i++)
-        if (v->spec.volumes[i].claim)
-            claims = arena_calloc(l->arena, max + 1, sizeof(*claims));
-    if (claims)
-        for (size_t it = 0; (p = loop_cache_next(l->cache, KIND_PVC, &it)) && len < max;)
-            claims[len++] = p;
+    for (size_t i = 0; i < v->spec.volumes_len; i++) {
+        const char *claim = v->spec.volumes[i].claim;
+
+        if (claim && (p = loop_cache_get(l->cache, KIND_PVC, v->meta.namespace_, claim)))
+            claims[facts.pvcs_len++] = p;
+    }
     facts.pvcs = claims;
-    facts.pvcs_len = len;
     return vmi_migratable_with(v, &facts, l->arena);
 }
 

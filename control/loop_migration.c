@@ -18,12 +18,14 @@
 #define GONE_KEPT_US (300 * INT64_C(1000000)) /* finished ones, when their VM is gone */
 
 struct migrations {
-    struct migration *items;
+    struct migration **items;
     struct migration **order; /* by VMI, then by age: groups lie together */
-    size_t len;
+    size_t len, cap;
 };
 
 static void collect(struct loops *l, struct migrations *all);
+static void collect_group(struct loops *l, struct migrations *all, struct strmap *seen,
+                          const struct vmim *one);
 static void read_migration(struct loops *l, struct migration *mg);
 static void look(struct loops *l, struct migration *mg);
 static void look_at_rivals(struct loops *l, struct migration *mg);
@@ -31,7 +33,8 @@ static void admit(struct loops *l, struct migrations *all);
 static void advance(struct loops *l, struct migration *mg, int64_t now_us);
 static void tidy(struct loops *l, struct migration *mg);
 static void retain(struct loops *l, struct migrations *all);
-static void adopt_orphans(struct loops *l, const struct migrations *all);
+static void adopt_orphans(struct loops *l);
+static bool has_migration(struct loops *l, const struct vmi *v);
 static bool backs_off(struct loops *l, struct migration *mg);
 
 void
@@ -42,7 +45,7 @@ loop_migration_pass(struct loops *l)
     loop_migratable_pass(l);
     collect(l, &all);
     for (size_t i = 0; i < all.len; i++) {
-        struct migration *mg = &all.items[i];
+        struct migration *mg = all.items[i];
 
         look(l, mg);
         if (coord_phase_final(mg->c.phase))
@@ -50,9 +53,10 @@ loop_migration_pass(struct loops *l)
     }
     admit(l, &all);
     retain(l, &all);
-    adopt_orphans(l, &all);
+    adopt_orphans(l);
     for (size_t i = 0; i < all.len; i++)
-        tree_free(all.items[i].target_result);
+        tree_free(all.items[i]->target_result);
+    free(all.items);
 }
 
 /* --- what is stored --- */
@@ -76,30 +80,53 @@ cmp_age(const void *pa, const void *pb)
     return strcmp(a->entry.name, b->entry.name);
 }
 
+/* Those that have not ended, and all of each VMI of which one has, or has changed. */
 static void
 collect(struct loops *l, struct migrations *all)
 {
-    size_t max = loop_cache_count(l->cache, KIND_VMIM), start = 0;
+    struct strmap *seen = strmap_new();
     const struct vmim *m;
 
-    all->items = arena_calloc(l->arena, max + 1, sizeof(*all->items));
-    all->order = arena_calloc(l->arena, max + 1, sizeof(*all->order));
-    for (size_t it = 0; (m = loop_cache_next(l->cache, KIND_VMIM, &it)) && all->len < max;) {
-        struct migration *mg = &all->items[all->len];
-
-        *mg = (struct migration){.m = m};
-        read_migration(l, mg);
-        all->order[all->len++] = mg;
-    }
+    for (size_t it = 0; (m = loop_cache_next_changed(l->cache, KIND_VMIM, l->all, &it));)
+        collect_group(l, all, seen, m);
+    for (size_t it = 0; (m = loop_cache_next_of(l->cache, LOOP_CACHE_VMIM_OPEN, NULL, "", &it));)
+        collect_group(l, all, seen, m);
+    strmap_free(seen, NULL);
+    all->order = arena_calloc(l->arena, all->len + 1, sizeof(*all->order));
+    for (size_t i = 0; i < all->len; i++)
+        all->order[i] = all->items[i];
     if (all->len > 1)
         qsort(all->order, all->len, sizeof(*all->order), cmp_age);
-    for (size_t i = 0; i < all->len; i++) {
-        if (i > 0 && (strcmp(all->order[i]->entry.vmi, all->order[start]->entry.vmi) != 0 ||
-                      strcmp(all->order[i]->entry.ns, all->order[start]->entry.ns) != 0))
+    for (size_t i = 0, start = 0; i < all->len; i++) {
+        if (strcmp(all->order[i]->entry.vmi, all->order[start]->entry.vmi) != 0 ||
+            strcmp(all->order[i]->entry.ns, all->order[start]->entry.ns) != 0)
             start = i;
         all->order[i]->group = &all->order[start];
         for (size_t j = start; j <= i; j++)
             all->order[j]->group_len = i - start + 1;
+    }
+}
+
+static void
+collect_group(struct loops *l, struct migrations *all, struct strmap *seen, const struct vmim *one)
+{
+    const char *vmi = one->vmi_name ? one->vmi_name : "";
+    AUTO_FREE char *key = xasprintf("%s/%s", one->meta.namespace_, vmi);
+    const struct vmim *m;
+
+    if (strmap_put(seen, key, all))
+        return;
+    for (size_t it = 0; (m = loop_cache_next_of(l->cache, LOOP_CACHE_VMIM_OF_VMI,
+                                                one->meta.namespace_, vmi, &it));) {
+        struct migration *mg = arena_alloc(l->arena, sizeof(*mg));
+
+        if (all->len == all->cap) {
+            all->cap = all->cap ? 2 * all->cap : 64;
+            all->items = xreallocarray(all->items, all->cap, sizeof(*all->items));
+        }
+        mg->m = m;
+        read_migration(l, mg);
+        all->items[all->len++] = mg;
     }
 }
 
@@ -212,7 +239,7 @@ look(struct loops *l, struct migration *mg)
 
         s->source_gone = l->now_us >= until_us;
         if (!s->source_gone)
-            loop_core_wake_at(l, until_us);
+            loop_core_look_at(l, KIND_VMIM, &m->meta, until_us);
     }
     if (s->target_node)
         s->target_stale = loop_place_stale(l, s->target_node, &s->target_gone);
@@ -345,7 +372,7 @@ backs_off(struct loops *l, struct migration *mg)
     until_us = coord_backoff_until_us(before, len, &failures);
     if (until_us <= l->now_us)
         return false;
-    loop_core_wake_at(l, until_us);
+    loop_core_look_at(l, KIND_VMIM, &mg->m->meta, until_us);
     time_format(until_us, false, until, sizeof(until));
     mg->seen.wait_reason = "MigrationBackoff";
     snprintf(mg->wait, sizeof(mg->wait), "waiting: backing off until %s after %u failed attempt%s",
@@ -367,7 +394,7 @@ advance(struct loops *l, struct migration *mg, int64_t now_us)
         loop_target_find(l, mg);
         coord_step(&mg->c, s, now_us, &out);
     }
-    loop_core_wake_at(l, out.wake_us);
+    loop_core_look_at(l, KIND_VMIM, &mg->m->meta, out.wake_us);
     if (s->mine && s->owner_changed && !s->moved_us)
         loop_migration_moved(l, mg);
     if (out.actions & COORD_STORE) {
@@ -438,7 +465,7 @@ retain(struct loops *l, struct migrations *all)
             if (!m || !coord_phase_final(a[j].phase))
                 continue;
             if (gone && j < kept - drop && l->now_us < a[j].ended_us + GONE_KEPT_US)
-                loop_core_wake_at(l, a[j].ended_us + GONE_KEPT_US);
+                loop_core_look_at(l, KIND_VMIM, &m->meta, a[j].ended_us + GONE_KEPT_US);
             else if (gone || j >= kept - drop)
                 loop_write_delete(loop_write_new(l, KIND_VMIM, &m->meta, 0), NULL);
         }
@@ -448,19 +475,15 @@ retain(struct loops *l, struct migrations *all)
 /* An unfinished state whose migration object is gone (its finalizer was taken away by hand) would
  * hold room and rivals for ever. */
 static void
-adopt_orphans(struct loops *l, const struct migrations *all)
+adopt_orphans(struct loops *l)
 {
-    struct strmap *known = strmap_new();
     const struct vmi *v;
 
-    for (size_t i = 0; i < all->len; i++)
-        strmap_put(known, all->items[i].m->meta.uid, &all->items[i]);
-    for (size_t it = 0; (v = loop_cache_next(l->cache, KIND_VMI, &it));) {
+    for (size_t it = 0; (v = loop_cache_next_changed(l->cache, KIND_VMI, l->all, &it));) {
         const struct migration_state *ms = &v->status.migration;
         bool moved;
 
-        if (!ms->present || !ms->migration_uid || ms->failed ||
-            strmap_get(known, ms->migration_uid))
+        if (!ms->present || !ms->migration_uid || ms->failed || has_migration(l, v))
             continue;
         moved = v->status.node_name && ms->target_node &&
                 strcmp(v->status.node_name, ms->target_node) == 0;
@@ -474,5 +497,17 @@ adopt_orphans(struct loops *l, const struct migrations *all)
             loop_migration_request_abort(l, v, ms->migration_uid);
         }
     }
-    strmap_free(known, NULL);
+}
+
+/* The object that its migrationState is about. */
+static bool
+has_migration(struct loops *l, const struct vmi *v)
+{
+    const struct vmim *m;
+
+    for (size_t it = 0; (m = loop_cache_next_of(l->cache, LOOP_CACHE_VMIM_OF_VMI,
+                                                v->meta.namespace_, v->meta.name, &it));)
+        if (strcmp(m->meta.uid, v->status.migration.migration_uid) == 0)
+            return true;
+    return false;
 }

@@ -29,7 +29,7 @@ loop_node_pass(struct loops *l)
     const struct node *n;
     const struct vmi *v;
 
-    for (size_t it = 0; (n = loop_cache_next(l->cache, KIND_NODE, &it));)
+    for (size_t it = 0; (n = loop_cache_next_changed(l->cache, KIND_NODE, l->all, &it));)
         supervise(l, n);
     for (size_t it = 0; (v = loop_cache_next_changed(l->cache, KIND_VMI, l->all, &it));)
         if (v->status.node_name && *v->status.node_name &&
@@ -54,7 +54,7 @@ supervise(struct loops *l, const struct node *n)
             loop_write_mutate(loop_write_new(l, KIND_NODE, &n->meta, 0), silence, after_silence);
         return;
     }
-    loop_core_wake_at(l, beat_us + l->heartbeat_timeout_us);
+    loop_core_look_at(l, KIND_NODE, &n->meta, beat_us + l->heartbeat_timeout_us);
     if (silenced)
         loop_write_mutate(loop_write_new(l, KIND_NODE, &n->meta, 0), revive, after_revive);
 }
@@ -135,14 +135,11 @@ rescue(struct loops *l, const struct vmi *v)
         char until[32];
 
         time_format(beat_us + l->heartbeat_timeout_us, false, until, sizeof(until));
-        loop_core_wake_at(l, beat_us + l->heartbeat_timeout_us);
-        if (!loop_memo_get(l, v->meta.uid)) {
-            loop_memo_put(l, v->meta.uid, "NodeDeleted", "");
+        if (loop_core_look_at(l, KIND_VMI, &v->meta, beat_us + l->heartbeat_timeout_us))
             loop_event(l, KIND_VMI, &v->meta, EVENT_WARNING, "NodeDeleted",
                        "node %s has no Node object, but its handler may be alive: the VM is given "
                        "up at %s unless it comes back",
                        v->status.node_name, until);
-        }
         return;
     }
     w = loop_write_new(l, KIND_VMI, &v->meta, 0);

@@ -8,9 +8,8 @@
 #include "api/selector.h"
 #include "migrate/coord.h"
 
-#define RESULT_NODES_SHOWN 64    /* of the nodes in ANN_SCHEDULE_RESULT */
-#define MEMO_MAX           20000 /* entries; forgotten all at once, which costs a search each */
-#define WHY_SIZE           512   /* of the messages of single nodes */
+#define RESULT_NODES_SHOWN 64  /* of the nodes in ANN_SCHEDULE_RESULT */
+#define WHY_SIZE           512 /* of the messages of single nodes */
 
 static struct cluster *snapshot(struct loops *l);
 static void reserve_scheduled(struct loops *l, struct cluster *c);
@@ -45,39 +44,6 @@ void
 loop_place_done(struct loops *l)
 {
     cluster_free(TAKE_PTR(l->cluster));
-}
-
-const struct loop_memo *
-loop_memo_get(struct loops *l, const char *uid)
-{
-    const struct loop_memo *m = strmap_get(l->memo, uid);
-
-    return m && m->epoch == l->epoch ? m : NULL;
-}
-
-const struct loop_memo *
-loop_memo_put(struct loops *l, const char *uid, const char *reason, const char *message)
-{
-    struct loop_memo *m = xcalloc(1, sizeof(*m)), *old;
-
-    *m = (struct loop_memo){l->epoch, reason, xstrdup(message)};
-    if (strmap_len(l->memo) >= MEMO_MAX) {
-        strmap_free(l->memo, loop_memo_free);
-        l->memo = strmap_new();
-    }
-    old = strmap_put(l->memo, uid, m);
-    if (old)
-        loop_memo_free(old);
-    return m;
-}
-
-void
-loop_memo_free(void *memo)
-{
-    struct loop_memo *m = memo;
-
-    free(m->message);
-    free(m);
 }
 
 int64_t

@@ -17,19 +17,6 @@ struct loop_placed loop_place(struct loops *l, const struct place_request *rq);
 /* Frees the pass' snapshot. */
 void loop_place_done(struct loops *l);
 
-/* What could not be placed is tried again only when something has changed (l->epoch). */
-struct loop_memo {
-    uint64_t epoch;
-    const char *reason;
-    char *message;
-};
-/* What was remembered for uid at this epoch, or NULL. */
-const struct loop_memo *loop_memo_get(struct loops *l, const char *uid);
-/* reason is borrowed for ever (a literal). */
-const struct loop_memo *loop_memo_put(struct loops *l, const char *uid, const char *reason,
-                                      const char *message);
-void loop_memo_free(void *memo);
-
 /* The wall time of a node's last heartbeat; 0 when it never beat. */
 int64_t loop_place_heartbeat_us(const struct kv_list *annotations);
 /* The node's handler does not answer: no Node object, or its heartbeat is too old. *ret_gone (may

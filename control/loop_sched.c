@@ -1,7 +1,6 @@
 /* Names a node for each VMI that has none. Part of a pass (control/loop_core.h); the decision
  * itself is sched/place.h's. Rules: docs/protocol.md, "A VM's life". */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -10,8 +9,9 @@
 #include "control/loop_phase.h"
 #include "control/loop_place.h"
 
-#define PLACED_PER_PASS \
-    128 /* the rest waits for the next pass, so that the loop stays answerable */
+#define TRIED_PER_PASS  128 /* the rest waits for the next pass: the loop stays answerable */
+#define EVENTS_AT_FIRST 10
+#define EVENTS_EVERY_US (60 * INT64_C(1000000))
 
 struct sched_args {
     const char *node; /* NULL: nothing fits */
@@ -20,31 +20,46 @@ struct sched_args {
 };
 
 static bool wants_node(const struct vmi *v);
-static int cmp_age(const void *pa, const void *pb);
-static bool decide(struct loops *l, const struct vmi *v);
+static void enqueue(struct loops *l, const struct vmi *v);
+static void decide(struct loops *l, struct queued *q, const struct vmi *v);
+static void tell_failure(struct loops *l, const struct meta *vmi, const char *message);
 static int write_decision(struct loop_write *w, struct tree *obj);
 static void after_decision(struct loop_write *w, const struct tree *obj);
 
 void
 loop_sched_pass(struct loops *l)
 {
-    size_t len = 0, max = loop_cache_count(l->cache, KIND_VMI), placed = 0;
-    const struct vmi **all = arena_calloc(l->arena, max + 1, sizeof(*all)), *v;
+    const struct vmi *v;
+    struct queued *q;
+    size_t tried = 0;
 
-    for (size_t it = 0; (v = loop_cache_next(l->cache, KIND_VMI, &it)) && len < max;)
-        if (wants_node(v))
-            all[len++] = v;
-    if (len > 1)
-        qsort(all, len, sizeof(*all), cmp_age);
-    for (size_t i = 0; i < len; i++) {
-        if (loop_memo_get(l, all[i]->meta.uid))
-            continue;
-        if (placed++ == PLACED_PER_PASS) {
+    for (size_t it = 0; (v = loop_cache_next_changed(l->cache, KIND_VMI, l->all, &it));)
+        enqueue(l, v);
+    while ((q = loop_queue_pop(l->queue))) {
+        if (tried++ == TRIED_PER_PASS) {
+            loop_queue_put_back(l->queue, q);
             loop_core_dirty(l);
             break;
         }
-        decide(l, all[i]);
+        v = loop_cache_get(l->cache, KIND_VMI, q->ns, q->name);
+        if (v && strcmp(v->meta.uid, q->uid) == 0)
+            decide(l, q, v);
+        else
+            loop_queue_drop(l->queue, q->uid);
     }
+}
+
+static void
+enqueue(struct loops *l, const struct vmi *v)
+{
+    struct queued *q = loop_queue_find(l->queue, v->meta.uid);
+
+    if (!wants_node(v))
+        loop_queue_drop(l->queue, v->meta.uid);
+    else if (!q)
+        loop_queue_add(l->queue, KIND_VMI, &v->meta, 0, v->meta.creation_us);
+    else if (q->state == QUEUE_TRYING) /* a decision that was not stored */
+        loop_queue_put_back(l->queue, q);
 }
 
 static bool
@@ -59,19 +74,6 @@ wants_node(const struct vmi *v)
             strcmp(who, SCHEDULER_NAME) == 0);
 }
 
-/* Oldest first; then by name. */
-static int
-cmp_age(const void *pa, const void *pb)
-{
-    const struct vmi *a = *(const struct vmi *const *)pa, *b = *(const struct vmi *const *)pb;
-    int c;
-
-    if (a->meta.creation_us != b->meta.creation_us)
-        return a->meta.creation_us < b->meta.creation_us ? -1 : 1;
-    c = strcmp(a->meta.namespace_, b->meta.namespace_);
-    return c ? c : strcmp(a->meta.name, b->meta.name);
-}
-
 static void
 free_result(struct loop_write *w)
 {
@@ -80,8 +82,8 @@ free_result(struct loop_write *w)
     tree_free(TAKE_PTR(a->result));
 }
 
-static bool
-decide(struct loops *l, const struct vmi *v)
+static void
+decide(struct loops *l, struct queued *q, const struct vmi *v)
 {
     struct place_request rq = {.vmi = v, .purpose = PLACE_START};
     struct loop_placed p = loop_place(l, &rq);
@@ -90,11 +92,12 @@ decide(struct loops *l, const struct vmi *v)
     struct sched_args *a;
 
     if (!p.node) {
-        loop_memo_put(l, v->meta.uid, "Unschedulable", p.message);
+        loop_queue_park(l->queue, q, "Unschedulable", p.message, l->now_us);
         if (old && old->status && strcmp(old->status, "False") == 0 && old->message &&
-            strcmp(old->message, p.message) == 0) { /* nothing new to say */
+            strcmp(old->message, p.message) == 0) { /* nothing new to say, but how often */
             tree_free(p.result);
-            return false;
+            tell_failure(l, &v->meta, p.message);
+            return;
         }
     }
     w = loop_write_new(l, KIND_VMI, &v->meta, sizeof(*a));
@@ -104,7 +107,20 @@ decide(struct loops *l, const struct vmi *v)
     a->result = p.result;
     w->release = free_result;
     loop_write_mutate(w, write_decision, after_decision);
-    return p.node != NULL;
+}
+
+/* Each of the first ones, then at most one a minute: it may be tried every few seconds, for days. */
+static void
+tell_failure(struct loops *l, const struct meta *vmi, const char *message)
+{
+    struct queued *q = loop_queue_find(l->queue, vmi->uid);
+    int64_t now_us = loop_wall_us(l->loop);
+
+    if (!q || (q->said >= EVENTS_AT_FIRST && now_us < q->said_us + EVENTS_EVERY_US))
+        return;
+    q->said++;
+    q->said_us = now_us;
+    loop_event(l, KIND_VMI, vmi, EVENT_WARNING, "FailedScheduling", "%s", message);
 }
 
 static int
@@ -156,6 +172,6 @@ after_decision(struct loop_write *w, const struct tree *obj)
     } else {
         log_info("vmi.unschedulable", LS("namespace", w->ns), LS("vmi", w->name),
                  LS("why", a->message));
-        loop_event(w->l, KIND_VMI, &about, EVENT_WARNING, "FailedScheduling", "%s", a->message);
+        tell_failure(w->l, &about, a->message);
     }
 }

@@ -11,6 +11,7 @@
 #include "netpolicy/nad.h"
 
 static bool network_in_the_way(struct loops *l, struct migration *mg, const char *network);
+static void unschedulable(struct migration *mg, const struct queued *q);
 static void blocked(struct loops *l, struct migration *mg, const char *reason, const char *message);
 
 void
@@ -24,12 +25,10 @@ loop_target_find(struct loops *l, struct migration *mg)
         .target = kv_get(&mg->m->meta.annotations, ANN_MIGRATION_TARGET),
         .added_node_selector = &mg->m->added_node_selector,
     };
-    const struct loop_memo *memo = loop_memo_get(l, mg->m->meta.uid);
+    struct queued *q = loop_queue_find(l->queue, mg->m->meta.uid);
 
-    if (memo) {
-        mg->seen.target = COORD_TARGET_UNSCHEDULABLE;
-        mg->seen.target_reason = memo->reason;
-        mg->seen.target_message = memo->message;
+    if (q && q->state != QUEUE_READY) {
+        unschedulable(mg, q);
         return;
     }
     loop_policy_decide(l, mg->v, &policy);
@@ -44,6 +43,7 @@ loop_target_find(struct loops *l, struct migration *mg)
     rq.needs_network = policy.effective.network != NULL;
     p = loop_place(l, &rq);
     if (p.node) {
+        loop_queue_drop(l->queue, mg->m->meta.uid);
         mg->seen.target = COORD_TARGET_FOUND;
         mg->seen.target_node = p.node;
         mg->target = p.node;
@@ -51,10 +51,17 @@ loop_target_find(struct loops *l, struct migration *mg)
         return;
     }
     tree_free(p.result);
-    memo = loop_memo_put(l, mg->m->meta.uid, "Unschedulable", p.message);
+    q = loop_queue_add(l->queue, KIND_VMIM, &mg->m->meta, 0, mg->m->meta.creation_us);
+    loop_queue_park(l->queue, q, "Unschedulable", p.message, l->now_us);
+    unschedulable(mg, q);
+}
+
+static void
+unschedulable(struct migration *mg, const struct queued *q)
+{
     mg->seen.target = COORD_TARGET_UNSCHEDULABLE;
-    mg->seen.target_reason = memo->reason;
-    mg->seen.target_message = memo->message;
+    mg->seen.target_reason = q->reason;
+    mg->seen.target_message = q->message;
 }
 
 /* The network is configured: it must exist, be readable, and be there on the source. */

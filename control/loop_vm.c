@@ -93,7 +93,7 @@ drive(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct 
         return;
     if (!vmi) {
         if (f->retry_us > l->now_us)
-            loop_core_wake_at(l, f->retry_us);
+            loop_core_look_at(l, KIND_VM, &vm->meta, f->retry_us);
         else
             create_instance(l, vm);
     } else if (!vmi->meta.deletion_us &&

@@ -7,6 +7,7 @@
 #include "control/loop_event.h"
 #include "control/loop_phase.h"
 #include "control/loop_place.h"
+#include "migrate/coord.h"
 
 #define DEBOUNCE_US 5000
 
@@ -15,7 +16,11 @@ static void remember_gone(struct loops *l, const struct tree *node);
 static bool node_matters(const struct tree *a, const struct tree *b);
 static bool same_but_annotations(const struct tree *a, const struct tree *b);
 static bool ended(const struct tree *vmi);
-static bool places_anew(const struct store_event *ev);
+static void touch_others(struct loops *l, const struct store_event *ev);
+static void requeue(struct loops *l, const struct store_event *ev);
+static bool finished(const struct tree *vmim);
+static bool asks_anew(const struct store_event *ev);
+static unsigned what_changed(const struct store_event *ev);
 
 struct loops *
 loops_start(struct loop *loop, struct store *store, const struct loops_config *config)
@@ -31,7 +36,8 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
     l->debounce_us = config && config->debounce_us ? config->debounce_us : DEBOUNCE_US;
     l->start_us = loop_wall_us(loop);
     l->cache = loop_cache_new(store);
-    l->memo = strmap_new();
+    l->queue = loop_queue_new();
+    l->due = loop_due_new();
     l->gone = strmap_new();
     l->events = strmap_new();
     l->watch = store_watch(store, KIND_NONE, on_event, l);
@@ -59,7 +65,8 @@ loops_free(struct loops *l)
     loop_core_drop_writes(l);
     loop_cache_free(l->cache);
     loop_event_done(l);
-    strmap_free(l->memo, loop_memo_free);
+    loop_queue_free(l->queue);
+    loop_due_free(l->due);
     strmap_free(l->gone, free);
     free(l);
 }
@@ -76,17 +83,66 @@ on_event(void *ctx, const struct store_event *ev)
         remember_gone(l, ev->obj);
     else if (ev->kind == KIND_NODE && ev->type == STORE_ADDED)
         free(strmap_del(l->gone, object_name(ev->obj)));
-    if (places_anew(ev))
-        l->epoch++;
     /* Heartbeats and progress come every second from every node; nothing is decided on them. */
     if (ev->type == STORE_MODIFIED &&
         ((ev->kind == KIND_NODE && !node_matters(ev->old_obj, ev->obj)) ||
          (ev->kind == KIND_VMIM && same_but_annotations(ev->old_obj, ev->obj))))
         return;
-    /* Whether a VM can migrate, and whether its node is there, hangs on all other kinds. */
-    if (ev->kind != KIND_VM && ev->kind != KIND_VMI && ev->kind != KIND_VMIM)
-        l->look_at_all = true;
+    touch_others(l, ev);
+    if (ev->kind == KIND_VMI || ev->kind == KIND_VMIM)
+        requeue(l, ev);
+    loop_queue_changed(l->queue, what_changed(ev), loop_wall_us(l->loop));
     loop_core_dirty(l);
+}
+
+/* What is decided about other objects on this one. Open migrations, and maintenances, are looked at
+ * in every pass. */
+static void
+touch_others(struct loops *l, const struct store_event *ev)
+{
+    const char *ns = object_namespace(ev->obj), *name = object_name(ev->obj);
+
+    switch (ev->kind) {
+    case KIND_VM:
+        loop_cache_touch(l->cache, KIND_VMI, ns, name);
+        loop_cache_touch_of(l->cache, LOOP_CACHE_VMIM_OF_VMI, ns, name);
+        break;
+    case KIND_VMI:
+        loop_cache_touch(l->cache, KIND_VM, ns, name);
+        loop_cache_touch_of(l->cache, LOOP_CACHE_VMIM_OF_VMI, ns, name);
+        break;
+    case KIND_VMIM:
+        if (ev->type == STORE_DELETED)
+            loop_cache_touch(l->cache, KIND_VMI, ns,
+                             tree_find_string(ev->obj, "", "spec", "vmiName", NULL));
+        break;
+    case KIND_NODE:
+        loop_cache_touch_of(l->cache, LOOP_CACHE_VMI_ON_NODE, NULL, name);
+        break;
+    case KIND_PVC:
+        loop_cache_touch_of(l->cache, LOOP_CACHE_VMI_OF_CLAIM, ns, name);
+        break;
+    case KIND_HCO:
+    case KIND_KUBEVIRT:
+        l->look_at_all = true;
+        break;
+    default:
+        break;
+    }
+}
+
+/* Gone, or it asks for something else than when it was refused. */
+static void
+requeue(struct loops *l, const struct store_event *ev)
+{
+    struct queued *q = loop_queue_find(l->queue, object_uid(ev->obj));
+
+    if (!q)
+        return;
+    if (ev->type == STORE_DELETED || (ev->kind == KIND_VMIM && finished(ev->obj)))
+        loop_queue_drop(l->queue, q->uid);
+    else if (asks_anew(ev))
+        loop_queue_retry(l->queue, q, loop_wall_us(l->loop));
 }
 
 /* Rule 1 of the design: a node that beat a moment ago may only be missing its object. */
@@ -145,36 +201,62 @@ ended(const struct tree *vmi)
     return vmi_phase_final(vmi_phase_parse(tree_find_string(vmi, "", "status", "phase", NULL)));
 }
 
-/* Whether what did not fit may fit now. */
 static bool
-places_anew(const struct store_event *ev)
+finished(const struct tree *vmim)
 {
+    const char *phase = tree_find_string(vmim, "", "status", "phase", NULL);
+    enum coord_phase p;
+
+    return coord_phase_parse(phase, &p, NULL) != 0 || coord_phase_final(p);
+}
+
+static bool
+asks_anew(const struct store_event *ev)
+{
+    return !tree_equal(tree_get(ev->old_obj, "spec"), tree_get(ev->obj, "spec")) ||
+           !tree_equal(tree_find(ev->old_obj, "metadata", "labels", NULL),
+                       tree_find(ev->obj, "metadata", "labels", NULL));
+}
+
+static bool
+moved(const struct store_event *ev)
+{
+    static const char *const parts[] = {"nodeName", "migrationState"};
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (!tree_equal(tree_find(ev->old_obj, "status", parts[i], NULL),
+                        tree_find(ev->obj, "status", parts[i], NULL)))
+            return true;
+    return false;
+}
+
+/* What may fit now that did not (QUEUE_*). */
+static unsigned
+what_changed(const struct store_event *ev)
+{
+    bool first = !*tree_find_string(ev->old_obj, "", "status", "nodeName", NULL);
+
     switch (ev->kind) {
     case KIND_NODE:
-        return ev->type != STORE_MODIFIED || node_matters(ev->old_obj, ev->obj);
-    case KIND_VMI: { /* room that it takes or frees, and what others may want to be near */
-        static const char *const parts[] = {"nodeName", "migrationState"};
-
-        if (ev->type != STORE_MODIFIED)
-            return ev->type == STORE_DELETED;
-        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-            if (!tree_equal(tree_find(ev->old_obj, "status", parts[i], NULL),
-                            tree_find(ev->obj, "status", parts[i], NULL)))
-                return true;
-        return ended(ev->old_obj) != ended(ev->obj) ||
-               !tree_equal(tree_find(ev->old_obj, "metadata", "labels", NULL),
-                           tree_find(ev->obj, "metadata", "labels", NULL)) ||
-               !tree_equal(tree_get(ev->old_obj, "spec"), tree_get(ev->obj, "spec"));
-    }
+        return ev->type == STORE_DELETED ? QUEUE_PEERS : QUEUE_ALL;
+    case KIND_VMI:
+        if (ev->type == STORE_ADDED)
+            return *tree_find_string(ev->obj, "", "status", "nodeName", NULL) ? QUEUE_PEERS : 0;
+        if (ev->type == STORE_DELETED || ended(ev->old_obj) != ended(ev->obj))
+            return first ? 0 : QUEUE_ROOM | QUEUE_PEERS;
+        if (moved(ev))
+            return first ? QUEUE_PEERS : QUEUE_ROOM | QUEUE_PEERS;
+        return asks_anew(ev) ? QUEUE_ROOM | QUEUE_PEERS : 0;
+    case KIND_NAMESPACE:
+        return QUEUE_PEERS;
     case KIND_HCO:
     case KIND_KUBEVIRT:
-    case KIND_NAMESPACE:
     case KIND_PVC:
     case KIND_PV:
     case KIND_STORAGE_CLASS:
     case KIND_NAD:
-        return true;
+        return QUEUE_ALL;
     default:
-        return false;
+        return 0;
     }
 }
