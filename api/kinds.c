@@ -209,6 +209,15 @@ static const struct kind_info kinds[KIND_COUNT] = {
                             .short_names = NAMES("sc"),
                             .other_versions = NAMES(),
                             .stored = true},
+    [KIND_SCHED_CONFIG] = {.kind = KIND_SCHED_CONFIG,
+                           .group = "kubescheduler.config.k8s.io",
+                           .version = "v1",
+                           .name = "KubeSchedulerConfiguration",
+                           .plural = "kubeschedulerconfigurations",
+                           .singular = "kubeschedulerconfiguration",
+                           .short_names = NAMES(),
+                           .other_versions = NAMES(),
+                           .unserved = true},
 };
 
 static const struct schema *const schemas[KIND_COUNT] = {
@@ -231,6 +240,7 @@ static const struct schema *const schemas[KIND_COUNT] = {
     [KIND_PDB] = &pdb_schema,
     [KIND_PV] = &pv_schema,
     [KIND_STORAGE_CLASS] = &storage_class_schema,
+    [KIND_SCHED_CONFIG] = &sched_config_schema,
 };
 
 const struct kind_info *
@@ -293,8 +303,8 @@ const struct kind_info *
 kind_by_resource(const char *group, const char *version, const char *plural)
 {
     for (enum kind k = KIND_NONE + 1; k < KIND_COUNT; k++)
-        if (strcmp(kinds[k].plural, plural) == 0 && strcmp(kinds[k].group, group) == 0 &&
-            version_known(&kinds[k], version))
+        if (!kinds[k].unserved && strcmp(kinds[k].plural, plural) == 0 &&
+            strcmp(kinds[k].group, group) == 0 && version_known(&kinds[k], version))
             return &kinds[k];
     return NULL;
 }

@@ -259,8 +259,8 @@ add_place(struct loader *l, const char *path, const struct tree *obj)
         AUTO_SB struct sb sb = SB_INIT;
 
         object_place_text(path, pos, obj, &sb);
-        return err_set(l->err, -EEXIST, "%sthere is one of this name already, at %s", sb_str(&sb),
-                       first);
+        return err_set(l->err, -EEXIST, "%sthere is one%s already, at %s", sb_str(&sb),
+                       *object_name(obj) ? " of this name" : "", first);
     }
     if (tree_len(l->objects) == API_MAX_DOCUMENTS)
         return err_set(l->err, -E2BIG, "%s: more than %d objects", place, API_MAX_DOCUMENTS);

@@ -21,6 +21,7 @@ struct kind_info {
     const char *const *other_versions; /* NULL-terminated; accepted and converted (v1alpha3, ...) */
     bool namespaced;
     bool stored;     /* false for Pod: only an input of drover schedule */
+    bool unserved;   /* the API server does not know it at all; it has no metadata */
     bool has_status; /* the status subresource exists */
 };
 
@@ -100,6 +101,7 @@ struct storage_class *storage_class_decode(const struct tree *obj, struct arena 
 struct pod *pod_decode(const struct tree *obj, struct arena *a);
 struct priority_class *priority_class_decode(const struct tree *obj, struct arena *a);
 struct pdb *pdb_decode(const struct tree *obj, struct arena *a);
+struct sched_config *sched_config_decode(const struct tree *obj, struct arena *a);
 struct meta *meta_decode(const struct tree *obj, struct arena *a);
 
 /* Shorthands on trees. Borrowed; "" / NULL when absent. */

@@ -152,6 +152,7 @@ extern const struct schema meta_schema;      /* struct meta */
 extern const struct schema condition_schema; /* struct condition */
 extern const struct schema affinity_schema;
 extern const struct schema node_term_schema;
+extern const struct schema node_affinity_schema; /* into a struct affinity */
 extern const struct schema toleration_schema;
 extern const struct schema spread_schema;
 extern const struct schema taint_schema;
@@ -162,7 +163,10 @@ extern const struct schema vmi_spec_schema;
 extern const struct schema vm_schema, vmi_schema, vmim_schema, kubevirt_schema, policy_schema,
     hco_schema, nad_schema, nncp_schema, maintenance_schema, descheduler_schema, node_schema,
     namespace_schema, pvc_schema, event_schema, pod_schema, priority_class_schema, pdb_schema,
-    pv_schema, storage_class_schema;
+    pv_schema, storage_class_schema, sched_config_schema;
+
+/* The table of the arguments of a scheduler plugin, into a struct sched_config_args. */
+const struct schema *plugin_args_schema(const char *plugin);
 
 /* The table of a kind. */
 const struct schema *schema_of(enum kind k);

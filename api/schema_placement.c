@@ -125,7 +125,7 @@ static const struct field node_affinity_fields[] = {
     {0},
 };
 
-static const struct schema node_affinity_schema = {.fields = node_affinity_fields};
+const struct schema node_affinity_schema = {.fields = node_affinity_fields};
 
 static const struct field pod_term_fields[] = {
     {.name = "labelSelector",

@@ -33,6 +33,8 @@ enum kind {
     KIND_STORAGE_CLASS, /* storage.k8s.io/v1 StorageClass */
     KIND_PRIORITY,      /* scheduling.k8s.io/v1 PriorityClass */
     KIND_PDB,           /* policy/v1 PodDisruptionBudget */
+    KIND_SCHED_CONFIG,  /* kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration:
+                           drover schedule's input only */
     KIND_COUNT
 };
 
@@ -421,11 +423,10 @@ struct storage_class {
     size_t allowed_topologies_len;
 };
 
-/* --- KubeSchedulerConfiguration: its first profile --- */
+/* --- KubeSchedulerConfiguration --- */
 struct sched_config_plugin {
     const char *name;
-    bool has_weight;
-    int64_t weight;
+    int64_t weight; /* 0: absent, which is 1 */
 };
 
 struct sched_config_plugins { /* of one extension point */
@@ -435,8 +436,7 @@ struct sched_config_plugins { /* of one extension point */
 
 struct sched_config_resource {
     const char *name;
-    bool has_weight;
-    int64_t weight;
+    int64_t weight; /* 0: absent, which is 1 */
 };
 
 struct sched_config_point {

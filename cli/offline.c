@@ -284,6 +284,9 @@ decode(struct offline *o, struct offline_item *it, const struct tree *t)
     case KIND_NAD:
         it->nad = nad_decode(t, o->arena);
         break;
+    case KIND_SCHED_CONFIG:
+        it->sched_config = sched_config_decode(t, o->arena);
+        break;
     default:
         break;
     }

@@ -54,6 +54,7 @@ struct offline_item {
         const struct hco *hco;
         const struct kubevirt *kubevirt;
         const struct nad *nad;
+        const struct sched_config *sched_config;
     };
 };
 

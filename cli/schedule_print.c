@@ -14,10 +14,13 @@
 static void print_summary(const struct schedule_answer *answers, size_t len, struct sb *out);
 static void print_answer(const struct schedule_answer *a, struct sb *out);
 static void print_scores(const struct place_result *r, struct sb *out);
+static void print_formula(const struct place_node *n, struct sb *out);
+static const char *heading(const struct place_plugin_score *s);
 static void print_reasons(const struct place_result *r, struct sb *out);
 static void add_name(struct sb *names, const char *name, size_t count);
 static void cell_cut(struct table *t, const char *text, size_t width);
 static size_t fitting(const struct place_result *r);
+static const struct place_node *first_fitting(const struct place_result *r);
 static int by_total(const void *x, const void *y);
 
 /* Short headings for kube-scheduler's plugin names. */
@@ -32,7 +35,7 @@ static const struct {
 void
 schedule_print(const struct schedule_answer *answers, size_t len, struct sb *out)
 {
-    bool scored = false;
+    const struct place_node *scored = NULL;
 
     if (len == 0) {
         sb_puts(out, "nothing to place\n");
@@ -42,11 +45,10 @@ schedule_print(const struct schedule_answer *answers, size_t len, struct sb *out
         print_summary(answers, len, out);
     for (size_t i = 0; i < len; i++) {
         print_answer(&answers[i], out);
-        scored = scored || fitting(answers[i].result) > 0;
+        scored = scored ? scored : first_fitting(answers[i].result);
     }
     if (scored)
-        sb_puts(out, "\nSCORE = (3 TAINTS + 2 AFFINITY + FIT + BALANCE + 2 SPREAD + 2 PEERS) / "
-                     "11\n");
+        print_formula(scored, out);
 }
 
 static void
@@ -116,23 +118,46 @@ print_scores(const struct place_result *r, struct sb *out)
     table_set_tight(t);
     table_column(t, "NODE", false);
     table_column(t, "SCORE", true);
-    for (size_t p = 0; p < ARRAY_LEN(headings); p++)
-        table_column(t, headings[p].heading, true);
+    for (size_t p = 0; len > 0 && p < fit[0]->scores_len; p++)
+        table_column(t, heading(&fit[0]->scores[p]), true);
     for (size_t i = 0; i < shown; i++) {
         cell_cut(t, fit[i]->name, SHOWN_NAME);
         table_cellf(t, "%lld", (long long)fit[i]->score);
-        for (size_t p = 0; p < ARRAY_LEN(headings); p++) {
-            int64_t score = 0;
-
-            for (size_t k = 0; k < fit[i]->scores_len; k++)
-                if (strcmp(fit[i]->scores[k].plugin, headings[p].plugin) == 0)
-                    score = fit[i]->scores[k].score;
-            table_cellf(t, "%lld", (long long)score);
-        }
+        for (size_t p = 0; p < fit[i]->scores_len; p++)
+            table_cellf(t, "%lld", (long long)fit[i]->scores[p].score);
     }
     table_flush(t, 2, out);
     if (shown < len)
         sb_printf(out, "  and %zu more that fit\n", len - shown);
+}
+
+/* "SCORE = (3 TAINTS + FIT) / 4", by the weights of the profile. */
+static void
+print_formula(const struct place_node *n, struct sb *out)
+{
+    AUTO_SB struct sb sum = SB_INIT;
+    long long weights = 0;
+
+    for (size_t p = 0; p < n->scores_len; p++) {
+        const struct place_plugin_score *s = &n->scores[p];
+
+        sb_puts(&sum, p > 0 ? " + " : "");
+        if (s->weight > 1)
+            sb_printf(&sum, "%lld ", (long long)s->weight);
+        sb_puts(&sum, heading(s));
+        weights += s->weight;
+    }
+    if (weights > 0)
+        sb_printf(out, "\nSCORE = (%s) / %lld\n", sb_str(&sum), weights);
+}
+
+static const char *
+heading(const struct place_plugin_score *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(headings); i++)
+        if (strcmp(headings[i].plugin, s->plugin) == 0)
+            return headings[i].heading;
+    return s->plugin;
 }
 
 /* One line for each reason, with the nodes that share it. */
@@ -191,6 +216,15 @@ fitting(const struct place_result *r)
     for (size_t i = 0; i < r->nodes_len; i++)
         len += r->nodes[i].fits;
     return len;
+}
+
+static const struct place_node *
+first_fitting(const struct place_result *r)
+{
+    for (size_t i = 0; i < r->nodes_len; i++)
+        if (r->nodes[i].fits)
+            return &r->nodes[i];
+    return NULL;
 }
 
 static int

@@ -10,6 +10,7 @@
 #include "cli/schedule_print.h"
 #include "sched/evict.h"
 #include "sched/place.h"
+#include "sched/profile.h"
 
 static const struct options_def defs[] = {
     OFFLINE_OPT_FILES,
@@ -112,6 +113,8 @@ fill_cluster(struct run *run)
             cluster_add_vmi(run->c, it->vmi);
         else if (it->kind == KIND_POD)
             cluster_add_pod(run->c, it->pod);
+        else if (it->kind == KIND_SCHED_CONFIG) /* two would have been an error */
+            cluster_set_profile(run->c, profile_compile(it->sched_config, o->arena));
     }
     return EXIT_DONE;
 }

@@ -229,7 +229,7 @@ api_group_at(size_t i)
 
         for (int b = KIND_NONE + 1; b < k && !seen; b++)
             seen = strcmp(kind_info((enum kind)b)->group, group) == 0;
-        if (!seen && found++ == i)
+        if (!seen && !kind_info((enum kind)k)->unserved && found++ == i)
             return group;
     }
     return found == i ? SUBRESOURCE_GROUP : NULL;

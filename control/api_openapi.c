@@ -110,7 +110,8 @@ send_v2(struct api_call *c)
     add_text(&info, 2, "v1");
     add_message(&out, 2, &info);
     for (int k = KIND_NONE + 1; k < KIND_COUNT; k++)
-        add_v2_path(kind_info((enum kind)k), &paths);
+        if (!kind_info((enum kind)k)->unserved)
+            add_v2_path(kind_info((enum kind)k), &paths);
     add_message(&out, 8, &paths);
     add_text(&out, 9, ""); /* definitions */
     api_send_typed(c, 200, V2_PROTO_TYPE, &out);

@@ -94,7 +94,9 @@ filter_taints(const struct request *r, const struct cluster_node *n, struct str_
 static void
 filter_affinity(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
-    if (!node_terms_match(&r->nodes, &n->labels, n->name))
+    if (r->enforced.has_required && !node_terms_match(&r->enforced, &n->labels, n->name))
+        explain_add(reasons, r->arena, "node(s) didn't match scheduler-enforced node affinity");
+    else if (!node_terms_match(&r->nodes, &n->labels, n->name))
         explain_add(reasons, r->arena, "node(s) didn't match Pod's node affinity/selector");
 }
 

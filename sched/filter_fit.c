@@ -3,6 +3,7 @@
  * (a reservation) does not count against it. */
 #include "sched/explain.h"
 #include "sched/filter.h"
+#include "sched/profile.h"
 
 static void check(const struct request *r, const char *name, int64_t want, int64_t total,
                   int64_t used, int64_t own, struct str_list *reasons);
@@ -29,6 +30,8 @@ filter_fit(const struct request *r, const struct cluster_node *n, struct str_lis
         const struct room_extra *have = need_room_extra(room, want->name);
 
         if (want->if_listed && !(have && have->listed))
+            continue;
+        if (profile_ignores(r->c->profile, want->name))
             continue;
         check(r, want->name, want->value, have ? have->total : 0, have ? have->used : 0,
               mine ? mine->value : 0, reasons);

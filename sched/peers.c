@@ -5,10 +5,9 @@
 
 #include "api/selector.h"
 #include "base/sb.h"
+#include "sched/profile.h"
 #include "sched/request.h"
 #include "sched/topo.h"
-
-#define HARD_AFFINITY_WEIGHT 1 /* a peer's required affinity counts this much in the score */
 
 /* Who wrote the term: its namespace is the default, its labels fill matchLabelKeys. */
 struct author {
@@ -25,6 +24,7 @@ struct peers {
     struct topo *avoided; /* peers that match a required anti-affinity term */
     struct topo *guarded; /* peers whose required anti-affinity matches the newcomer */
     struct topo *scores;
+    bool scored; /* false: the profile passes over what peers prefer, and it prefers nothing */
 };
 
 static void count_peer(struct peers *p, const struct occupant *o, const struct node_labels *at,
@@ -54,6 +54,8 @@ peers_new(const struct request *r, const struct affinity *affinity)
         .guarded = topo_new(),
         .scores = topo_new(),
     };
+    p->scored = !r->c->profile->ignore_preferred_terms_of_existing ||
+                p->affinity->pod_preferred_len > 0 || p->affinity->pod_anti_preferred_len > 0;
     for (size_t i = 0; i < r->c->nodes_len; i++) {
         const struct cluster_node *n = r->c->nodes[i];
 
@@ -61,7 +63,8 @@ peers_new(const struct request *r, const struct affinity *affinity)
             if (is_self(r, o))
                 continue;
             count_peer(p, o, &n->labels, 1);
-            score_peer(p, o, &n->labels);
+            if (p->scored)
+                score_peer(p, o, &n->labels);
         }
     }
     return p;
@@ -150,7 +153,8 @@ score_peer(struct peers *p, const struct occupant *o, const struct node_labels *
     }
     for (size_t i = 0; i < theirs->pod_required_len; i++)
         if (term_matches(p, &theirs->pod_required[i], &them, p->me.ns, p->me.labels))
-            topo_add(p->scores, theirs->pod_required[i].topology_key, at, HARD_AFFINITY_WEIGHT);
+            topo_add(p->scores, theirs->pod_required[i].topology_key, at,
+                     p->r->c->profile->hard_pod_affinity_weight);
     for (size_t i = 0; i < theirs->pod_preferred_len; i++) {
         w = &theirs->pod_preferred[i];
         if (term_matches(p, &w->term, &them, p->me.ns, p->me.labels))

@@ -5,9 +5,11 @@
 
 #include "api/names.h"
 #include "sched/filter.h"
+#include "sched/profile.h"
 
 static const char *compile_vm(struct request *r, const struct place_request *rq);
 static const char *compile_pod(struct request *r, const struct pod *p);
+static bool is_ours(const struct request *r, const char *name);
 static const char *other_scheduler(const char *name, struct arena *a);
 static const char *gates_text(const struct str_list *gates, struct arena *a);
 
@@ -32,7 +34,9 @@ request_compile(struct request *r, const struct cluster *c, const struct place_r
     spreads_len = rq->pod ? rq->pod->spreads_len : rq->vmi->spec.spreads_len;
     r->nodes = node_terms_compile(rq->pod ? &rq->pod->node_selector : &rq->vmi->spec.node_selector,
                                   rq->added_node_selector, affinity, a);
+    r->enforced = node_terms_compile(NULL, NULL, c->profile->added_affinity, a);
     node_terms_preferred(affinity, a, &r->preferred);
+    node_terms_preferred(c->profile->added_affinity, a, &r->preferred);
     r->peers = peers_new(r, affinity);
     r->spread = spread_new(r, spreads, spreads_len);
     return NULL;
@@ -73,8 +77,7 @@ compile_vm(struct request *r, const struct place_request *rq)
     r->tolerations = (struct tolerations){v->spec.tolerations, v->spec.tolerations_len};
     r->migrate = rq->purpose == PLACE_MIGRATE;
     r->needs_network = r->migrate && rq->needs_network;
-    if (v->spec.scheduler_name && strcmp(v->spec.scheduler_name, SCHEDULER_NAME) != 0 &&
-        strcmp(v->spec.scheduler_name, "default-scheduler") != 0)
+    if (!is_ours(r, v->spec.scheduler_name))
         return other_scheduler(v->spec.scheduler_name, r->arena);
     if (r->migrate) {
         r->source_name = v->status.node_name;
@@ -100,13 +103,21 @@ compile_pod(struct request *r, const struct pod *p)
     r->name = p->meta.name ? p->meta.name : "";
     r->labels = &p->meta.labels;
     r->tolerations = (struct tolerations){p->tolerations, p->tolerations_len};
-    if (p->scheduler_name && strcmp(p->scheduler_name, SCHEDULER_NAME) != 0 &&
-        strcmp(p->scheduler_name, "default-scheduler") != 0)
+    if (!is_ours(r, p->scheduler_name))
         return other_scheduler(p->scheduler_name, r->arena);
     if (p->gates.len > 0)
         return gates_text(&p->gates, r->arena);
     r->need = need_of_pod(p, r->arena);
     return NULL;
+}
+
+static bool
+is_ours(const struct request *r, const char *name)
+{
+    const char *own = r->c->profile->scheduler_name;
+
+    return !name || strcmp(name, SCHEDULER_NAME) == 0 || strcmp(name, "default-scheduler") == 0 ||
+           (own && strcmp(name, own) == 0);
 }
 
 static const char *

@@ -26,6 +26,7 @@ struct request {
     struct need need;
     struct node_terms nodes;    /* its own nodeSelector and required node affinity */
     struct node_terms workload; /* the cluster's, for VMs */
+    struct node_terms enforced; /* the profile's addedAffinity */
     struct node_clauses preferred;
     struct tolerations tolerations;
     struct cpu_rule cpu;
