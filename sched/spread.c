@@ -67,11 +67,14 @@ spread_free(struct spread_rules *s)
 const char *
 spread_check(const struct spread_rules *s, const struct cluster_node *n)
 {
-    if (!has_all_keys(s->hard, s->hard_len, n))
-        return SPREAD_NO_KEY;
+    /* in the manifest's order: the first constraint that fails gives the reason */
     for (size_t i = 0; i < s->hard_len; i++) {
         const struct rule *rule = &s->hard[i];
-        int64_t here = topo_get(rule->counts, rule->s->topology_key, &n->labels);
+        int64_t here;
+
+        if (!has_all_keys(rule, 1, n))
+            return SPREAD_NO_KEY;
+        here = topo_get(rule->counts, rule->s->topology_key, &n->labels);
 
         if (here + rule->self - rule->fewest > rule->s->max_skew)
             return "node(s) didn't match pod topology spread constraints";
