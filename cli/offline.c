@@ -287,6 +287,12 @@ decode(struct offline *o, struct offline_item *it, const struct tree *t)
     case KIND_SCHED_CONFIG:
         it->sched_config = sched_config_decode(t, o->arena);
         break;
+    case KIND_PRIORITY:
+        it->priority_class = priority_class_decode(t, o->arena);
+        break;
+    case KIND_PDB:
+        it->pdb = pdb_decode(t, o->arena);
+        break;
     default:
         break;
     }

@@ -55,6 +55,8 @@ struct offline_item {
         const struct kubevirt *kubevirt;
         const struct nad *nad;
         const struct sched_config *sched_config;
+        const struct priority_class *priority_class;
+        const struct pdb *pdb;
     };
 };
 

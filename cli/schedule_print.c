@@ -6,6 +6,7 @@
 #include "base/strmap.h"
 #include "cli/offline.h"
 #include "cli/print_table.h"
+#include "cli/schedule_preempt.h"
 
 #define SHOWN_NODES 10 /* of those that fit, and of those that share a reason */
 #define SHOWN_NAME  24 /* bytes of a node's name in a table */
@@ -85,7 +86,7 @@ static void
 print_answer(const struct schedule_answer *a, struct sb *out)
 {
     const struct place_result *r = a->result;
-    AUTO_SB struct sb head = SB_INIT;
+    AUTO_SB struct sb head = SB_INIT, preemption = SB_INIT;
 
     if (out->len > 0)
         sb_putc(out, '\n');
@@ -100,6 +101,9 @@ print_answer(const struct schedule_answer *a, struct sb *out)
         print_scores(r, out);
     else
         offline_wrap(out, 2, r->message);
+    schedule_preempt_print(&a->preemption, &preemption);
+    if (preemption.len > 0)
+        offline_wrap(out, 2, sb_str(&preemption));
     print_reasons(r, out);
 }
 

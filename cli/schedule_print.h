@@ -4,12 +4,13 @@
 #define CLI_SCHEDULE_PRINT_H
 
 #include "base/sb.h"
-#include "sched/place.h"
+#include "sched/preempt.h"
 
 struct schedule_answer {
     const char *ns, *name;
     const char *source; /* of a migration, or NULL */
     struct place_result *result;
+    struct preempt_result preemption; /* asked for when it fits nowhere */
 };
 
 void schedule_print(const struct schedule_answer *answers, size_t len, struct sb *out);

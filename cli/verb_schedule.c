@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/strmap.h"
 #include "cli/offline.h"
+#include "cli/schedule_preempt.h"
 #include "cli/schedule_print.h"
 #include "sched/evict.h"
 #include "sched/place.h"
@@ -45,6 +46,7 @@ static const struct options_program program = {
 struct run {
     struct offline *o;
     struct cluster *c;
+    struct schedule_places *places;
     struct strmap *running; /* "NS/NAME" -> the struct vmi of a VM that this run has placed */
     struct schedule_answer *answers;
     size_t len;
@@ -55,8 +57,8 @@ static int place_item(struct run *run, const struct offline_item *it);
 static void place_vmi(struct run *run, const struct vmi *v);
 static int place_migration(struct run *run, const struct vmim *m);
 static void place_pod(struct run *run, const struct pod *p);
-static void add_answer(struct run *run, const struct meta *meta, const char *source,
-                       struct place_result *result);
+static void add_answer(struct run *run, const struct meta *meta, const struct place_request *rq,
+                       struct place_result *result, const struct preempt_result *preemption);
 static int answer(struct run *run);
 static int nothing_placed(const struct run *run);
 static bool has_instance(const struct run *run, const char *ns, const char *name);
@@ -85,6 +87,7 @@ verb_schedule(int argc, char **argv)
         place_result_free(run.answers[i].result);
     free(run.answers);
     strmap_free(run.running, NULL);
+    schedule_places_free(run.places);
     cluster_free(run.c);
     return rc;
 }
@@ -116,6 +119,7 @@ fill_cluster(struct run *run)
         else if (it->kind == KIND_SCHED_CONFIG) /* two would have been an error */
             cluster_set_profile(run->c, profile_compile(it->sched_config, o->arena));
     }
+    run->places = schedule_places_new(run->c, o);
     return EXIT_DONE;
 }
 
@@ -156,7 +160,8 @@ static void
 place_vmi(struct run *run, const struct vmi *v)
 {
     struct place_request rq = {.vmi = v, .purpose = PLACE_START};
-    struct place_result *result = place(run->c, &rq);
+    struct preempt_result preemption;
+    struct place_result *result = schedule_place(run->places, &rq, &preemption);
 
     if (result->node) {
         struct vmi *running = arena_alloc(run->o->arena, sizeof(*running));
@@ -167,7 +172,7 @@ place_vmi(struct run *run, const struct vmi *v)
                    arena_printf(run->o->arena, "%s/%s", v->meta.namespace_, v->meta.name), running);
         cluster_reserve(run->c, running, running->status.node_name);
     }
-    add_answer(run, &v->meta, NULL, result);
+    add_answer(run, &v->meta, &rq, result, &preemption);
 }
 
 static int
@@ -181,6 +186,7 @@ place_migration(struct run *run, const struct vmim *m)
     struct migratable_facts facts = {.hco = o->hco};
     const struct migration_state *ms;
     struct migratable can;
+    struct preempt_result preemption;
 
     if (!v)
         v = offline_vmi(o, ns, name);
@@ -201,7 +207,7 @@ place_migration(struct run *run, const struct vmim *m)
     for (size_t i = 0; i < m->meta.annotations.len; i++)
         if (strcmp(m->meta.annotations.items[i].key, ANN_MIGRATION_TARGET) == 0)
             rq.target = m->meta.annotations.items[i].value;
-    add_answer(run, &v->meta, v->status.node_name, place(run->c, &rq));
+    add_answer(run, &v->meta, &rq, schedule_place(run->places, &rq, &preemption), &preemption);
     if (run->answers[run->len - 1].result->node)
         cluster_reserve(run->c, v, run->answers[run->len - 1].result->node);
     return EXIT_DONE;
@@ -211,19 +217,24 @@ static void
 place_pod(struct run *run, const struct pod *p)
 {
     struct place_request rq = {.pod = p};
-    struct place_result *result = place(run->c, &rq);
+    struct preempt_result preemption;
+    struct place_result *result = schedule_place(run->places, &rq, &preemption);
 
     if (result->node)
         cluster_reserve_pod(run->c, p, result->node);
-    add_answer(run, &p->meta, NULL, result);
+    add_answer(run, &p->meta, &rq, result, &preemption);
 }
 
 static void
-add_answer(struct run *run, const struct meta *meta, const char *source,
-           struct place_result *result)
+add_answer(struct run *run, const struct meta *meta, const struct place_request *rq,
+           struct place_result *result, const struct preempt_result *preemption)
 {
     run->answers[run->len++] = (struct schedule_answer){
-        .ns = meta->namespace_, .name = meta->name, .source = source, .result = result};
+        .ns = meta->namespace_,
+        .name = meta->name,
+        .source = rq->purpose == PLACE_MIGRATE ? rq->vmi->status.node_name : NULL,
+        .result = result,
+        .preemption = *preemption};
 }
 
 static int
@@ -234,8 +245,10 @@ answer(struct run *run)
 
     for (size_t i = 0; i < run->len; i++) {
         const struct schedule_answer *a = &run->answers[i];
+        struct tree *t = place_result_tree(a->result, a->ns, a->name);
 
-        tree_append(all, place_result_tree(a->result, a->ns, a->name));
+        schedule_preempt_tree(&a->preemption, t);
+        tree_append(all, t);
         if (!a->result->node)
             rc = EXIT_NO;
     }

@@ -27,11 +27,11 @@ preempt(struct cluster *c, const struct place_request *rq, struct arena *a)
     struct arena *scratch = arena_new();
     struct request r;
     const char *why = request_compile(&r, c, rq, scratch);
+    int64_t priority = rq->pod   ? cluster_priority_of_pod(c, rq->pod)
+                       : rq->vmi ? cluster_priority_of_vmi(c, rq->vmi)
+                                 : 0;
 
-    if (!why && c->nodes_len > 0) {
-        int64_t priority =
-            rq->pod ? cluster_priority_of_pod(c, rq->pod) : cluster_priority_of_vmi(c, rq->vmi);
-
+    if (!why && c->nodes_len > 0 && priority_matters(c, priority)) {
         why = cluster_may_preempt(c, rq) ? not_eligible(&r, rq, priority)
                                          : "not eligible due to preemptionPolicy=Never.";
         if (why)

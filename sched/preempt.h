@@ -21,7 +21,8 @@ struct preempt_result {
     size_t victims_len;
     int64_t pdb_violations;
     /* kube-scheduler's: " preemption: 0/5 nodes are available: 2 No preemption victims found for incoming
-     * pod, 3 Preemption is not helpful for scheduling." "" when a node was found. */
+     * pod, 3 Preemption is not helpful for scheduling." "" when a node was found, and when nobody in the
+     * cluster has a priority: there is nothing to say then. */
     const char *message;
 };
 

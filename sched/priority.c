@@ -95,6 +95,18 @@ priority_of_occupant(const struct cluster *c, const struct occupant *o)
                      : cluster_priority_of_vmi(c, o->object);
 }
 
+bool
+priority_matters(const struct cluster *c, int64_t mine)
+{
+    if (mine != 0 || (c->priorities && strmap_len(c->priorities->classes) > 0))
+        return true;
+    for (size_t i = 0; i < c->nodes_len; i++)
+        for (const struct occupant *o = c->nodes[i]->occupants; o; o = o->next)
+            if (priority_of_occupant(c, o) != 0)
+                return true;
+    return false;
+}
+
 int64_t
 priority_start_us(const struct occupant *o)
 {

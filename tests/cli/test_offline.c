@@ -39,6 +39,14 @@
 #define HCO(spec)                                                                        \
     "---\n{apiVersion: hco.kubevirt.io/v1beta1, kind: HyperConverged, metadata: {name: " \
     "kubevirt-hyperconverged, namespace: openshift-cnv}, spec: {" spec "}}\n"
+#define CLASS(name, value)                                                                      \
+    "---\n{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: " name "}, " \
+    "value: " value "}\n"
+#define PROMISED(name, class, node, cpu)                                                   \
+    "---\n{apiVersion: v1, kind: Pod, metadata: {name: " name                              \
+    "}, spec: {priorityClassName: " class ", containers: [{name: c, image: i, resources: " \
+                                          "{requests: {cpu: '" cpu                         \
+                                          "'}}}]}, status: {nominatedNodeName: " node "}}\n"
 #define CLAIM(name) ", volumes: [{name: d, persistentVolumeClaim: {claimName: " name "}}]"
 #define TWO         NODE("n1", "", "64Gi") NODE("n2", "", "64Gi")
 #define SMALL       NODE("n1", "", "2Gi") NODE("n2", "", "2Gi")
@@ -196,6 +204,72 @@ static const struct offline_case cases[] = {
      0,
      "[]",
      NULL},
+    {"whom a preemption would cost",
+     "schedule",
+     CLASS("high", "10") SMALL ON("x", "n1", "") ON("y", "n2", ", priorityClassName: high")
+         VM("a", ", priorityClassName: high"),
+     {NULL},
+     2,
+     "[{\"vm\":\"default/a\",\"node\":null,\"message\":\"0/2 nodes are available: 2 Insufficient "
+     "memory.\",\"preemption\":{\"node\":\"n1\",\"victims\":[\"default/x\"],"
+     "\"budgetViolations\":0}}]",
+     NULL},
+    {"a preemption that does not help",
+     "schedule",
+     CLASS("high", "10") SMALL ON("x", "n1", ", priorityClassName: high")
+         ON("y", "n2", ", priorityClassName: high") VM("a", ", priorityClassName: high"),
+     {NULL},
+     2,
+     "[{\"vm\":\"default/a\",\"node\":null,\"message\":\"0/2 nodes are available: 2 Insufficient "
+     "memory. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming "
+     "pod.\"}]",
+     NULL},
+    {"the room that a preemption makes is not given to those after it",
+     "schedule",
+     CLASS("high", "10") NODE("n1", "", "2500Mi") ON("x", "n1", "")
+         VM("a", ", priorityClassName: high") POD("b", "cpu: '1'") POD("c", "memory: 1Gi"),
+     {NULL},
+     2,
+     "[{\"vm\":\"default/a\",\"node\":null,\"message\":\"0/1 nodes are available: 1 Insufficient "
+     "memory.\",\"preemption\":{\"node\":\"n1\",\"victims\":[\"default/x\"],"
+     "\"budgetViolations\":0}},{\"vm\":\"default/b\",\"node\":\"n1\",\"message\":\"\"},"
+     "{\"vm\":\"default/c\",\"node\":null,\"message\":\"0/1 nodes are available: 1 Insufficient "
+     "memory. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming "
+     "pod.\"}]",
+     NULL},
+    {"a Pod that was promised a node goes there, though another is emptier",
+     "schedule",
+     CLASS("high", "10") NODE("n1", "", "64Gi") NODE("n2", "", "4Gi")
+         PROMISED("p", "high", "n2", "1"),
+     {NULL},
+     0,
+     "[{\"vm\":\"default/p\",\"node\":\"n2\",\"message\":\"\"}]",
+     NULL},
+    {"what was promised is not there for others of no higher priority",
+     "schedule",
+     CLASS("high", "10") CLASS("higher", "11") NODE("n1", "", "4Gi") POD("q", "cpu: '1'")
+         PROMISED("p", "high", "n1", "8"),
+     {"--vm", "q"},
+     2,
+     "[{\"vm\":\"default/q\",\"node\":null,\"message\":\"0/1 nodes are available: 1 Insufficient "
+     "cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming "
+     "pod.\"}]",
+     NULL},
+    {"but it is for those of a higher one",
+     "schedule",
+     CLASS("high", "10") CLASS("higher", "11") NODE("n1", "", "4Gi")
+         PROMISED("q", "higher", "nowhere", "1") PROMISED("p", "high", "n1", "8"),
+     {"--vm", "q"},
+     0,
+     "[{\"vm\":\"default/q\",\"node\":\"n1\",\"message\":\"\"}]",
+     NULL},
+    {"a class that is not there",
+     "schedule",
+     TWO VM("a", ", priorityClassName: ghost"),
+     {NULL},
+     0,
+     "[{\"vm\":\"default/a\",\"node\":\"n1\",\"message\":\"\"}]",
+     "no PriorityClass with name ghost was found"},
     {"a migration",
      "schedule",
      TWO ON("a", "n1", "") VMIM("m", "a", ""),
