@@ -6,6 +6,8 @@
 
 #include "sched/explain.h"
 
+static bool run(const struct request *r, const struct cluster_node *n, struct str_list *reasons,
+                filter_fn until);
 static void filter_workload(const struct request *r, const struct cluster_node *n,
                             struct str_list *reasons);
 static void filter_taints(const struct request *r, const struct cluster_node *n,
@@ -36,21 +38,13 @@ static const struct {
 bool
 filter_node(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
-    /* a name in every required term: kube-scheduler does not even look at other nodes */
-    if (r->nodes.pinned && !node_terms_pins(&r->nodes, n->name)) {
-        explain_add(reasons, r->arena,
-                    r->nodes.pins.len == 0 ? FILTER_CONFLICT
-                                           : "node(s) didn't satisfy plugin(s) [NodeAffinity]");
-        return false;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
-        if (!filters[i].for_pods && !r->is_vm)
-            continue;
-        filters[i].fn(r, n, reasons);
-        if (reasons->len > 0)
-            return false;
-    }
-    return true;
+    return run(r, n, reasons, NULL);
+}
+
+bool
+filter_static(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
+{
+    return run(r, n, reasons, filter_fit);
 }
 
 bool
@@ -70,6 +64,28 @@ filter_resolvable(const struct request *r, const struct cluster_node *n)
                                                  strcmp(reasons.items[0], PEERS_NOT_NEAR) != 0);
     }
     return false;
+}
+
+/* until: the first filter that is not run, or NULL. */
+static bool
+run(const struct request *r, const struct cluster_node *n, struct str_list *reasons,
+    filter_fn until)
+{
+    /* a name in every required term: kube-scheduler does not even look at other nodes */
+    if (r->nodes.pinned && !node_terms_pins(&r->nodes, n->name)) {
+        explain_add(reasons, r->arena,
+                    r->nodes.pins.len == 0 ? FILTER_CONFLICT
+                                           : "node(s) didn't satisfy plugin(s) [NodeAffinity]");
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(filters) && filters[i].fn != until; i++) {
+        if (!filters[i].for_pods && !r->is_vm)
+            continue;
+        filters[i].fn(r, n, reasons);
+        if (reasons->len > 0)
+            return false;
+    }
+    return true;
 }
 
 /* Where the cluster's administrator lets VMs run: HyperConverged spec.workloads.nodePlacement. Its

@@ -10,6 +10,9 @@
 /* True when the node does; else reasons has at least one text. */
 bool filter_node(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
 
+/* The same for the filters before room and neighbours: what does not change when VMs come and go. */
+bool filter_static(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
+
 /* Of a node that filter_node refused: may it do when others leave it? kube-scheduler's Unschedulable; the
  * rest is its UnschedulableAndUnresolvable. */
 bool filter_resolvable(const struct request *r, const struct cluster_node *n);
@@ -28,6 +31,8 @@ void filter_handler(const struct request *r, const struct cluster_node *n,
                     struct str_list *reasons);
 void filter_network(const struct request *r, const struct cluster_node *n,
                     struct str_list *reasons);
+/* Is the handler one that has not been heard lately, as the cluster's settings have it? */
+bool filter_heartbeat_missing(const struct cluster *c, const struct cluster_node *n);
 /* filter_fit.c: room for it */
 void filter_fit(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
 

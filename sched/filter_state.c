@@ -6,8 +6,6 @@
 #include "sched/explain.h"
 #include "sched/filter.h"
 
-static bool heartbeat_missing(const struct request *r, const struct cluster_node *n);
-
 void
 filter_source(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
@@ -48,7 +46,7 @@ filter_handler(const struct request *r, const struct cluster_node *n, struct str
 
     if (n->schedulable ? strcmp(n->schedulable, "true") != 0 : must_have)
         explain_add(reasons, r->arena, "node(s) didn't have label kubevirt.io/schedulable=true");
-    else if (heartbeat_missing(r, n))
+    else if (filter_heartbeat_missing(r->c, n))
         explain_add(reasons, r->arena, "node(s) had no recent virt-handler heartbeat");
 }
 
@@ -59,15 +57,15 @@ filter_network(const struct request *r, const struct cluster_node *n, struct str
         explain_add(reasons, r->arena, PLACE_NETWORK_REASON);
 }
 
-static bool
-heartbeat_missing(const struct request *r, const struct cluster_node *n)
+bool
+filter_heartbeat_missing(const struct cluster *c, const struct cluster_node *n)
 {
     int64_t age_us;
 
-    if (r->c->heartbeat_timeout_s <= 0)
+    if (c->heartbeat_timeout_s <= 0)
         return false;
     if (n->heartbeat_us == CLUSTER_NO_HEARTBEAT)
-        return !r->c->from_files;
-    return __builtin_sub_overflow(r->c->now_us, n->heartbeat_us, &age_us) ||
-           age_us / 1000000 >= r->c->heartbeat_timeout_s;
+        return !c->from_files;
+    return __builtin_sub_overflow(c->now_us, n->heartbeat_us, &age_us) ||
+           age_us / 1000000 >= c->heartbeat_timeout_s;
 }

@@ -25,10 +25,13 @@ struct peers {
     struct topo *guarded; /* peers whose required anti-affinity matches the newcomer */
     struct topo *scores;
     bool scored; /* false: the profile passes over what peers prefer, and it prefers nothing */
+    struct peers_shares *shares; /* where shares go instead, or NULL */
 };
 
 static void count_peer(struct peers *p, const struct occupant *o, const struct node_labels *at,
                        int64_t by);
+static void add(struct peers *p, enum peers_what what, const char *key,
+                const struct node_labels *at, int64_t n);
 static void score_peer(struct peers *p, const struct occupant *o, const struct node_labels *at);
 static bool wanted_here(const struct peers *p, const struct cluster_node *n);
 static bool avoided_here(const struct peers *p, const struct cluster_node *n);
@@ -56,7 +59,7 @@ peers_new(const struct request *r, const struct affinity *affinity)
     };
     p->scored = !r->c->profile->ignore_preferred_terms_of_existing ||
                 p->affinity->pod_preferred_len > 0 || p->affinity->pod_anti_preferred_len > 0;
-    for (size_t i = 0; i < r->c->nodes_len; i++) {
+    for (size_t i = 0; !r->alone && i < r->c->nodes_len; i++) {
         const struct cluster_node *n = r->c->nodes[i];
 
         for (const struct occupant *o = n->occupants; o; o = o->next) {
@@ -100,6 +103,22 @@ peers_shift(struct peers *p, const struct cluster_node *n, const struct occupant
     count_peer(p, o, &n->labels, by);
 }
 
+void
+peers_shares(struct peers *p, const struct occupant *o, struct peers_shares *ret)
+{
+    p->shares = ret;
+    count_peer(p, o, NULL, 1);
+    if (p->scored)
+        score_peer(p, o, NULL);
+    p->shares = NULL;
+}
+
+bool
+peers_near_itself(const struct peers *p)
+{
+    return matches_all(p, p->me.ns, p->me.labels);
+}
+
 int64_t
 peers_score(const struct peers *p, const struct cluster_node *n)
 {
@@ -119,19 +138,15 @@ count_peer(struct peers *p, const struct occupant *o, const struct node_labels *
     struct author them = {.ns = o->ns, .labels = o->labels};
 
     if (mine->pod_required_len > 0 && matches_all(p, o->ns, o->labels)) {
-        for (size_t i = 0; i < mine->pod_required_len; i++) {
-            const char *key = mine->pod_required[i].topology_key;
-
-            p->wanted_sum += node_labels_get(at, key) ? by : 0;
-            topo_add(p->wanted, key, at, by);
-        }
+        for (size_t i = 0; i < mine->pod_required_len; i++)
+            add(p, PEERS_WANTED, mine->pod_required[i].topology_key, at, by);
     }
     for (size_t i = 0; i < mine->pod_anti_required_len; i++)
         if (term_matches(p, &mine->pod_anti_required[i], &p->me, o->ns, o->labels))
-            topo_add(p->avoided, mine->pod_anti_required[i].topology_key, at, by);
+            add(p, PEERS_AVOIDED, mine->pod_anti_required[i].topology_key, at, by);
     for (size_t i = 0; i < theirs->pod_anti_required_len; i++)
         if (term_matches(p, &theirs->pod_anti_required[i], &them, p->me.ns, p->me.labels))
-            topo_add(p->guarded, theirs->pod_anti_required[i].topology_key, at, by);
+            add(p, PEERS_GUARDED, theirs->pod_anti_required[i].topology_key, at, by);
 }
 
 static void
@@ -144,27 +159,49 @@ score_peer(struct peers *p, const struct occupant *o, const struct node_labels *
     for (size_t i = 0; i < mine->pod_preferred_len; i++) {
         w = &mine->pod_preferred[i];
         if (term_matches(p, &w->term, &p->me, o->ns, o->labels))
-            topo_add(p->scores, w->term.topology_key, at, w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, w->weight);
     }
     for (size_t i = 0; i < mine->pod_anti_preferred_len; i++) {
         w = &mine->pod_anti_preferred[i];
         if (term_matches(p, &w->term, &p->me, o->ns, o->labels))
-            topo_add(p->scores, w->term.topology_key, at, -w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, -w->weight);
     }
     for (size_t i = 0; i < theirs->pod_required_len; i++)
         if (term_matches(p, &theirs->pod_required[i], &them, p->me.ns, p->me.labels))
-            topo_add(p->scores, theirs->pod_required[i].topology_key, at,
-                     p->r->c->profile->hard_pod_affinity_weight);
+            add(p, PEERS_SCORE, theirs->pod_required[i].topology_key, at,
+                p->r->c->profile->hard_pod_affinity_weight);
     for (size_t i = 0; i < theirs->pod_preferred_len; i++) {
         w = &theirs->pod_preferred[i];
         if (term_matches(p, &w->term, &them, p->me.ns, p->me.labels))
-            topo_add(p->scores, w->term.topology_key, at, w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, w->weight);
     }
     for (size_t i = 0; i < theirs->pod_anti_preferred_len; i++) {
         w = &theirs->pod_anti_preferred[i];
         if (term_matches(p, &w->term, &them, p->me.ns, p->me.labels))
-            topo_add(p->scores, w->term.topology_key, at, -w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, -w->weight);
     }
+}
+
+static void
+add(struct peers *p, enum peers_what what, const char *key, const struct node_labels *at, int64_t n)
+{
+    struct topo *const counters[PEERS_WHATS] = {[PEERS_WANTED] = p->wanted,
+                                                [PEERS_AVOIDED] = p->avoided,
+                                                [PEERS_GUARDED] = p->guarded,
+                                                [PEERS_SCORE] = p->scores};
+    struct peers_shares *l = p->shares;
+
+    if (!l) {
+        if (what == PEERS_WANTED && node_labels_get(at, key))
+            p->wanted_sum += n;
+        topo_add(counters[what], key, at, n);
+        return;
+    }
+    if (l->len == l->cap) {
+        l->cap = l->cap ? 2 * l->cap : 4;
+        l->items = xreallocarray(l->items, l->cap, sizeof(*l->items));
+    }
+    l->items[l->len++] = (struct peers_share){what, key, n};
 }
 
 static bool

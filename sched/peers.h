@@ -24,4 +24,24 @@ void peers_shift(struct peers *p, const struct cluster_node *n, const struct occ
 int64_t peers_score(const struct peers *p, const struct cluster_node *n);
 bool peers_scores(const struct peers *p); /* false: no preference is in play, all score 0 */
 
+/* --- for the fast engine, which counts by itself (request.alone) --- */
+
+enum peers_what { PEERS_WANTED, PEERS_AVOIDED, PEERS_GUARDED, PEERS_SCORE, PEERS_WHATS };
+
+struct peers_share { /* what one peer adds to the counter of its node's domain under key */
+    enum peers_what what;
+    const char *key;
+    int64_t n;
+};
+
+struct peers_shares { /* free(items) */
+    struct peers_share *items;
+    size_t len, cap;
+};
+
+/* What o counts for the newcomer, appended to ret; keys are borrowed from o and the request. */
+void peers_shares(struct peers *p, const struct occupant *o, struct peers_shares *ret);
+/* Does the newcomer match all of its own required terms? Then it may be the first of its kind. */
+bool peers_near_itself(const struct peers *p);
+
 #endif

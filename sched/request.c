@@ -7,6 +7,8 @@
 #include "sched/filter.h"
 #include "sched/profile.h"
 
+static const char *compile(struct request *r, const struct cluster *c,
+                           const struct place_request *rq, struct arena *a, bool alone);
 static const char *compile_vm(struct request *r, const struct place_request *rq);
 static const char *compile_pod(struct request *r, const struct pod *p);
 static bool is_ours(const struct request *r, const char *name);
@@ -17,29 +19,14 @@ const char *
 request_compile(struct request *r, const struct cluster *c, const struct place_request *rq,
                 struct arena *a)
 {
-    const struct affinity *affinity;
-    const struct spread *spreads;
-    size_t spreads_len;
-    const char *why;
+    return compile(r, c, rq, a, false);
+}
 
-    *r = (struct request){.c = c, .arena = a, .target = rq->target, .is_vm = rq->pod == NULL};
-    if (!rq->vmi && !rq->pod)
-        return "nothing to place";
-    why = rq->pod ? compile_pod(r, rq->pod) : compile_vm(r, rq);
-    if (why)
-        return why;
-    r->self = cluster_occupants_of(c, !r->is_vm, r->ns, r->name);
-    affinity = rq->pod ? &rq->pod->affinity : &rq->vmi->spec.affinity;
-    spreads = rq->pod ? rq->pod->spreads : rq->vmi->spec.spreads;
-    spreads_len = rq->pod ? rq->pod->spreads_len : rq->vmi->spec.spreads_len;
-    r->nodes = node_terms_compile(rq->pod ? &rq->pod->node_selector : &rq->vmi->spec.node_selector,
-                                  rq->added_node_selector, affinity, a);
-    r->enforced = node_terms_compile(NULL, NULL, c->profile->added_affinity, a);
-    node_terms_preferred(affinity, a, &r->preferred);
-    node_terms_preferred(c->profile->added_affinity, a, &r->preferred);
-    r->peers = peers_new(r, affinity);
-    r->spread = spread_new(r, spreads, spreads_len);
-    return NULL;
+const char *
+request_compile_alone(struct request *r, const struct cluster *c, const struct place_request *rq,
+                      struct arena *a)
+{
+    return compile(r, c, rq, a, true);
 }
 
 void
@@ -63,6 +50,36 @@ request_selects(const struct request *r, const struct cluster_node *n)
     filter_handler(r, n, &reasons);
     return reasons.len == 0 && node_terms_match(&r->workload, &n->labels, n->name) &&
            cpu_rule_check(&r->cpu, n, r->arena, &reasons) == 0;
+}
+
+static const char *
+compile(struct request *r, const struct cluster *c, const struct place_request *rq, struct arena *a,
+        bool alone)
+{
+    const struct affinity *affinity;
+    const struct spread *spreads;
+    size_t spreads_len;
+    const char *why;
+
+    *r = (struct request){
+        .c = c, .arena = a, .target = rq->target, .is_vm = rq->pod == NULL, .alone = alone};
+    if (!rq->vmi && !rq->pod)
+        return "nothing to place";
+    why = rq->pod ? compile_pod(r, rq->pod) : compile_vm(r, rq);
+    if (why)
+        return why;
+    r->self = cluster_occupants_of(c, !r->is_vm, r->ns, r->name);
+    affinity = rq->pod ? &rq->pod->affinity : &rq->vmi->spec.affinity;
+    spreads = rq->pod ? rq->pod->spreads : rq->vmi->spec.spreads;
+    spreads_len = rq->pod ? rq->pod->spreads_len : rq->vmi->spec.spreads_len;
+    r->nodes = node_terms_compile(rq->pod ? &rq->pod->node_selector : &rq->vmi->spec.node_selector,
+                                  rq->added_node_selector, affinity, a);
+    r->enforced = node_terms_compile(NULL, NULL, c->profile->added_affinity, a);
+    node_terms_preferred(affinity, a, &r->preferred);
+    node_terms_preferred(c->profile->added_affinity, a, &r->preferred);
+    r->peers = peers_new(r, affinity);
+    r->spread = spread_new(r, spreads, spreads_len);
+    return NULL;
 }
 
 static const char *

@@ -17,6 +17,8 @@ struct request {
     const struct cluster *c;
     struct arena *arena; /* the decision's */
     bool is_vm, migrate, needs_network;
+    bool
+        alone; /* its neighbours are not counted: peers_check, spread_check and scores do not work */
     const char *ns, *name;
     const struct kv_list *labels;
     const struct occupant *self;       /* what it occupies already: does not count against it */
@@ -38,6 +40,9 @@ struct request {
  * can be placed: a text in the arena; then r is not usable. */
 const char *request_compile(struct request *r, const struct cluster *c,
                             const struct place_request *rq, struct arena *a);
+/* The same without looking at what runs in the cluster. */
+const char *request_compile_alone(struct request *r, const struct cluster *c,
+                                  const struct place_request *rq, struct arena *a);
 void request_done(struct request *r);
 /* Does the node count as a domain for topology spread: node affinity and, for VMs, what KubeVirt
  * renders as node selectors (a live handler, workload placement, CPU). */

@@ -11,35 +11,24 @@
 #include "sched/request.h"
 #include "sched/topo.h"
 
-struct rule {
-    const struct spread *s;
-    bool self;  /* the newcomer matches its own selector */
-    bool empty; /* the selector is there and says nothing: kube-scheduler counts nobody */
-    bool honor_affinity, honor_taints;
-    struct topo *counts; /* hard rules: matching VMs by domain */
-    int64_t fewest;      /* in any of the domains that count */
-};
-
 struct spread_rules {
     const struct request *r;
-    struct rule *hard, *soft;
+    struct spread_rule *hard, *soft;
     size_t hard_len, soft_len;
 };
 
 static void compile(struct spread_rules *s, const struct spread *list, size_t len);
 static void count_hard(struct spread_rules *s);
-static void find_fewest(struct rule *rule);
-static void count_domains(const struct spread_rules *s, const struct rule *rule,
+static void find_fewest(struct spread_rule *rule);
+static void count_domains(const struct spread_rules *s, const struct spread_rule *rule,
                           struct topo *counts, bool known_only);
-static bool has_all_keys(const struct rule *rules, size_t len, const struct cluster_node *n);
-static bool node_counts(const struct request *r, const struct rule *rule,
+static bool has_all_keys(const struct spread_rule *rules, size_t len, const struct cluster_node *n);
+static int64_t matching(const struct request *r, const struct spread_rule *rule,
                         const struct cluster_node *n);
-static int64_t matching(const struct request *r, const struct rule *rule,
-                        const struct cluster_node *n);
-static bool counts(const struct request *r, const struct rule *rule, const struct occupant *o);
-static bool selects(const struct request *r, const struct rule *rule, const struct kv_list *labels);
+static bool selects(const struct request *r, const struct spread_rule *rule,
+                    const struct kv_list *labels);
 static bool says_nothing(const struct request *r, const struct spread *s);
-static bool is_hostname(const struct rule *rule);
+static bool is_hostname(const struct spread_rule *rule);
 
 struct spread_rules *
 spread_new(const struct request *r, const struct spread *list, size_t len)
@@ -48,7 +37,8 @@ spread_new(const struct request *r, const struct spread *list, size_t len)
 
     s->r = r;
     compile(s, list, len);
-    count_hard(s);
+    if (!r->alone)
+        count_hard(s);
     return s;
 }
 
@@ -69,7 +59,7 @@ spread_check(const struct spread_rules *s, const struct cluster_node *n)
 {
     /* in the manifest's order: the first constraint that fails gives the reason */
     for (size_t i = 0; i < s->hard_len; i++) {
-        const struct rule *rule = &s->hard[i];
+        const struct spread_rule *rule = &s->hard[i];
         int64_t here;
 
         if (!has_all_keys(rule, 1, n))
@@ -82,6 +72,20 @@ spread_check(const struct spread_rules *s, const struct cluster_node *n)
     return NULL;
 }
 
+const struct spread_rule *
+spread_hard(const struct spread_rules *s, size_t *ret_len)
+{
+    *ret_len = s->hard_len;
+    return s->hard;
+}
+
+const struct spread_rule *
+spread_soft(const struct spread_rules *s, size_t *ret_len)
+{
+    *ret_len = s->soft_len;
+    return s->soft;
+}
+
 void
 spread_shift(struct spread_rules *s, const struct cluster_node *n, const struct occupant *o,
              int64_t by)
@@ -89,9 +93,9 @@ spread_shift(struct spread_rules *s, const struct cluster_node *n, const struct 
     if (!has_all_keys(s->hard, s->hard_len, n))
         return;
     for (size_t i = 0; i < s->hard_len; i++) {
-        struct rule *rule = &s->hard[i];
+        struct spread_rule *rule = &s->hard[i];
 
-        if (!node_counts(s->r, rule, n) || !counts(s->r, rule, o))
+        if (!spread_rule_node(s->r, rule, n) || !spread_rule_counts(s->r, rule, o))
             continue;
         topo_add(rule->counts, rule->s->topology_key, &n->labels, by);
         find_fewest(rule);
@@ -111,7 +115,7 @@ spread_score(const struct spread_rules *s, const struct cluster_node *const *nod
     for (size_t k = 0; k < nodes_len; k++)
         with_keys += has_all_keys(s->soft, s->soft_len, nodes[k]);
     for (size_t i = 0; i < s->soft_len; i++) {
-        const struct rule *rule = &s->soft[i];
+        const struct spread_rule *rule = &s->soft[i];
         const char *key = rule->s->topology_key;
         struct topo *counts = topo_new();
         int64_t unused;
@@ -158,7 +162,7 @@ compile(struct spread_rules *s, const struct spread *list, size_t len)
     s->hard = xcalloc(len + 1, sizeof(*s->hard));
     s->soft = xcalloc(len + 1, sizeof(*s->soft));
     for (size_t i = 0; i < len; i++) {
-        struct rule rule = {.s = &list[i]};
+        struct spread_rule rule = {.s = &list[i]};
         const char *affinity = list[i].node_affinity_policy, *taints = list[i].node_taints_policy;
         bool soft =
             list[i].when_unsatisfiable && strcmp(list[i].when_unsatisfiable, "ScheduleAnyway") == 0;
@@ -178,7 +182,7 @@ static void
 count_hard(struct spread_rules *s)
 {
     for (size_t i = 0; i < s->hard_len; i++) {
-        struct rule *rule = &s->hard[i];
+        struct spread_rule *rule = &s->hard[i];
 
         rule->counts = topo_new();
         count_domains(s, rule, rule->counts, false);
@@ -187,7 +191,7 @@ count_hard(struct spread_rules *s)
 }
 
 static void
-find_fewest(struct rule *rule)
+find_fewest(struct spread_rule *rule)
 {
     int64_t min_domains = rule->s->has_min_domains ? rule->s->min_domains : 1;
 
@@ -198,16 +202,16 @@ find_fewest(struct rule *rule)
 /* Adds up the matching VMs by domain. known_only: only in domains that are there already (those of
  * feasible nodes), as scoring does. */
 static void
-count_domains(const struct spread_rules *s, const struct rule *rule, struct topo *counts,
+count_domains(const struct spread_rules *s, const struct spread_rule *rule, struct topo *counts,
               bool known_only)
 {
-    const struct rule *all = known_only ? s->soft : s->hard;
+    const struct spread_rule *all = known_only ? s->soft : s->hard;
     size_t all_len = known_only ? s->soft_len : s->hard_len;
 
     for (size_t i = 0; i < s->r->c->nodes_len; i++) {
         const struct cluster_node *n = s->r->c->nodes[i];
 
-        if (!has_all_keys(all, all_len, n) || !node_counts(s->r, rule, n))
+        if (!has_all_keys(all, all_len, n) || !spread_rule_node(s->r, rule, n))
             continue;
         if (!known_only || topo_has(counts, rule->s->topology_key, &n->labels))
             topo_add(counts, rule->s->topology_key, &n->labels, matching(s->r, rule, n));
@@ -215,7 +219,7 @@ count_domains(const struct spread_rules *s, const struct rule *rule, struct topo
 }
 
 static bool
-has_all_keys(const struct rule *rules, size_t len, const struct cluster_node *n)
+has_all_keys(const struct spread_rule *rules, size_t len, const struct cluster_node *n)
 {
     for (size_t i = 0; i < len; i++)
         if (!rules[i].s->topology_key || !node_labels_get(&n->labels, rules[i].s->topology_key))
@@ -223,27 +227,29 @@ has_all_keys(const struct rule *rules, size_t len, const struct cluster_node *n)
     return true;
 }
 
-static bool
-node_counts(const struct request *r, const struct rule *rule, const struct cluster_node *n)
+bool
+spread_rule_node(const struct request *r, const struct spread_rule *rule,
+                 const struct cluster_node *n)
 {
     return (!rule->honor_affinity || request_selects(r, n)) &&
            (!rule->honor_taints || !taint_first_untolerated(&r->tolerations, n->node));
 }
 
 static int64_t
-matching(const struct request *r, const struct rule *rule, const struct cluster_node *n)
+matching(const struct request *r, const struct spread_rule *rule, const struct cluster_node *n)
 {
     int64_t count = 0;
 
     if (rule->empty)
         return 0;
     for (const struct occupant *o = n->occupants; o; o = o->next)
-        count += counts(r, rule, o);
+        count += spread_rule_counts(r, rule, o);
     return count;
 }
 
-static bool
-counts(const struct request *r, const struct rule *rule, const struct occupant *o)
+bool
+spread_rule_counts(const struct request *r, const struct spread_rule *rule,
+                   const struct occupant *o)
 {
     for (const struct occupant *x = r->self; x; x = x->elsewhere)
         if (x == o)
@@ -253,7 +259,7 @@ counts(const struct request *r, const struct rule *rule, const struct occupant *
 }
 
 static bool
-selects(const struct request *r, const struct rule *rule, const struct kv_list *labels)
+selects(const struct request *r, const struct spread_rule *rule, const struct kv_list *labels)
 {
     if (!label_selector_matches(rule->s->selector, labels))
         return false;
@@ -277,7 +283,7 @@ says_nothing(const struct request *r, const struct spread *s)
 }
 
 static bool
-is_hostname(const struct rule *rule)
+is_hostname(const struct spread_rule *rule)
 {
     return rule->s->topology_key && strcmp(rule->s->topology_key, LABEL_HOSTNAME) == 0;
 }

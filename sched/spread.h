@@ -27,4 +27,24 @@ void spread_shift(struct spread_rules *s, const struct cluster_node *n, const st
 bool spread_score(const struct spread_rules *s, const struct cluster_node *const *nodes,
                   size_t nodes_len, int64_t *scores);
 
+/* --- for the fast engine, which counts by itself (request.alone) --- */
+
+struct spread_rule {
+    const struct spread *s;
+    bool self;  /* the newcomer matches its own selector */
+    bool empty; /* the selector is there and says nothing: kube-scheduler counts nobody */
+    bool honor_affinity, honor_taints;
+    struct topo *counts; /* hard rules: matching VMs by domain */
+    int64_t fewest;      /* in any of the domains that count */
+};
+
+/* The constraints, hard (DoNotSchedule) and soft. Borrowed. */
+const struct spread_rule *spread_hard(const struct spread_rules *s, size_t *ret_len);
+const struct spread_rule *spread_soft(const struct spread_rules *s, size_t *ret_len);
+/* Do the node and what runs on it count, but for the topology keys that it must have? */
+bool spread_rule_node(const struct request *r, const struct spread_rule *rule,
+                      const struct cluster_node *n);
+bool spread_rule_counts(const struct request *r, const struct spread_rule *rule,
+                        const struct occupant *o);
+
 #endif
