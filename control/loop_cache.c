@@ -102,6 +102,8 @@ loop_cache_holds(enum kind kind)
     case KIND_PVC:
     case KIND_PV:
     case KIND_STORAGE_CLASS:
+    case KIND_PRIORITY:
+    case KIND_PDB:
         return true;
     default:
         return false;
@@ -330,6 +332,10 @@ decode(enum kind kind, const struct tree *obj, struct arena *a)
         return namespace_decode(obj, a);
     case KIND_PVC:
         return pvc_decode(obj, a);
+    case KIND_PRIORITY:
+        return priority_class_decode(obj, a);
+    case KIND_PDB:
+        return pdb_decode(obj, a);
     case KIND_PV:
         return pv_decode(obj, a);
     case KIND_STORAGE_CLASS:
@@ -403,7 +409,7 @@ static bool
 is_told(enum kind kind)
 {
     return kind == KIND_NODE || kind == KIND_VMI || kind == KIND_VMIM || kind == KIND_NAMESPACE ||
-           kind == KIND_HCO;
+           kind == KIND_HCO || kind == KIND_PRIORITY || kind == KIND_PDB;
 }
 
 static void

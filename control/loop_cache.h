@@ -50,7 +50,7 @@ void loop_cache_touch_of(struct loop_cache *c, enum loop_cache_index ix, const c
 /* The pass is over: what changes from now on counts for the next one. */
 void loop_cache_pass_done(struct loop_cache *c);
 
-/* Calls fn for each Node, VMI, migration, Namespace and HyperConverged that was added, changed or removed since the last call, in the order in
+/* Calls fn for each object of a kind that placement reads (is_told) that was added, changed or removed since the last call, in the order in
  * which that happened first. before: what was told the last time, NULL when it is new; it is freed
  * when fn has returned. now: NULL when it is gone; it lives until it is `before`, or the cache is
  * freed: so whoever follows the calls may borrow what they tell. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "control/loop_place.h"
+#include "control/loop_cluster.h"
 
 #define RETRY_AFTER_ERROR_US 1000000
 
@@ -84,12 +84,12 @@ on_pass(void *ctx)
     l->all = l->look_at_all;
     l->look_at_all = false;
     l->arena = arena_new();
+    loop_cluster_sync(l);
     loop_node_pass(l);
     loop_vm_pass(l);
     loop_sched_pass(l);
     loop_migration_pass(l);
     loop_drain_pass(l);
-    loop_place_done(l);
     loop_cache_pass_done(l->cache);
     arena_free(TAKE_PTR(l->arena));
     arm_wake(l);

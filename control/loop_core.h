@@ -4,7 +4,7 @@
  * A pass runs all loops one after the other over the committed objects. It starts a moment after a
  * change (debounce) and never while a write of an earlier pass is in flight: so no loop decides
  * twice on the same fact, and what one loop has decided in a pass the next one sees through the
- * shared snapshot (loop_place.h). Every write looks again at the newest version of its object
+ * shared cluster (loop_cluster.h). Every write looks again at the newest version of its object
  * before it changes it. */
 #ifndef CONTROL_LOOP_CORE_H
 #define CONTROL_LOOP_CORE_H
@@ -21,7 +21,7 @@
 #include "control/loop_queue.h"
 #include "control/loops.h"
 
-struct cluster;
+struct loop_cluster;
 struct loop_write;
 
 struct loops {
@@ -32,6 +32,8 @@ struct loops {
     int64_t heartbeat_timeout_us;
     uint64_t debounce_us;
     int64_t start_us; /* wall */
+    void (*on_mismatch)(void *ctx, const char *what);
+    void *mismatch_ctx;
 
     struct loop_cache *cache;
     struct store_watch *watch;
@@ -40,6 +42,7 @@ struct loops {
     bool look_at_all; /* the next pass looks at every VM, not only at those that have changed */
     struct loop_write *writes; /* in flight */
 
+    struct loop_cluster *cluster;
     struct loop_queue *queue; /* what waits for a node */
     struct loop_due *due;     /* objects that are to be looked at later */
     struct strmap *gone;      /* names of deleted nodes -> int64_t: their last heartbeat */
@@ -50,7 +53,6 @@ struct loops {
     struct arena *arena;
     int64_t now_us; /* wall */
     bool all;       /* look_at_all, for this pass */
-    struct cluster *cluster;
 };
 
 /* The object counts as changed at this wall time, even if nothing changes; 0 is ignored. An earlier

@@ -1,18 +1,17 @@
-/* The pass' snapshot and what is placed on it; see control/loop_place.h. */
+/* Decisions on the controller's cluster; see control/loop_place.h. */
 #include "control/loop_place.h"
 
-#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "api/selector.h"
-#include "migrate/coord.h"
+#include "control/loop_cluster.h"
 
 #define RESULT_NODES_SHOWN 64  /* of the nodes in ANN_SCHEDULE_RESULT */
 #define WHY_SIZE           512 /* of the messages of single nodes */
 
-static struct cluster *snapshot(struct loops *l);
-static void reserve_scheduled(struct loops *l, struct cluster *c);
+static void compare(struct loops *l, const struct place_request *rq, const struct place_result *r);
 static void add_network_details(struct loops *l, const struct place_result *r, struct sb *why);
 static struct tree *result_tree(struct loops *l, const struct place_result *r, const char *node,
                                 const struct vmi *v);
@@ -20,13 +19,14 @@ static struct tree *result_tree(struct loops *l, const struct place_result *r, c
 struct loop_placed
 loop_place(struct loops *l, const struct place_request *rq)
 {
-    struct cluster *c = snapshot(l);
-    struct place_result *r = place(c, rq);
+    struct place_result *r = place(loop_cluster_get(l), rq);
     struct loop_placed p = {.message = ""};
 
+    if (l->on_mismatch)
+        compare(l, rq, r);
     if (r->node) {
         p.node = arena_strdup(l->arena, r->node);
-        cluster_reserve(c, rq->vmi, p.node);
+        loop_cluster_reserve(l, rq->vmi, p.node);
     } else {
         AUTO_SB struct sb why = SB_INIT;
 
@@ -38,12 +38,6 @@ loop_place(struct loops *l, const struct place_request *rq)
     p.result = result_tree(l, r, r->node, rq->vmi);
     place_result_free(r);
     return p;
-}
-
-void
-loop_place_done(struct loops *l)
-{
-    cluster_free(TAKE_PTR(l->cluster));
 }
 
 int64_t
@@ -78,43 +72,32 @@ loop_place_network_trouble(struct loops *l, const char *node)
     return c->message && *c->message ? c->message : "not ready";
 }
 
-static struct cluster *
-snapshot(struct loops *l)
-{
-    const void *o;
-
-    if (l->cluster)
-        return l->cluster;
-    l->cluster = cluster_new();
-    cluster_set_hco(l->cluster, loop_cache_hco(l->cache));
-    cluster_set_heartbeat(l->cluster, l->now_us, l->heartbeat_timeout_us / 1000000);
-    for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_NAMESPACE, &it));)
-        cluster_add_namespace(l->cluster, o);
-    for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_NODE, &it));)
-        cluster_add_node(l->cluster, o);
-    for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_VMI, &it));)
-        cluster_add_vmi(l->cluster, o);
-    reserve_scheduled(l, l->cluster);
-    return l->cluster;
-}
-
-/* Targets that are chosen but not yet handed off: only the migration object knows them. */
+/* Each decision is made again on a cluster that was built for it. */
 static void
-reserve_scheduled(struct loops *l, struct cluster *c)
+compare(struct loops *l, const struct place_request *rq, const struct place_result *r)
 {
-    const struct vmim *m;
+    struct cluster *c = loop_cluster_build(l);
+    struct place_result *again = place(c, rq);
+    AUTO_SB struct sb what = SB_INIT;
 
-    for (size_t it = 0; (m = loop_cache_next(l->cache, KIND_VMIM, &it));) {
-        const struct vmi *v;
+    if (strcmp(r->message, again->message) != 0 ||
+        strcmp(r->node ? r->node : "", again->node ? again->node : "") != 0 ||
+        r->nodes_len != again->nodes_len)
+        sb_printf(&what, " %s (%s), not %s (%s)", r->node, r->message, again->node, again->message);
+    for (size_t i = 0; i < r->nodes_len; i++)
+        for (size_t j = 0; j < again->nodes_len; j++)
+            if (strcmp(r->nodes[i].name, again->nodes[j].name) == 0 &&
+                r->nodes[i].total != again->nodes[j].total)
+                sb_printf(&what, " %s has %" PRId64 ", not %" PRId64, r->nodes[i].name,
+                          r->nodes[i].total, again->nodes[j].total);
+    if (what.len) {
+        AUTO_FREE char *text =
+            xasprintf("%s/%s:%s", rq->vmi->meta.namespace_, rq->vmi->meta.name, sb_str(&what));
 
-        if (!m->phase || strcmp(m->phase, coord_phase_name(COORD_SCHEDULED)) != 0 ||
-            !m->state.target_node)
-            continue;
-        v = loop_cache_get(l->cache, KIND_VMI, m->meta.namespace_, m->vmi_name);
-        if (v && (!v->status.migration.migration_uid ||
-                  strcmp(v->status.migration.migration_uid, m->meta.uid) != 0))
-            cluster_reserve(c, v, m->state.target_node);
+        l->on_mismatch(l->mismatch_ctx, text);
     }
+    place_result_free(again);
+    cluster_free(c);
 }
 
 /* " n2: link is down." for each node that lacks nothing but the network. */

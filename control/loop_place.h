@@ -1,4 +1,4 @@
-/* Placement for the loops: one snapshot of the cluster a pass, shared by the scheduler and the
+/* Placement for the loops: on one cluster (loop_cluster.h), shared by the scheduler and the
  * migrations, so that what one has decided counts for the next. */
 #ifndef CONTROL_LOOP_PLACE_H
 #define CONTROL_LOOP_PLACE_H
@@ -12,10 +12,8 @@ struct loop_placed {
     struct tree *result; /* for ANN_SCHEDULE_RESULT; the caller's */
 };
 
-/* Places rq->vmi on the pass' snapshot and, when it fits, reserves the room there. */
+/* Places rq->vmi and, when it fits, reserves the room there. */
 struct loop_placed loop_place(struct loops *l, const struct place_request *rq);
-/* Frees the pass' snapshot. */
-void loop_place_done(struct loops *l);
 
 /* The wall time of a node's last heartbeat; 0 when it never beat. */
 int64_t loop_place_heartbeat_us(const struct kv_list *annotations);

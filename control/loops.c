@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "control/loop_cluster.h"
 #include "control/loop_core.h"
 #include "control/loop_event.h"
 #include "control/loop_phase.h"
@@ -34,8 +35,11 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
                                   ? (int64_t)config->heartbeat_timeout_us
                                   : (int64_t)LOOPS_HEARTBEAT_TIMEOUT_S * 1000000;
     l->debounce_us = config && config->debounce_us ? config->debounce_us : DEBOUNCE_US;
+    l->on_mismatch = config ? config->on_mismatch : NULL;
+    l->mismatch_ctx = config ? config->mismatch_ctx : NULL;
     l->start_us = loop_wall_us(loop);
     l->cache = loop_cache_new(store);
+    l->cluster = loop_cluster_new();
     l->queue = loop_queue_new();
     l->due = loop_due_new();
     l->gone = strmap_new();
@@ -63,6 +67,7 @@ loops_free(struct loops *l)
     if (!l)
         return;
     loop_core_drop_writes(l);
+    loop_cluster_free(l->cluster);
     loop_cache_free(l->cache);
     loop_event_done(l);
     loop_queue_free(l->queue);
@@ -254,6 +259,7 @@ what_changed(const struct store_event *ev)
     case KIND_PVC:
     case KIND_PV:
     case KIND_STORAGE_CLASS:
+    case KIND_PRIORITY:
     case KIND_NAD:
         return QUEUE_ALL;
     default:

@@ -20,6 +20,10 @@ struct loops_config {
     const char *component;         /* source of events; NULL: "drover-controller". Borrowed. */
     uint64_t heartbeat_timeout_us; /* 0: LOOPS_HEARTBEAT_TIMEOUT_S */
     uint64_t debounce_us;          /* from a change to the pass that looks at it; 0: 5 ms */
+    /* For tests: each decision is compared with that on a cluster built anew, and this is called
+     * when they differ. NULL: they are not compared. */
+    void (*on_mismatch)(void *ctx, const char *what);
+    void *mismatch_ctx;
 };
 
 /* Starts all loops on `loop`, on whose thread everything happens. loop and store are borrowed and

@@ -57,9 +57,18 @@ world_free(struct world *w)
     free(w);
 }
 
+static void
+on_mismatch(void *ctx, const char *what)
+{
+    (void)ctx;
+    fail_msg("a decision is not that of a cluster built anew: %s", what);
+}
+
+/* Every decision of every test is compared. */
 void
 world_start_controller(struct world *w)
 {
+    w->config.on_mismatch = on_mismatch;
     w->loops = loops_start(w->loop, w->store, &w->config);
 }
 
