@@ -53,6 +53,7 @@ struct run {
 };
 
 static int fill_cluster(struct run *run);
+static void add_attachments(struct run *run);
 static int place_item(struct run *run, const struct offline_item *it);
 static void place_vmi(struct run *run, const struct vmi *v);
 static int place_migration(struct run *run, const struct vmim *m);
@@ -105,6 +106,7 @@ fill_cluster(struct run *run)
     cluster_set_hco(run->c, o->hco);
     cluster_set_heartbeat(run->c, now_us, options_int(o->options, "heartbeat-timeout"));
     cluster_set_from_files(run->c);
+    add_attachments(run);
     for (size_t i = 0; i < o->len; i++) {
         const struct offline_item *it = &o->items[i];
 
@@ -121,6 +123,24 @@ fill_cluster(struct run *run)
     }
     run->places = schedule_places_new(run->c, o);
     return EXIT_DONE;
+}
+
+/* Before the VMIs: what networks ask for counts for those that run, too. */
+static void
+add_attachments(struct run *run)
+{
+    for (size_t i = 0; i < run->o->len; i++) {
+        const struct offline_item *it = &run->o->items[i];
+
+        if (it->kind == KIND_NAD)
+            cluster_add_nad(run->c, it->nad);
+        else if (it->kind == KIND_PVC)
+            cluster_add_pvc(run->c, it->pvc);
+        else if (it->kind == KIND_PV)
+            cluster_add_pv(run->c, it->pv);
+        else if (it->kind == KIND_STORAGE_CLASS)
+            cluster_add_storage_class(run->c, it->storage_class);
+    }
 }
 
 static int

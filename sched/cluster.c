@@ -7,8 +7,10 @@
 #include "api/names.h"
 #include "api/quantity.h"
 #include "base/sb.h"
+#include "sched/attach.h"
 #include "sched/priority.h"
 #include "sched/profile.h"
+#include "sched/workload.h"
 
 #define NAMESPACE_NAME_LABEL "kubernetes.io/metadata.name"
 #define SCRATCH_USES         64 /* needs that one scratch arena sees */
@@ -63,6 +65,7 @@ cluster_free(struct cluster *c)
         for (struct occupant *o = cn->occupants, *next; o; o = next) {
             next = o->next;
             need_drop(&o->need);
+            free(o->own_affinity);
             free(o);
         }
         free(cn->sorted);
@@ -74,6 +77,7 @@ cluster_free(struct cluster *c)
     strmap_free(c->namespaces, free);
     strmap_free(c->names, free);
     arena_free(c->scratch);
+    attach_free(c->attach);
     priorities_free(c->priorities);
     free(c->buckets);
     free(c->nodes);
@@ -434,6 +438,8 @@ occupy(struct cluster *c, const struct occupant *like, const char *node)
     o->kind = CLUSTER_NO_KIND;
     o->hash = hash;
     need_keep(&o->need, c->names);
+    if (!o->is_pod)
+        o->affinity = workload_affinity(c->hco, like->affinity, NULL, &o->own_affinity);
     o->node = cn;
     o->next = cn->occupants;
     o->link = &cn->occupants;
@@ -486,6 +492,7 @@ vacate(struct cluster *c, struct occupant *o)
             need_take(&cn->room, &x->need, c->names);
     }
     need_drop(&o->need);
+    free(o->own_affinity);
     free(o);
     if (c->watch)
         c->watch->left(c->watch_arg, cn);
@@ -568,6 +575,10 @@ scratch(struct cluster *c)
 static struct occupant
 vmi_occupant(struct cluster *c, const struct vmi *v)
 {
+    struct arena *a = scratch(c);
+    struct need need = need_of_vmi(&v->spec, cluster_cpu_ratio(c), a);
+
+    attach_network_needs(c, v, &need, a);
     return (struct occupant){
         .object = v,
         .ns = text(v->meta.namespace_),
@@ -575,7 +586,7 @@ vmi_occupant(struct cluster *c, const struct vmi *v)
         .labels = &v->meta.labels,
         .affinity = &v->spec.affinity,
         .terminating = v->meta.deletion_us != 0,
-        .need = need_of_vmi(&v->spec, cluster_cpu_ratio(c), scratch(c)),
+        .need = need,
     };
 }
 

@@ -21,8 +21,9 @@ struct occupant {       /* one VM or Pod on one node; a migrating VM has two */
     const void *object; /* its struct pod or struct vmi */
     const char *ns, *name;
     const struct kv_list *labels;
-    const struct affinity *affinity;
-    struct need need; /* kept: see need.h */
+    const struct affinity *affinity; /* between VMs: with the cluster's own (sched/workload.h) */
+    struct affinity *own_affinity;   /* that, where it had to be made; or NULL */
+    struct need need;                /* kept: see need.h */
     struct cluster_node *node;
     struct occupant *next, **link; /* on this node; link: the pointer that points here */
     struct occupant *elsewhere;    /* of the same VM or Pod */
@@ -62,6 +63,7 @@ struct cluster_watch {
 };
 
 struct cluster {
+    struct attach *attach; /* sched/attach.c's: claims, volumes, networks; NULL: there are none */
     struct priorities *priorities; /* sched/priority.c's; NULL: there are no classes and budgets */
     const struct hco *hco;
     const struct profile *profile; /* never NULL */

@@ -1,4 +1,4 @@
-/* CPU model, features, vendor and abilities of a node; see cpu_rule.h. */
+/* CPU model, features and vendor of a node; see cpu_rule.h. */
 #include "sched/cpu_rule.h"
 
 #include <string.h>
@@ -16,7 +16,6 @@ static void set_host_model(struct cpu_rule *r, const char *model, struct arena *
 static const char *find_pin(const struct vmi *v);
 static void add_feature(struct cpu_features *l, const char *name, const char *min_model,
                         struct arena *a);
-static void add_ability(struct cpu_rule *r, bool wanted, const char *label, const char *reason);
 static bool has_host_model(const struct cpu_rule *r, const struct cluster_node *n);
 static const char *first_missing(const struct cpu_features *l, const struct cluster_node *n);
 static bool has_feature(const struct cpu_feature_rule *f, const struct cluster_node *n);
@@ -44,11 +43,6 @@ cpu_rule_compile(const struct vmi *v, const struct hco *hco, bool migrate,
         r.vendor = "Intel";
     if (r.vendor)
         r.vendor_label = arena_printf(a, "%s%s", LABEL_CPU_VENDOR, r.vendor);
-    add_ability(&r, d->cpu.dedicated_placement, LABEL_CPUMANAGER,
-                "node(s) didn't have CPU manager enabled");
-    add_ability(&r, d->sev, LABEL_SEV, "node(s) didn't support SEV");
-    add_ability(&r, d->tdx, LABEL_TDX, "node(s) didn't support TDX");
-    add_ability(&r, d->secure_execution, LABEL_S390_PV, "node(s) didn't support Secure Execution");
     return r;
 }
 
@@ -84,9 +78,6 @@ cpu_rule_check(const struct cpu_rule *r, const struct cluster_node *n, struct ar
         if (has_feature(&r->forbidden.items[i], n))
             explain_addf(reasons, a, "node(s) had forbidden CPU feature %s",
                          r->forbidden.items[i].name);
-    for (size_t i = 0; i < r->abilities_len; i++)
-        if (!node_labels_true(&n->labels, r->abilities[i].label))
-            explain_add(reasons, a, r->abilities[i].reason);
     return reasons->len - before;
 }
 
@@ -198,13 +189,6 @@ add_feature(struct cpu_features *l, const char *name, const char *min_model, str
     };
     l->items = items;
     l->len++;
-}
-
-static void
-add_ability(struct cpu_rule *r, bool wanted, const char *label, const char *reason)
-{
-    if (wanted)
-        r->abilities[r->abilities_len++] = (struct cpu_ability){.label = label, .reason = reason};
 }
 
 static bool

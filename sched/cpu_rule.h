@@ -1,15 +1,11 @@
-/* What a VM asks of a node's CPU, by the labels that the labeller publishes; and a few other abilities
- * that KubeVirt renders as node selectors. Internal to sched/. Follows the OpenShift Virtualization
+/* What a VM asks of a node's CPU: model, features, vendor, by the labels that the labeller publishes.
+ * Internal to sched/. Follows the OpenShift Virtualization
  * 4.15 documents (CPU models, policies, obsolete models) and KubeVirt's target pods. */
 #ifndef SCHED_CPU_RULE_H
 #define SCHED_CPU_RULE_H
 
 #include "base/arena.h"
 #include "sched/cluster.h"
-
-struct cpu_ability { /* a label with value "true" that the node must have */
-    const char *label, *reason;
-};
 
 struct cpu_feature_rule {
     const char *name;
@@ -29,8 +25,6 @@ struct cpu_rule {
     struct cpu_features host_features, required, forbidden;
     const char *vendor, *vendor_label; /* of the source, or that the VM needs; or NULL */
     const char *impossible;            /* the reason why no node can do, or NULL */
-    struct cpu_ability abilities[4];
-    size_t abilities_len;
 };
 
 /* source: the node that a migration leaves; NULL at a start, and when it is not known. */

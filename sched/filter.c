@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "sched/explain.h"
+#include "sched/numa.h"
 
 static bool run(const struct request *r, const struct cluster_node *n, struct str_list *reasons,
-                filter_fn until);
+                enum filter until);
 static void filter_workload(const struct request *r, const struct cluster_node *n,
                             struct str_list *reasons);
 static void filter_taints(const struct request *r, const struct cluster_node *n,
@@ -16,6 +17,12 @@ static void filter_affinity(const struct request *r, const struct cluster_node *
                             struct str_list *reasons);
 static void filter_cpu(const struct request *r, const struct cluster_node *n,
                        struct str_list *reasons);
+static void filter_host(const struct request *r, const struct cluster_node *n,
+                        struct str_list *reasons);
+static void filter_numa(const struct request *r, const struct cluster_node *n,
+                        struct str_list *reasons);
+static void filter_volumes(const struct request *r, const struct cluster_node *n,
+                           struct str_list *reasons);
 static void filter_spread(const struct request *r, const struct cluster_node *n,
                           struct str_list *reasons);
 static void filter_peers(const struct request *r, const struct cluster_node *n,
@@ -27,24 +34,60 @@ static const struct {
     filter_fn fn;
     bool for_pods; /* kube-scheduler has it, too */
     enum helps leaving;
-} filters[] = {
-    {filter_source, false, NO},  {filter_unschedulable, true, NO}, {filter_target, true, NO},
-    {filter_ready, false, NO},   {filter_handler, false, NO},      {filter_workload, false, NO},
-    {filter_taints, true, NO},   {filter_affinity, true, NO},      {filter_cpu, false, NO},
-    {filter_fit, true, YES},     {filter_spread, true, BY_REASON}, {filter_peers, true, BY_REASON},
-    {filter_network, false, NO}, /* last: what it refuses would do but for the network */
+    bool wish; /* somebody's rule, which a forced target overrides; the others are the VM's needs */
+} filters[FILTERS] = {
+    [FILTER_SOURCE] = {filter_source, false, NO, false},
+    [FILTER_UNSCHEDULABLE] = {filter_unschedulable, true, NO, true},
+    [FILTER_TARGET] = {filter_target, true, NO, false},
+    [FILTER_READY] = {filter_ready, false, NO, false},
+    [FILTER_HANDLER] = {filter_handler, false, NO, false},
+    [FILTER_WORKLOAD] = {filter_workload, false, NO, true},
+    [FILTER_TAINTS] = {filter_taints, true, NO, true},
+    [FILTER_AFFINITY] = {filter_affinity, true, NO, true},
+    [FILTER_CPU] = {filter_cpu, false, NO, false},
+    [FILTER_HOST] = {filter_host, false, NO, false},
+    [FILTER_FIT] = {filter_fit, true, YES, false},
+    [FILTER_NUMA] = {filter_numa, false, YES, false},
+    [FILTER_VOLUMES] = {filter_volumes, false, NO, false},
+    [FILTER_SPREAD] = {filter_spread, true, BY_REASON, true},
+    [FILTER_PEERS] = {filter_peers, true, BY_REASON, true},
+    /* last: what it refuses would do but for the network */
+    [FILTER_NETWORK] = {filter_network, false, NO, false},
 };
 
 bool
 filter_node(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
-    return run(r, n, reasons, NULL);
+    return run(r, n, reasons, FILTERS);
 }
 
 bool
 filter_static(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
-    return run(r, n, reasons, filter_fit);
+    return run(r, n, reasons, FILTER_FIT);
+}
+
+const char *
+filter_all_refused(const struct request *r)
+{
+    if (r->nodes.pinned && r->nodes.pins.len == 0 && !r->forced)
+        return FILTER_CONFLICT;
+    return r->volumes.refused;
+}
+
+/* A name in every required term: kube-scheduler does not even look at other nodes. */
+bool
+filter_looks_at(const struct request *r, const struct cluster_node *n)
+{
+    return !r->nodes.pinned || r->forced || node_terms_pins(&r->nodes, n->name);
+}
+
+void
+filter_run(const struct request *r, const struct cluster_node *n, enum filter f,
+           struct str_list *reasons)
+{
+    if ((filters[f].for_pods || r->is_vm) && !(filters[f].wish && r->forced))
+        filters[f].fn(r, n, reasons);
 }
 
 bool
@@ -52,36 +95,32 @@ filter_resolvable(const struct request *r, const struct cluster_node *n)
 {
     struct str_list reasons = {0};
 
-    if (r->nodes.pinned && !node_terms_pins(&r->nodes, n->name))
+    if (filter_all_refused(r) || !filter_looks_at(r, n))
         return false;
-    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
-        if (!filters[i].for_pods && !r->is_vm)
-            continue;
-        filters[i].fn(r, n, &reasons);
+    for (enum filter f = 0; f < FILTERS; f++) {
+        filter_run(r, n, f, &reasons);
         if (reasons.len > 0)
-            return filters[i].leaving == YES || (filters[i].leaving == BY_REASON &&
+            return filters[f].leaving == YES || (filters[f].leaving == BY_REASON &&
                                                  strcmp(reasons.items[0], SPREAD_NO_KEY) != 0 &&
                                                  strcmp(reasons.items[0], PEERS_NOT_NEAR) != 0);
     }
     return false;
 }
 
-/* until: the first filter that is not run, or NULL. */
+/* until: the first filter that is not run. */
 static bool
 run(const struct request *r, const struct cluster_node *n, struct str_list *reasons,
-    filter_fn until)
+    enum filter until)
 {
-    /* a name in every required term: kube-scheduler does not even look at other nodes */
-    if (r->nodes.pinned && !node_terms_pins(&r->nodes, n->name)) {
+    const char *all = filter_all_refused(r);
+
+    if (all || !filter_looks_at(r, n)) {
         explain_add(reasons, r->arena,
-                    r->nodes.pins.len == 0 ? FILTER_CONFLICT
-                                           : "node(s) didn't satisfy plugin(s) [NodeAffinity]");
+                    all ? all : "node(s) didn't satisfy plugin(s) [NodeAffinity]");
         return false;
     }
-    for (size_t i = 0; i < ARRAY_LEN(filters) && filters[i].fn != until; i++) {
-        if (!filters[i].for_pods && !r->is_vm)
-            continue;
-        filters[i].fn(r, n, reasons);
+    for (enum filter f = 0; f < until; f++) {
+        filter_run(r, n, f, reasons);
         if (reasons->len > 0)
             return false;
     }
@@ -120,6 +159,25 @@ static void
 filter_cpu(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
     cpu_rule_check(&r->cpu, n, r->arena, reasons);
+}
+
+static void
+filter_host(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
+{
+    host_rule_check(&r->host, n, r->arena, reasons);
+}
+
+static void
+filter_numa(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
+{
+    if (!numa_fits(&r->vmi->spec, n, r->self))
+        explain_add(reasons, r->arena, NUMA_REASON);
+}
+
+static void
+filter_volumes(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
+{
+    volumes_check(r->c, &r->volumes, n, r->arena, reasons);
 }
 
 static void

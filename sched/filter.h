@@ -7,6 +7,27 @@
 /* kube-scheduler's text when the required terms name different nodes. */
 #define FILTER_CONFLICT "pod affinity terms conflict"
 
+/* In their order. */
+enum filter {
+    FILTER_SOURCE,
+    FILTER_UNSCHEDULABLE,
+    FILTER_TARGET,
+    FILTER_READY,
+    FILTER_HANDLER,
+    FILTER_WORKLOAD,
+    FILTER_TAINTS,
+    FILTER_AFFINITY,
+    FILTER_CPU,
+    FILTER_HOST,
+    FILTER_FIT,
+    FILTER_NUMA,
+    FILTER_VOLUMES,
+    FILTER_SPREAD,
+    FILTER_PEERS,
+    FILTER_NETWORK,
+    FILTERS
+};
+
 /* True when the node does; else reasons has at least one text. */
 bool filter_node(const struct request *r, const struct cluster_node *n, struct str_list *reasons);
 
@@ -16,6 +37,15 @@ bool filter_static(const struct request *r, const struct cluster_node *n, struct
 /* Of a node that filter_node refused: may it do when others leave it? kube-scheduler's Unschedulable; the
  * rest is its UnschedulableAndUnresolvable. */
 bool filter_resolvable(const struct request *r, const struct cluster_node *n);
+
+/* One of them alone: appends its reasons, none when the node does or the filter does not apply. */
+void filter_run(const struct request *r, const struct cluster_node *n, enum filter f,
+                struct str_list *reasons);
+/* Why no node at all can do (kube-scheduler's PreFilter), or NULL. It stands once in the message, without
+ * a count. */
+const char *filter_all_refused(const struct request *r);
+/* False: the required terms name other nodes, and this one is not counted in the message. */
+bool filter_looks_at(const struct request *r, const struct cluster_node *n);
 
 /* One filter: appends its reasons, none when the node does. */
 typedef void (*filter_fn)(const struct request *r, const struct cluster_node *n,

@@ -6,8 +6,9 @@
 #include "sched/place.h"
 
 struct nearest {
-    const char *node;   /* the one that lacks least, or NULL: no single node can be named */
-    const char *change; /* "memory: the VM asks for 8546Mi, n3 has 6Gi free: free 2402Mi there or ask for
+    const char *node; /* the one that lacks least, or NULL: no single node can be named */
+    const char
+        *change; /* "memory: the VM asks for 8546Mi, n3 has 6Gi free: free 2402Mi there or ask for
                            6Gi"; "" when nothing can be said */
 };
 

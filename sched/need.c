@@ -51,6 +51,8 @@ need_of_vmi(const struct vmi_spec *s, int64_t allocation_ratio, struct arena *a)
         if (d->host_devices[i].device_name)
             add_extra(&n, d->host_devices[i].device_name, 1, false, a);
     add_extra(&n, NEED_KVM, 1, true, a);
+    if (d->sev)
+        add_extra(&n, NEED_SEV, 1, true, a);
     n.score_cpu_milli = n.cpu_milli;
     n.score_memory_bytes = n.memory_bytes;
     return n;
@@ -224,6 +226,12 @@ need_find_extra(const struct need *n, const char *name)
         if (strcmp(n->extras[i].name, name) == 0)
             return &n->extras[i];
     return NULL;
+}
+
+void
+need_add_extra(struct need *n, const char *name, int64_t value, struct arena *a)
+{
+    add_extra(n, name, value, false, a);
 }
 
 int64_t

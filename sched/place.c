@@ -98,11 +98,11 @@ refusal(const struct place_result *res, const struct request *r)
     const struct str_list **lists = arena_calloc(res->arena, res->nodes_len, sizeof(*lists));
     size_t len = 0;
 
-    if (r->nodes.pinned && r->nodes.pins.len == 0)
-        return arena_printf(res->arena, "0/%zu nodes are available: " FILTER_CONFLICT ".",
-                            res->nodes_len);
+    if (filter_all_refused(r))
+        return arena_printf(res->arena, "0/%zu nodes are available: %s.", res->nodes_len,
+                            filter_all_refused(r));
     for (size_t i = 0; i < res->nodes_len; i++)
-        if (!r->nodes.pinned || node_terms_pins(&r->nodes, res->nodes[i].name))
+        if (filter_looks_at(r, r->c->nodes[i]))
             lists[len++] = &res->nodes[i].reasons;
     for (size_t i = 0; len == 0 && i < res->nodes_len; i++)
         lists[i] = &res->nodes[i].reasons;

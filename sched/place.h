@@ -49,6 +49,16 @@ void cluster_remove_namespace(struct cluster *c, const char *name);
 void cluster_unreserve(struct cluster *c, const char *ns, const char *name, const char *node);
 /* The time moves on: heartbeats age. */
 void cluster_set_now(struct cluster *c, int64_t now_us);
+/* What VMs are attached to; in place of one of that name. Borrowed. Networks before VMIs: the resources that
+ * they name count for the VMIs that are added later. */
+void cluster_add_pvc(struct cluster *c, const struct pvc *p);
+void cluster_remove_pvc(struct cluster *c, const char *ns, const char *name);
+void cluster_add_pv(struct cluster *c, const struct pv *p);
+void cluster_remove_pv(struct cluster *c, const char *name);
+void cluster_add_storage_class(struct cluster *c, const struct storage_class *s);
+void cluster_remove_storage_class(struct cluster *c, const char *name);
+void cluster_add_nad(struct cluster *c, const struct nad *n);
+void cluster_remove_nad(struct cluster *c, const char *ns, const char *name);
 /* In place of profile_default() (sched/profile.h). Borrowed. NULL: the default again. */
 struct profile;
 void cluster_set_profile(struct cluster *c, const struct profile *p);
@@ -76,6 +86,9 @@ struct place_request {
     enum place_purpose purpose; /* MIGRATE: never the source; host-model rules; its own use of the
                                    source is not counted against the target */
     const char *target; /* explicit target node, or NULL; checked against the same filters */
+    bool
+        force; /* with target: what people ask for does not count (cordon, taints, selectors, placement
+                   of workloads, neighbours); what the VM needs to run there does */
     const struct kv_list *added_node_selector; /* of the VMIM, or NULL */
     bool needs_network; /* MIGRATE over a dedicated network: to no node whose handler says that it
                            cannot use it (PLACE_NETWORK_CONDITION False) */
@@ -119,6 +132,11 @@ int64_t vmi_guest_memory_bytes(const struct vmi_spec *s);
 int64_t vmi_cpu_request_milli(const struct vmi_spec *s, int64_t allocation_ratio);
 /* The CPU model by precedence VM, cluster, host-model. Borrowed from its inputs or a literal. */
 const char *vmi_cpu_model(const struct vmi_spec *s, const struct hco *hco);
+
+/* The TSC frequency, in Hz, that a guest which counts on one (invtsc, Hyper-V re-enlightenment) should start
+ * with: the lowest of the nodes that take VMs or run some. 0: it does not count on one, or none is
+ * known. Whoever starts the VMI writes it to status.topologyHints.tscFrequency, as KubeVirt does. */
+int64_t vmi_tsc_hint(const struct cluster *c, const struct vmi *v);
 
 /* On a VMI whose model is host-model or host-passthrough: the model that it started with and the
  * features that go with it, "Haswell aes avx ...". Whoever starts the VMI writes it once, from

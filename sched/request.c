@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "api/names.h"
+#include "sched/attach.h"
 #include "sched/filter.h"
 #include "sched/profile.h"
+#include "sched/workload.h"
 
 static const char *compile(struct request *r, const struct cluster *c,
                            const struct place_request *rq, struct arena *a, bool alone);
@@ -29,6 +31,19 @@ request_compile_alone(struct request *r, const struct cluster *c, const struct p
     return compile(r, c, rq, a, true);
 }
 
+bool
+request_is_special(const struct cluster *c, const struct place_request *rq)
+{
+    const struct vmi_spec *s = rq->vmi && !rq->pod ? &rq->vmi->spec : NULL;
+
+    if (!s)
+        return false;
+    for (size_t i = 0; c->attach && i < s->volumes_len; i++)
+        if (s->volumes[i].claim)
+            return true;
+    return rq->force || s->domain.cpu.numa_passthrough || host_rule_wants_tsc(&s->domain);
+}
+
 void
 request_done(struct request *r)
 {
@@ -49,7 +64,8 @@ request_selects(const struct request *r, const struct cluster_node *n)
         return true;
     filter_handler(r, n, &reasons);
     return reasons.len == 0 && node_terms_match(&r->workload, &n->labels, n->name) &&
-           cpu_rule_check(&r->cpu, n, r->arena, &reasons) == 0;
+           cpu_rule_check(&r->cpu, n, r->arena, &reasons) == 0 &&
+           host_rule_check(&r->host, n, r->arena, &reasons) == 0;
 }
 
 static const char *
@@ -57,6 +73,7 @@ compile(struct request *r, const struct cluster *c, const struct place_request *
         bool alone)
 {
     const struct affinity *affinity;
+    struct affinity *both;
     const struct spread *spreads;
     size_t spreads_len;
     const char *why;
@@ -77,7 +94,7 @@ compile(struct request *r, const struct cluster *c, const struct place_request *
     r->enforced = node_terms_compile(NULL, NULL, c->profile->added_affinity, a);
     node_terms_preferred(affinity, a, &r->preferred);
     node_terms_preferred(c->profile->added_affinity, a, &r->preferred);
-    r->peers = peers_new(r, affinity);
+    r->peers = peers_new(r, r->is_vm ? workload_affinity(c->hco, affinity, a, &both) : affinity);
     r->spread = spread_new(r, spreads, spreads_len);
     return NULL;
 }
@@ -92,7 +109,9 @@ compile_vm(struct request *r, const struct place_request *rq)
     r->name = v->meta.name ? v->meta.name : "";
     r->labels = &v->meta.labels;
     r->tolerations = (struct tolerations){v->spec.tolerations, v->spec.tolerations_len};
+    r->vmi = v;
     r->migrate = rq->purpose == PLACE_MIGRATE;
+    r->forced = rq->force && rq->target;
     r->needs_network = r->migrate && rq->needs_network;
     if (!is_ours(r, v->spec.scheduler_name))
         return other_scheduler(v->spec.scheduler_name, r->arena);
@@ -105,7 +124,10 @@ compile_vm(struct request *r, const struct place_request *rq)
             r->source = NULL;
     }
     r->need = need_of_vmi(&v->spec, cluster_cpu_ratio(r->c), r->arena);
+    attach_network_needs(r->c, v, &r->need, r->arena);
     r->cpu = cpu_rule_compile(v, hco, r->migrate, r->source, r->arena);
+    r->host = host_rule_compile(r->c, v, r->migrate, r->source, r->arena);
+    r->volumes = volumes_compile(r->c, v, r->arena);
     r->workload = node_terms_compile(hco ? &hco->workloads.node_selector : NULL, NULL,
                                      hco ? &hco->workloads.affinity : NULL, r->arena);
     if (hco)

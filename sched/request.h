@@ -6,19 +6,22 @@
 #include "base/arena.h"
 #include "sched/cluster.h"
 #include "sched/cpu_rule.h"
+#include "sched/host_rule.h"
 #include "sched/need.h"
 #include "sched/node_terms.h"
 #include "sched/peers.h"
 #include "sched/place.h"
 #include "sched/spread.h"
 #include "sched/taint.h"
+#include "sched/volumes.h"
 
 struct request {
     const struct cluster *c;
     struct arena *arena; /* the decision's */
-    bool is_vm, migrate, needs_network;
-    bool
-        alone; /* its neighbours are not counted: peers_check, spread_check and scores do not work */
+    bool is_vm, migrate, needs_network, forced;
+    bool alone; /* its neighbours are not counted: peers_check, spread_check and scores do not
+                   work */
+    const struct vmi *vmi; /* NULL: a Pod */
     const char *ns, *name;
     const struct kv_list *labels;
     const struct occupant *self;       /* what it occupies already: does not count against it */
@@ -32,6 +35,8 @@ struct request {
     struct node_clauses preferred;
     struct tolerations tolerations;
     struct cpu_rule cpu;
+    struct host_rule host;
+    struct volume_rules volumes;
     struct peers *peers;
     struct spread_rules *spread;
 };
@@ -43,6 +48,9 @@ const char *request_compile(struct request *r, const struct cluster *c,
 /* The same without looking at what runs in the cluster. */
 const char *request_compile_alone(struct request *r, const struct cluster *c,
                                   const struct place_request *rq, struct arena *a);
+/* Does rq ask for what only place() looks at: claims, NUMA cells, a TSC frequency, a forced target? Cheap;
+ * rq need not be compiled. Whoever keeps answers between decisions leaves it to place(). */
+bool request_is_special(const struct cluster *c, const struct place_request *rq);
 void request_done(struct request *r);
 /* Does the node count as a domain for topology spread: node affinity and, for VMs, what KubeVirt
  * renders as node selectors (a live handler, workload placement, CPU). */

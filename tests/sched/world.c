@@ -57,6 +57,18 @@ world_new(const char *yaml)
             case KIND_PDB:
                 cluster_add_pdb(w->cluster, pdb_decode(t, w->arena));
                 break;
+            case KIND_PVC:
+                cluster_add_pvc(w->cluster, pvc_decode(t, w->arena));
+                break;
+            case KIND_PV:
+                cluster_add_pv(w->cluster, pv_decode(t, w->arena));
+                break;
+            case KIND_STORAGE_CLASS:
+                cluster_add_storage_class(w->cluster, storage_class_decode(t, w->arena));
+                break;
+            case KIND_NAD:
+                cluster_add_nad(w->cluster, nad_decode(t, w->arena));
+                break;
             case KIND_HCO:
                 break;
             default:
