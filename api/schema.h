@@ -144,7 +144,8 @@ void object_place_text(const char *file, struct tree_pos pos, const struct tree 
 
 /* --- decoding (schema_decode.c) --- */
 
-/* Fills base from map; what is missing or of the wrong type stays zero. */
+/* Fills base from map; what is missing or of the wrong type stays zero, a number beyond its range is the
+ * nearest one within. */
 void schema_decode(const struct schema *s, const struct tree *map, void *base, struct arena *a);
 
 /* --- tables --- */

@@ -1,5 +1,6 @@
 /* Trees -> typed structs, by the field tables. Takes any tree, checked or not: what is of the wrong
- * type counts as absent. Everything is copied into the arena. */
+ * type counts as absent, a number beyond its range as the nearest one within. Everything is copied
+ * into the arena. */
 #include "api/schema.h"
 
 #include <string.h>
@@ -129,7 +130,11 @@ decode_int(const struct field *f, const struct tree *v, char *base)
             return;
         *at = q.units;
     } else if (tree_type(v) == TREE_INT) {
-        *at = tree_get_int(v, 0);
+        int64_t i = tree_get_int(v, 0);
+
+        if (f->max != 0)
+            i = i < f->min ? f->min : i > f->max ? f->max : i;
+        *at = i;
     } else {
         return;
     }

@@ -134,11 +134,11 @@ void
 cluster_add_namespace(struct cluster *c, const struct namespace_ *ns)
 {
     const struct kv_list *l = &ns->meta.labels;
-    size_t name_len = strlen(ns->meta.name) + 1, items = (l->len + 1) * sizeof(struct kv);
+    size_t name_len = strlen(text(ns->meta.name)) + 1, items = (l->len + 1) * sizeof(struct kv);
     struct kv_list *both = xcalloc(1, sizeof(*both) + items + name_len);
     char *name = (char *)both + sizeof(*both) + items;
 
-    memcpy(name, ns->meta.name, name_len);
+    memcpy(name, text(ns->meta.name), name_len);
     both->items = (struct kv *)(both + 1);
     fill_name_label(both, l, name);
     free(strmap_put(c->namespaces, name, both));
@@ -163,7 +163,7 @@ cluster_remove_namespace(struct cluster *c, const char *name)
 void
 cluster_add_node(struct cluster *c, const struct node *n)
 {
-    struct cluster_node *cn = ensure_node(c, n->meta.name);
+    struct cluster_node *cn = ensure_node(c, text(n->meta.name));
 
     if (!cn->node) {
         if (c->nodes_len == c->nodes_cap) {
@@ -291,8 +291,8 @@ void
 cluster_unreserve(struct cluster *c, const char *ns, const char *name, const char *node)
 {
     for (int is_pod = 0; is_pod < 2; is_pod++) {
-        uint32_t hash = occupant_hash(is_pod, text(ns), name);
-        struct occupant *o = *place_in_table(c, is_pod, text(ns), name, hash);
+        uint32_t hash = occupant_hash(is_pod, text(ns), text(name));
+        struct occupant *o = *place_in_table(c, is_pod, text(ns), text(name), hash);
 
         while (o && strcmp(o->node->name, node) != 0)
             o = o->elsewhere;

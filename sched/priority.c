@@ -36,7 +36,7 @@ cluster_add_priority_class(struct cluster *c, const struct priority_class *p)
         void *out;
     } value = {.in = p};
 
-    strmap_put(ensure(c)->classes, p->meta.name, value.out);
+    strmap_put(ensure(c)->classes, p->meta.name ? p->meta.name : "", value.out);
 }
 
 void

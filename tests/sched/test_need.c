@@ -99,10 +99,12 @@ static const struct {
      "memory: {guest: '0'}, resources: {"
      "requests: {cpu: 2500m}}, devices: {autoattachGraphicsDevice: false}",
      (218 + 24) * MIB, 0, 2500, 10},
-    {"sums that do not fit into 64 bits",
-     "memory: {guest: 8Ei}, cpu: {sockets: 2147483647, "
-     "cores: 2147483647, threads: 2147483647}, devices: {}",
-     INT64_MAX, 0, INT64_MAX / 10 + 1, 10},
+    {"sums that do not fit into 64 bits", "memory: {guest: 9223372036854775807}, devices: {}",
+     INT64_MAX, INT64_MAX, 100, 10},
+    {"more vCPUs than the API takes count as the most that it takes",
+     "memory: {guest: '0'}, cpu: {sockets: 2147483647, "
+     "cores: 2147483647, threads: 2147483647}, devices: {autoattachGraphicsDevice: false}",
+     (218 + (INT64_C(8) << 36)) * MIB, 0, INT64_C(100) << 36, 10},
 };
 
 static void
