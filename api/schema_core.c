@@ -155,7 +155,7 @@ static const struct field container_fields[] = {
     ANYTHING("envFrom"),
     ANYTHING("env"),
     ANYTHING("resizePolicy"),
-    ANYTHING("restartPolicy"),
+    {.name = "restartPolicy", .type = F_STRING, .at = AT(struct pod_container, restart_policy)},
     ANYTHING("restartPolicyRules"),
     ANYTHING("volumeMounts"),
     ANYTHING("volumeDevices"),

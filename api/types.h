@@ -368,6 +368,7 @@ struct pvc {
 
 struct pod_container {
     struct resource_list requests;
+    const char *restart_policy; /* Always: an init container that stays, a sidecar */
 };
 
 struct pod {

@@ -1,7 +1,6 @@
 /* Resources as numbers; see need.h. A VMI's huge pages and devices become extended resources here;
- * a Pod's requests are the larger of its containers' sum and its largest init container, plus its
- * overhead, as kube-scheduler 1.31 counts them (containers that are restarted for ever count as
- * init containers). */
+ * a Pod's requests are the larger of what its containers and sidecars ask for together and what any
+ * init container asks for with the sidecars before it, plus its overhead, as in kube-scheduler 1.31. */
 #include "sched/need.h"
 
 #include <stdlib.h>
@@ -61,16 +60,26 @@ need_of_vmi(const struct vmi_spec *s, int64_t allocation_ratio, struct arena *a)
 struct need
 need_of_pod(const struct pod *p, struct arena *a)
 {
-    struct need n = {0};
+    struct need n = {0}, sidecars = {0}, start = {0};
 
     for (size_t i = 0; i < p->containers_len; i++)
         add_container(&n, &p->containers[i], a);
+    /* while one init container runs, the sidecars before it do, too */
     for (size_t i = 0; i < p->init_containers_len; i++) {
+        const struct pod_container *c = &p->init_containers[i];
+        bool stays = c->restart_policy && strcmp(c->restart_policy, "Always") == 0;
         struct need one = {0};
 
-        add_container(&one, &p->init_containers[i], a);
-        merge(&n, &one, true, a);
+        if (stays) {
+            add_container(&n, c, a);
+            add_container(&sidecars, c, a);
+        } else {
+            add_container(&one, c, a);
+        }
+        merge(&one, &sidecars, false, a);
+        merge(&start, &one, true, a);
     }
+    merge(&n, &start, true, a);
     for (size_t i = 0; i < p->overhead.len; i++) {
         struct need one = {0};
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "api/names.h"
 #include "base/cleanup.h"
 
 #define SHAPE_SCALE 10 /* a shape's scores are 0..10, a node's 0..100 */
@@ -31,6 +32,12 @@ static const char *const plugins[PLACE_PLUGINS] = {
 static const struct profile_resource cpu_and_memory[] = {{"cpu", 1, PROFILE_CPU},
                                                          {"memory", 1, PROFILE_MEMORY}};
 
+/* Of defaultingType System; they hold for members of a set that have none of their own (spread.h). */
+static const struct spread system_constraints[] = {
+    {.max_skew = 3, .topology_key = LABEL_HOSTNAME, .when_unsatisfiable = "ScheduleAnyway"},
+    {.max_skew = 5, .topology_key = LABEL_ZONE, .when_unsatisfiable = "ScheduleAnyway"},
+};
+
 static const struct profile usual = {
     .weights = {[PLACE_TAINT] = 3,
                 [PLACE_AFFINITY] = 2,
@@ -45,6 +52,8 @@ static const struct profile usual = {
     .balanced = cpu_and_memory,
     .balanced_len = ARRAY_LEN(cpu_and_memory),
     .hard_pod_affinity_weight = 1,
+    .default_constraints = system_constraints,
+    .default_constraints_len = ARRAY_LEN(system_constraints),
     .system_defaulting = true,
 };
 
@@ -153,9 +162,11 @@ compile_args(struct profile *p, const struct sched_config_args *args, struct are
             p->hard_pod_affinity_weight = args->hard_weight;
         p->ignore_preferred_terms_of_existing = args->ignore_preferred;
     } else if (strcmp(args->name, "PodTopologySpread") == 0) {
-        p->default_constraints = args->default_constraints;
-        p->default_constraints_len = args->default_constraints_len;
-        p->system_defaulting = !args->defaulting_type || strcmp(args->defaulting_type, "List") != 0;
+        if (args->defaulting_type && strcmp(args->defaulting_type, "List") == 0) {
+            p->default_constraints = args->default_constraints;
+            p->default_constraints_len = args->default_constraints_len;
+            p->system_defaulting = false;
+        }
     } else if (strcmp(args->name, "NodeAffinity") == 0) {
         p->added_affinity = &args->added_affinity;
     }

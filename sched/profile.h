@@ -42,10 +42,9 @@ struct profile {
     struct str_list ignored_resources, ignored_groups;
     int64_t hard_pod_affinity_weight; /* 0..100, default 1 */
     bool ignore_preferred_terms_of_existing;
-    const struct spread *default_constraints; /* for VMs and Pods that have none of their own */
+    const struct spread *default_constraints; /* for members of a set (spread.h) that have none */
     size_t default_constraints_len;
-    bool system_defaulting; /* defaultingType System (the default): kube-scheduler's own two soft
-                               constraints; see profile.c for when they apply */
+    bool system_defaulting; /* they are kube-scheduler's own two: a node need not have both keys */
     const struct affinity *added_affinity; /* nodeAffinity of NodeAffinityArgs, or NULL */
 };
 

@@ -35,7 +35,11 @@ bool
 request_is_special(const struct cluster *c, const struct place_request *rq)
 {
     const struct vmi_spec *s = rq->vmi && !rq->pod ? &rq->vmi->spec : NULL;
+    size_t spreads_len = s ? s->spreads_len : rq->pod ? rq->pod->spreads_len : 0;
 
+    if (spreads_len == 0 && c->profile->default_constraints_len > 0 && (s || rq->pod) &&
+        spread_set_of(s ? &rq->vmi->meta : &rq->pod->meta))
+        return true;
     if (!s)
         return false;
     for (size_t i = 0; c->attach && i < s->volumes_len; i++)
@@ -95,6 +99,7 @@ compile(struct request *r, const struct cluster *c, const struct place_request *
     node_terms_preferred(affinity, a, &r->preferred);
     node_terms_preferred(c->profile->added_affinity, a, &r->preferred);
     r->peers = peers_new(r, r->is_vm ? workload_affinity(c->hco, affinity, a, &both) : affinity);
+    r->set = spread_set_of(rq->pod ? &rq->pod->meta : &rq->vmi->meta);
     r->spread = spread_new(r, spreads, spreads_len);
     return NULL;
 }

@@ -24,6 +24,7 @@ struct request {
     const struct vmi *vmi; /* NULL: a Pod */
     const char *ns, *name;
     const struct kv_list *labels;
+    const struct owner_ref *set;       /* that it is a member of, or NULL: see spread.h */
     const struct occupant *self;       /* what it occupies already: does not count against it */
     const char *target;                /* or NULL */
     const struct cluster_node *source; /* when it migrates; NULL: not known */
@@ -48,7 +49,8 @@ const char *request_compile(struct request *r, const struct cluster *c,
 /* The same without looking at what runs in the cluster. */
 const char *request_compile_alone(struct request *r, const struct cluster *c,
                                   const struct place_request *rq, struct arena *a);
-/* Does rq ask for what only place() looks at: claims, NUMA cells, a TSC frequency, a forced target? Cheap;
+/* Does rq ask for what only place() looks at: claims, NUMA cells, a TSC frequency, a forced target, default
+ * spread constraints? Cheap;
  * rq need not be compiled. Whoever keeps answers between decisions leaves it to place(). */
 bool request_is_special(const struct cluster *c, const struct place_request *rq);
 void request_done(struct request *r);

@@ -8,6 +8,7 @@
 #include "api/names.h"
 #include "api/selector.h"
 #include "base/sb.h"
+#include "sched/profile.h"
 #include "sched/request.h"
 #include "sched/topo.h"
 
@@ -15,9 +16,16 @@ struct spread_rules {
     const struct request *r;
     struct spread_rule *hard, *soft;
     size_t hard_len, soft_len;
+    bool some_keys; /* nodes need not have the keys of all soft rules */
 };
 
-static void compile(struct spread_rules *s, const struct spread *list, size_t len);
+static void compile(struct spread_rules *s, const struct spread *list, size_t len,
+                    const struct owner_ref *set);
+static void add_soft(const struct spread_rules *s, const struct spread_rule *rule,
+                     const struct cluster_node *const *nodes, size_t nodes_len, double *sums);
+static bool is_scored(const struct spread_rules *s, const struct cluster_node *n);
+static const struct owner_ref *set_of(const struct occupant *o);
+static bool same_set(const struct owner_ref *a, const struct owner_ref *b);
 static void count_hard(struct spread_rules *s);
 static void find_fewest(struct spread_rule *rule);
 static void count_domains(const struct spread_rules *s, const struct spread_rule *rule,
@@ -34,9 +42,15 @@ struct spread_rules *
 spread_new(const struct request *r, const struct spread *list, size_t len)
 {
     struct spread_rules *s = xcalloc(1, sizeof(*s));
+    const struct profile *p = r->c->profile;
 
     s->r = r;
-    compile(s, list, len);
+    if (len > 0) {
+        compile(s, list, len, NULL);
+    } else {
+        s->some_keys = p->system_defaulting;
+        compile(s, p->default_constraints, r->set ? p->default_constraints_len : 0, r->set);
+    }
     if (!r->alone)
         count_hard(s);
     return s;
@@ -108,38 +122,14 @@ spread_score(const struct spread_rules *s, const struct cluster_node *const *nod
 {
     AUTO_FREE double *sums = xcalloc(nodes_len + 1, sizeof(*sums));
     int64_t most = 0, fewest = INT64_MAX;
-    size_t with_keys = 0;
 
     if (s->soft_len == 0)
         return false;
-    for (size_t k = 0; k < nodes_len; k++)
-        with_keys += has_all_keys(s->soft, s->soft_len, nodes[k]);
-    for (size_t i = 0; i < s->soft_len; i++) {
-        const struct spread_rule *rule = &s->soft[i];
-        const char *key = rule->s->topology_key;
-        struct topo *counts = topo_new();
-        int64_t unused;
-        size_t domains;
-        double weight;
-
-        for (size_t k = 0; k < nodes_len; k++)
-            if (has_all_keys(s->soft, s->soft_len, nodes[k]))
-                topo_add(counts, key, &nodes[k]->labels, 0);
-        domains = is_hostname(rule) ? with_keys : topo_domains(counts, key, &unused);
-        weight = log((double)(domains + 2));
-        if (!is_hostname(rule))
-            count_domains(s, rule, counts, true);
-        for (size_t k = 0; k < nodes_len; k++) {
-            int64_t n = is_hostname(rule) ? matching(s->r, rule, nodes[k])
-                                          : topo_get(counts, key, &nodes[k]->labels);
-
-            sums[k] += (double)n * weight + (double)(rule->s->max_skew - 1);
-        }
-        topo_free(counts);
-    }
+    for (size_t i = 0; i < s->soft_len; i++)
+        add_soft(s, &s->soft[i], nodes, nodes_len, sums);
     for (size_t k = 0; k < nodes_len; k++) {
         scores[k] = -1; /* a key is missing: scores 0, and is no extreme */
-        if (!has_all_keys(s->soft, s->soft_len, nodes[k]))
+        if (!is_scored(s, nodes[k]))
             continue;
         scores[k] = llround(sums[k]);
         most = scores[k] > most ? scores[k] : most;
@@ -156,21 +146,71 @@ spread_score(const struct spread_rules *s, const struct cluster_node *const *nod
     return true;
 }
 
+const struct owner_ref *
+spread_set_of(const struct meta *m)
+{
+    static const char *const kinds[] = {"ReplicaSet", "ReplicationController", "StatefulSet",
+                                        "VirtualMachineInstanceReplicaSet"};
+
+    for (size_t i = 0; i < m->owners_len; i++)
+        for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+            if (m->owners[i].controller && m->owners[i].kind &&
+                strcmp(m->owners[i].kind, kinds[k]) == 0)
+                return &m->owners[i];
+    return NULL;
+}
+
+/* Adds what one constraint says to the sums: more where more run, and a domain counts more the more
+ * there are. Hosts are counted one by one, and with no regard to node affinity and taints. */
 static void
-compile(struct spread_rules *s, const struct spread *list, size_t len)
+add_soft(const struct spread_rules *s, const struct spread_rule *rule,
+         const struct cluster_node *const *nodes, size_t nodes_len, double *sums)
+{
+    const char *key = rule->s->topology_key;
+    struct topo *counts = topo_new();
+    size_t scored = 0, domains, keyless = 0;
+    int64_t unused;
+    double weight;
+
+    for (size_t k = 0; k < nodes_len; k++) {
+        if (!is_scored(s, nodes[k]))
+            continue;
+        scored++;
+        topo_add(counts, key, &nodes[k]->labels, 0);
+        keyless += !has_all_keys(rule, 1, nodes[k]);
+    }
+    /* nodes without the key are one domain more, and get nothing from it */
+    domains = is_hostname(rule) ? scored : topo_domains(counts, key, &unused) + (keyless > 0);
+    weight = log((double)(domains + 2));
+    if (!is_hostname(rule))
+        count_domains(s, rule, counts, true);
+    for (size_t k = 0; k < nodes_len; k++) {
+        int64_t n;
+
+        if (!has_all_keys(rule, 1, nodes[k]))
+            continue;
+        n = is_hostname(rule) ? matching(s->r, rule, nodes[k])
+                              : topo_get(counts, key, &nodes[k]->labels);
+        sums[k] += (double)n * weight + (double)(rule->s->max_skew - 1);
+    }
+    topo_free(counts);
+}
+
+static void
+compile(struct spread_rules *s, const struct spread *list, size_t len, const struct owner_ref *set)
 {
     s->hard = xcalloc(len + 1, sizeof(*s->hard));
     s->soft = xcalloc(len + 1, sizeof(*s->soft));
     for (size_t i = 0; i < len; i++) {
-        struct spread_rule rule = {.s = &list[i]};
+        struct spread_rule rule = {.s = &list[i], .set = set};
         const char *affinity = list[i].node_affinity_policy, *taints = list[i].node_taints_policy;
         bool soft =
             list[i].when_unsatisfiable && strcmp(list[i].when_unsatisfiable, "ScheduleAnyway") == 0;
 
         rule.honor_affinity = !affinity || strcmp(affinity, "Ignore") != 0;
         rule.honor_taints = taints && strcmp(taints, "Honor") == 0;
-        rule.self = selects(s->r, &rule, s->r->labels);
-        rule.empty = says_nothing(s->r, &list[i]);
+        rule.self = set || selects(s->r, &rule, s->r->labels);
+        rule.empty = !set && says_nothing(s->r, &list[i]);
         if (soft)
             s->soft[s->soft_len++] = rule;
         else
@@ -205,17 +245,21 @@ static void
 count_domains(const struct spread_rules *s, const struct spread_rule *rule, struct topo *counts,
               bool known_only)
 {
-    const struct spread_rule *all = known_only ? s->soft : s->hard;
-    size_t all_len = known_only ? s->soft_len : s->hard_len;
-
     for (size_t i = 0; i < s->r->c->nodes_len; i++) {
         const struct cluster_node *n = s->r->c->nodes[i];
 
-        if (!has_all_keys(all, all_len, n) || !spread_rule_node(s->r, rule, n))
+        if (!(known_only ? is_scored(s, n) : has_all_keys(s->hard, s->hard_len, n)) ||
+            !spread_rule_node(s->r, rule, n))
             continue;
         if (!known_only || topo_has(counts, rule->s->topology_key, &n->labels))
             topo_add(counts, rule->s->topology_key, &n->labels, matching(s->r, rule, n));
     }
+}
+
+static bool
+is_scored(const struct spread_rules *s, const struct cluster_node *n)
+{
+    return s->some_keys || has_all_keys(s->soft, s->soft_len, n);
 }
 
 static bool
@@ -255,22 +299,38 @@ spread_rule_counts(const struct request *r, const struct spread_rule *rule,
         if (x == o)
             return false;
     return !rule->empty && !o->terminating && strcmp(o->ns, r->ns) == 0 &&
-           selects(r, rule, o->labels);
+           (rule->set ? same_set(rule->set, set_of(o)) : selects(r, rule, o->labels));
+}
+
+static const struct owner_ref *
+set_of(const struct occupant *o)
+{
+    return spread_set_of(o->is_pod ? &((const struct pod *)o->object)->meta
+                                   : &((const struct vmi *)o->object)->meta);
+}
+
+static bool
+same_set(const struct owner_ref *a, const struct owner_ref *b)
+{
+    return b && strcmp(a->kind, b->kind) == 0 && a->name && b->name &&
+           strcmp(a->name, b->name) == 0;
 }
 
 static bool
 selects(const struct request *r, const struct spread_rule *rule, const struct kv_list *labels)
 {
-    if (!label_selector_matches(rule->s->selector, labels))
-        return false;
-    for (size_t i = 0; rule->s->selector && i < rule->s->match_label_keys.len; i++) {
+    bool any = false;
+
+    for (size_t i = 0; i < rule->s->match_label_keys.len; i++) {
         const char *want = kv_get(r->labels, rule->s->match_label_keys.items[i]);
         const char *have = kv_get(labels, rule->s->match_label_keys.items[i]);
 
         if (want && (!have || strcmp(want, have) != 0))
             return false;
+        any = any || want;
     }
-    return true;
+    /* no selector selects nobody, but keys make one */
+    return rule->s->selector ? label_selector_matches(rule->s->selector, labels) : any;
 }
 
 static bool

@@ -8,7 +8,9 @@
 struct spread_rules;
 struct request;
 
-/* r must be compiled but for its spread. The caller's. */
+/* r must be compiled but for its spread. list: its own constraints; when there are none, the
+ * profile's default ones hold for a member of a set (r->set): what counts for them are the members of
+ * the same set. The caller's. */
 struct spread_rules *spread_new(const struct request *r, const struct spread *list, size_t len);
 void spread_free(struct spread_rules *s); /* NULL is fine */
 
@@ -17,6 +19,10 @@ void spread_free(struct spread_rules *s); /* NULL is fine */
 
 /* kube-scheduler's text when a DoNotSchedule constraint is broken, or NULL. */
 const char *spread_check(const struct spread_rules *s, const struct cluster_node *n);
+
+/* The set that controls the object: a ReplicaSet, ReplicationController, StatefulSet or
+ * VirtualMachineInstanceReplicaSet; or NULL. */
+const struct owner_ref *spread_set_of(const struct meta *m);
 
 /* As if o, which is on n, had left (by -1) or come back (by 1). */
 void spread_shift(struct spread_rules *s, const struct cluster_node *n, const struct occupant *o,
@@ -31,7 +37,8 @@ bool spread_score(const struct spread_rules *s, const struct cluster_node *const
 
 struct spread_rule {
     const struct spread *s;
-    bool self;  /* the newcomer matches its own selector */
+    const struct owner_ref *set; /* of a default constraint: who counts, in place of a selector */
+    bool self;                   /* the newcomer matches its own selector */
     bool empty; /* the selector is there and says nothing: kube-scheduler counts nobody */
     bool honor_affinity, honor_taints;
     struct topo *counts; /* hard rules: matching VMs by domain */

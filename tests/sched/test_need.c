@@ -153,7 +153,7 @@ test_cpu_model(void **state)
     assert_string_equal(vmi_cpu_model(&(struct vmi_spec){0}, NULL), "host-model");
 }
 
-/* Containers add up, init containers run one by one before them, overhead comes on top; absent
+/* Containers and sidecars add up, init containers run one by one before them, overhead comes on top; absent
  * requests count 100m and 200Mi where nodes are scored, and nothing where they are filtered. */
 static void
 test_pod(void **state)
@@ -176,6 +176,23 @@ test_pod(void **state)
          1250, GIB + 64 * MIB, 1250, GIB + 64 * MIB, 0},
         {"containers: [{name: a, resources: {limits: {cpu: 2, memory: 1Gi}}}]", 2000, GIB, 2000,
          GIB, 0},
+        /* together 1.8; while i starts, 0.5 + 2 */
+        {"containers: [{name: a, resources: {requests: {cpu: 1}}}], initContainers: [{name: s, "
+         "restartPolicy: Always, resources: {requests: {cpu: 500m}}}, {name: i, resources: "
+         "{requests: "
+         "{cpu: 2}}}, {name: t, restartPolicy: Always, resources: {requests: {cpu: 300m}}}, {name: "
+         "j, resources: {requests: {cpu: 1}}}]",
+         2500, 0, 2500, 600 * MIB, 0},
+        {"containers: [{name: a, resources: {requests: {cpu: 2}}}], initContainers: [{name: s, "
+         "restartPolicy: Always, resources: {requests: {cpu: 1, x/gpu: 1}}}, {name: i, resources: "
+         "{requests: {cpu: 1, x/gpu: 3}}}]",
+         3000, 0, 3000, 400 * MIB, 4},
+        {"containers: [{name: a, resources: {requests: {cpu: 1}}}], initContainers: [{name: i, "
+         "resources: {requests: {cpu: 2, memory: '0'}}}, {name: s, restartPolicy: Always, "
+         "resources: {requests: {cpu: 500m, memory: '0'}}}], overhead: {cpu: 1, memory: 1Mi, "
+         "x/gpu: "
+         "1}",
+         3000, MIB, 3000, 201 * MIB, 1},
     };
 
     (void)state;

@@ -11,6 +11,7 @@
 #define A(labels)              NODE("a", labels, "")
 #define B(labels)              NODE("b", labels, "")
 #define C(labels)              NODE("c", labels, "")
+#define D(labels)              NODE("d", labels, "")
 #define ON(name, labels, node) VMI(name, labels, "", "", "nodeName: " node ", phase: Running")
 #define ON_WITH(name, labels, spec, node) \
     VMI(name, labels, spec, "", "nodeName: " node ", phase: Running")
@@ -344,6 +345,21 @@ static const struct world_row rows[] = {
      "a",
      NULL,
      ""},
+    {.name = "keys without a selector are one",
+     A("zone: z1") B("zone: z2") ON("w", "app: web, rev: '1'", "a") ON("v", "rev: '2'", "b"),
+     ASK("app: web, rev: '1'",
+         SPREAD("{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, matchLabelKeys: "
+                "[rev]}")),
+     "b",
+     NULL,
+     "a: " SKEWED},
+    {.name = "the first constraint that is broken gives the reason",
+     A("zone: z1, host: a") B("zone: z2, host: b") C("zone: z1") D("host: d")
+         ON("w", "app: web", "a"),
+     ASK("app: web", SPREAD(HARD("1", "zone", "") ", " HARD("9", "host", ""))),
+     "b",
+     NULL,
+     "a: " SKEWED "; c: " SKEWED "; d: " NO_KEY},
     {.name = "what migrates does not count where it is",
      A("zone: z1") NODE("a2", "zone: z1", "") B("zone: z2") ON("w", "app: web", "b"),
      ON_WITH("vm", "app: web", SPREAD(HARD("1", "zone", "")), "a"),

@@ -29,10 +29,7 @@
 #define FAR(terms)      "podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [" terms "]}"
 #define SOFT_TAINT(key) "{key: " key ", effect: PreferNoSchedule}"
 
-static const struct {
-    const char *name, *cluster, *asks, *plugin;
-    const char *want; /* "n1=100 n2=50" of the plugin; plugin NULL: totals */
-} rows[] = {
+static const struct world_score rows[] = {
     {"taints that are not tolerated",
      NODE("a", "", "") NODE("b", "", "taints: [" SOFT_TAINT("x") "]")
          NODE("c", "", "taints: [" SOFT_TAINT("x") ", " SOFT_TAINT("y") "]"),
@@ -167,37 +164,8 @@ static const struct {
 static void
 test_scores(void **state)
 {
-    AUTO_SB struct sb wrong = SB_INIT;
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        AUTO_FREE char *yaml = xasprintf("%s%s", rows[i].cluster, rows[i].asks);
-        struct world *w = world_new(yaml);
-        struct place_request rq = {.vmi = w->pod ? NULL : w->vmi, .pod = w->pod};
-        AUTO_SB struct sb got = SB_INIT;
-        struct place_result *r;
-
-        if (rq.vmi && rq.vmi->status.node_name)
-            rq.purpose = PLACE_MIGRATE;
-        r = place(w->cluster, &rq);
-        for (size_t n = 0; n < r->nodes_len; n++) {
-            const struct place_node *pn = &r->nodes[n];
-
-            if (!pn->fits)
-                continue;
-            sb_printf(&got, "%s%s=", got.len > 0 ? " " : "", pn->name);
-            if (!rows[i].plugin)
-                sb_printf(&got, "%lld/%lld", (long long)pn->total, (long long)pn->score);
-            for (size_t p = 0; rows[i].plugin && p < pn->scores_len; p++)
-                if (strcmp(pn->scores[p].plugin, rows[i].plugin) == 0)
-                    sb_printf(&got, "%lld", (long long)pn->scores[p].score);
-        }
-        if (strcmp(sb_str(&got), rows[i].want) != 0)
-            sb_printf(&wrong, "%s: %s; want %s\n", rows[i].name, sb_str(&got), rows[i].want);
-        place_result_free(r);
-        world_free(w);
-    }
-    assert_string_equal(sb_str(&wrong), "");
+    world_check_scores(rows, ARRAY_LEN(rows));
 }
 
 /* All nodes that share the best total are named; the first name wins. */

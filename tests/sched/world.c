@@ -9,6 +9,7 @@
 
 #include "api/quantity.h"
 #include "base/sb.h"
+#include "sched/profile.h"
 #include "sched/preempt.h"
 #include "tests/sched/world.h"
 
@@ -68,6 +69,10 @@ world_new(const char *yaml)
                 break;
             case KIND_NAD:
                 cluster_add_nad(w->cluster, nad_decode(t, w->arena));
+                break;
+            case KIND_SCHED_CONFIG:
+                cluster_set_profile(w->cluster,
+                                    profile_compile(sched_config_decode(t, w->arena), w->arena));
                 break;
             case KIND_HCO:
                 break;
@@ -171,4 +176,39 @@ world_run(const char *group, const struct world_row *rows, size_t len)
     rc = _cmocka_run_group_tests(group, tests, len, NULL, NULL);
     free(tests);
     return rc;
+}
+
+void
+world_check_scores(const struct world_score *rows, size_t len)
+{
+    AUTO_SB struct sb wrong = SB_INIT;
+
+    for (size_t i = 0; i < len; i++) {
+        AUTO_FREE char *yaml = xasprintf("%s%s", rows[i].cluster, rows[i].asks);
+        struct world *w = world_new(yaml);
+        struct place_request rq = {.vmi = w->pod ? NULL : w->vmi, .pod = w->pod};
+        AUTO_SB struct sb got = SB_INIT;
+        struct place_result *r;
+
+        if (rq.vmi && rq.vmi->status.node_name)
+            rq.purpose = PLACE_MIGRATE;
+        r = place(w->cluster, &rq);
+        for (size_t n = 0; n < r->nodes_len; n++) {
+            const struct place_node *pn = &r->nodes[n];
+
+            if (!pn->fits)
+                continue;
+            sb_printf(&got, "%s%s=", got.len > 0 ? " " : "", pn->name);
+            if (!rows[i].plugin)
+                sb_printf(&got, "%lld/%lld", (long long)pn->total, (long long)pn->score);
+            for (size_t p = 0; rows[i].plugin && p < pn->scores_len; p++)
+                if (strcmp(pn->scores[p].plugin, rows[i].plugin) == 0)
+                    sb_printf(&got, "%lld", (long long)pn->scores[p].score);
+        }
+        if (strcmp(sb_str(&got), rows[i].want) != 0)
+            sb_printf(&wrong, "%s: %s; want %s\n", rows[i].name, sb_str(&got), rows[i].want);
+        place_result_free(r);
+        world_free(w);
+    }
+    assert_string_equal(sb_str(&wrong), "");
 }

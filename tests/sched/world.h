@@ -28,6 +28,10 @@
 #define VMI_DOMAIN(domain)                                                                  \
     "---\n{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: vm, " \
     "namespace: default}, spec: {domain: {" domain "}}}\n"
+#define SCHED_CONFIG(profile)                                                              \
+    "---\n{apiVersion: kubescheduler.config.k8s.io/v1, kind: KubeSchedulerConfiguration, " \
+    "profiles: "                                                                           \
+    "[{" profile "}]}\n"
 #define POD(name, labels, spec, requests)                       \
     "---\n{apiVersion: v1, kind: Pod, metadata: {name: " name   \
     ", namespace: default, labels: {" labels "}}, spec: {" spec \
@@ -58,6 +62,17 @@ struct world_row {
     int64_t heartbeat_timeout_s; /* now is 2026-01-01T00:10:00Z */
     bool from_files;
 };
+
+/* Scores of one plugin, or totals. */
+struct world_score {
+    const char *name;
+    const char *cluster, *asks; /* as in struct world_row */
+    const char *plugin;
+    const char *want; /* "n1=100 n2=50" of the plugin; plugin NULL: "n1=total/score" */
+};
+
+/* Fails the test with all rows that give something else. A VMI that has a node migrates. */
+void world_check_scores(const struct world_score *rows, size_t len);
 
 /* Runs each row as a test of its own; returns what cmocka returns. */
 int world_run(const char *group, const struct world_row *rows, size_t len);
