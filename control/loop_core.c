@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "control/loop_cluster.h"
+#include "control/loop_evict.h"
 
 #define RETRY_AFTER_ERROR_US 1000000
 
@@ -89,7 +90,9 @@ on_pass(void *ctx)
     loop_vm_pass(l);
     loop_sched_pass(l);
     loop_migration_pass(l);
+    loop_taint_pass(l);
     loop_drain_pass(l);
+    loop_evict_done(l);
     loop_cache_pass_done(l->cache);
     arena_free(TAKE_PTR(l->arena));
     arm_wake(l);

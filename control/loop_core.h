@@ -48,11 +48,13 @@ struct loops {
     struct strmap *gone;      /* names of deleted nodes -> int64_t: their last heartbeat */
     struct strmap *events;    /* see loop_event.c */
     uint64_t events_made;
+    struct strmap *tainted; /* uid -> struct tainted: see loop_taint.c */
 
     /* of the pass under way */
     struct arena *arena;
-    int64_t now_us; /* wall */
-    bool all;       /* look_at_all, for this pass */
+    int64_t now_us;         /* wall */
+    bool all;               /* look_at_all, for this pass */
+    struct strmap *evicted; /* loop_evict.c's: uids */
 };
 
 /* The object counts as changed at this wall time, even if nothing changes; 0 is ignored. An earlier
@@ -101,6 +103,8 @@ void loop_node_pass(struct loops *l);
 void loop_vm_pass(struct loops *l);
 void loop_sched_pass(struct loops *l);
 void loop_migration_pass(struct loops *l);
+void loop_taint_pass(struct loops *l);
+void loop_taint_free(void *tainted); /* of l->tainted */
 void loop_drain_pass(struct loops *l);
 
 /* --- loop_core.c's, for loops.c --- */

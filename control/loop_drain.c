@@ -10,14 +10,13 @@
 #include "api/selector.h"
 #include "base/log.h"
 #include "control/loop_core.h"
-#include "control/loop_event.h"
+#include "control/loop_evict.h"
 #include "control/loop_migration.h"
 #include "control/loop_phase.h"
 
 #define FINALIZER_MAINTENANCE "foregroundDeleteNodeMaintenance" /* upstream's */
 #define ANN_ADDED             "drover.io/maintenance-added"     /* what was put on the node */
 #define ADDED_CORDON          "unschedulable"
-#define EVACUATION_NAME       "kubevirt-evacuation-"
 #define ERROR_SIZE            1024
 #define PENDING_NAMED         1000 /* in status.pendingPods */
 
@@ -272,100 +271,6 @@ serve(struct loops *l, const struct maintenance *mt)
     sb_done(&d.problems);
 }
 
-/* The unfinished migration of v and the newest finished one; either may be NULL. */
-static void
-migrations_of(struct loops *l, const struct vmi *v, const struct vmim **ret_now,
-              const struct vmim **ret_last)
-{
-    const struct vmim *m;
-
-    *ret_now = *ret_last = NULL;
-    for (size_t it = 0; (m = loop_cache_next_of(l->cache, LOOP_CACHE_VMIM_OF_VMI,
-                                                v->meta.namespace_, v->meta.name, &it));) {
-        enum coord_phase p;
-
-        if (coord_phase_parse(m->phase, &p, NULL) != 0)
-            continue;
-        if (!coord_phase_final(p))
-            *ret_now = m;
-        else if (!*ret_last || (*ret_last)->meta.creation_us <= m->meta.creation_us)
-            *ret_last = m;
-    }
-}
-
-static void
-after_evacuation(struct loop_write *w, const struct tree *obj)
-{
-    log_info("drain.evacuate", LS("namespace", w->ns), LS("vmi", w->name),
-             LS("node", (const char *)w->args), LS("migration", object_name(obj)));
-    loop_event(w->l, KIND_VMI, &(struct meta){.namespace_ = w->ns, .name = w->name, .uid = w->uid},
-               EVENT_NORMAL, "EvictionRequested",
-               "node %s is drained: migration %s moves the VM away", (const char *)w->args,
-               object_name(obj));
-}
-
-static void
-evacuate(struct loops *l, const struct vmi *v, const char *node)
-{
-    struct tree *m = tree_map();
-    struct loop_write *w = loop_write_new(l, KIND_VMI, &v->meta, 0);
-
-    tree_set(m, "apiVersion", tree_string("kubevirt.io/v1"));
-    tree_set(m, "kind", tree_string("VirtualMachineInstanceMigration"));
-    tree_set_path(m, tree_string(EVACUATION_NAME), "metadata", "generateName", NULL);
-    tree_set_path(m, tree_string(v->meta.namespace_), "metadata", "namespace", NULL);
-    tree_set_path(m, tree_string(node), "metadata", "annotations", ANN_EVACUATION, NULL);
-    tree_set_path(m, tree_string(v->meta.name), "spec", "vmiName", NULL);
-    w->args = arena_strdup(w->arena, node);
-    loop_write_create(w, m, after_evacuation);
-}
-
-/* args: the node, or NULL to take the mark away. */
-static int
-mark(struct loop_write *w, struct tree *obj)
-{
-    struct tree *status = tree_ensure_map(obj, "status");
-
-    if (!w->args)
-        return tree_del(status, "evacuationNodeName");
-    if (strcmp(tree_get_string(tree_get(status, "nodeName"), ""), w->args) != 0)
-        return 0;
-    tree_set(status, "evacuationNodeName", tree_string(w->args));
-    return 1;
-}
-
-static void
-set_mark(struct loops *l, const struct vmi *v, const char *node)
-{
-    struct loop_write *w;
-
-    if (strcmp(v->status.evacuation_node ? v->status.evacuation_node : "", node ? node : "") == 0)
-        return;
-    w = loop_write_new(l, KIND_VMI, &v->meta, 0);
-    w->args = arena_strdup(w->arena, node);
-    loop_write_mutate(w, mark, NULL);
-}
-
-static void
-after_shutdown(struct loop_write *w, const struct tree *obj)
-{
-    (void)obj;
-    log_info("drain.shutdown", LS("namespace", w->ns), LS("vmi", w->name));
-    loop_event(w->l, KIND_VMI, &(struct meta){.namespace_ = w->ns, .name = w->name, .uid = w->uid},
-               EVENT_NORMAL, "EvictionRequested", "node %s is drained: the VM is shut down: %s",
-               ((const char **)w->args)[0], ((const char **)w->args)[1]);
-}
-
-static void
-shut_down(struct loops *l, const struct vmi *v, const char *node, const char *why)
-{
-    struct loop_write *w = loop_write_new(l, KIND_VMI, &v->meta, 2 * sizeof(char *));
-
-    ((const char **)w->args)[0] = arena_strdup(w->arena, node);
-    ((const char **)w->args)[1] = arena_strdup(w->arena, why);
-    loop_write_delete(w, after_shutdown);
-}
-
 /* An attempt that waits for something other than its turn is worth naming. */
 static void
 name_trouble(struct drain *d, const struct vmi *v, const struct vmim *now, const struct vmim *last)
@@ -388,11 +293,12 @@ name_trouble(struct drain *d, const struct vmi *v, const struct vmim *now, const
 static void
 evict(struct loops *l, struct drain *d, const struct vmi *v)
 {
-    const struct hco *hco = loop_cache_hco(l->cache);
-    const struct kubevirt *kv = loop_cache_kubevirt(l->cache);
-    const char *strategy = hco ? hco->eviction_strategy : kv ? kv->eviction_strategy : NULL;
     const char *node = d->mt->node_name;
-    struct migratable can = loop_migratable(l, v);
+    struct loop_evict_cause why = {
+        .node = node,
+        .cause = EVICT_CAUSE_DRAIN,
+        .text = arena_printf(l->arena, "node %s is drained", node),
+    };
     const struct vmim *now, *last;
     struct evict_decision what;
 
@@ -400,31 +306,15 @@ evict(struct loops *l, struct drain *d, const struct vmi *v)
         arena_printf(l->arena, "%s/%s", v->meta.namespace_, v->meta.name);
     if (v->meta.deletion_us)
         return; /* it is leaving already */
-    migrations_of(l, v, &now, &last);
-    /* All nodes count, not those that take VMs now: a drain must not turn the default into None. */
-    what = evict_decide(v, &can, strategy, loop_cache_count(l->cache, KIND_NODE), now != NULL,
-                        l->arena);
-    switch (what.action) {
-    case EVICT_MIGRATE:
-        set_mark(l, v, node);
-        evacuate(l, v, node);
-        break;
-    case EVICT_MIGRATING:
-        set_mark(l, v, node);
+    what = loop_evict(l, v, &why);
+    loop_evict_migrations(l, v, &now, &last);
+    if (what.action == EVICT_MIGRATING)
         name_trouble(d, v, now, last);
-        break;
-    case EVICT_SHUTDOWN:
-        shut_down(l, v, node, what.reason);
-        break;
-    case EVICT_BLOCK:
+    else if (what.action == EVICT_BLOCK)
         problem(d, "%s/%s blocks the drain: %s", v->meta.namespace_, v->meta.name, what.reason);
-        break;
-    case EVICT_EXTERNAL:
-        set_mark(l, v, node);
+    else if (what.action == EVICT_EXTERNAL)
         problem(d, "%s/%s waits for its external controller: %s", v->meta.namespace_, v->meta.name,
                 what.reason);
-        break;
-    }
 }
 
 /* --- status --- */
@@ -552,7 +442,7 @@ take_back(struct loops *l, const char *node)
     }
     for (size_t it = 0; (v = loop_cache_next(l->cache, KIND_VMI, &it));)
         if (v->status.evacuation_node && strcmp(v->status.evacuation_node, node) == 0)
-            set_mark(l, v, NULL);
+            loop_evict_mark(l, v, NULL);
 }
 
 static void

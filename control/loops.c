@@ -42,6 +42,7 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
     l->cluster = loop_cluster_new();
     l->queue = loop_queue_new();
     l->due = loop_due_new();
+    l->tainted = strmap_new();
     l->gone = strmap_new();
     l->events = strmap_new();
     l->watch = store_watch(store, KIND_NONE, on_event, l);
@@ -72,6 +73,7 @@ loops_free(struct loops *l)
     loop_event_done(l);
     loop_queue_free(l->queue);
     loop_due_free(l->due);
+    strmap_free(l->tainted, loop_taint_free);
     strmap_free(l->gone, free);
     free(l);
 }

@@ -48,4 +48,18 @@ struct evict_decision evict_decide(const struct vmi *v, const struct migratable 
                                    const char *cluster_strategy, size_t nodes, bool migrating,
                                    struct arena *a);
 
+#define EVICT_TAINT_DEFAULT_S 300
+
+struct evict_taint {
+    const struct taint
+        *taint;      /* the one that sends it away, or does soonest; NULL: it may stay for ever */
+    int64_t seconds; /* that it may stay with it: 0 = it goes now */
+};
+
+/* What the NoExecute taints of its node mean for a VM that runs there. Each taint is tolerated by the
+ * first toleration that matches it, and the smallest tolerationSeconds of those counts; none is for ever.
+ * As upstream adds to every Pod: node.kubernetes.io/not-ready and unreachable are tolerated for 300 s,
+ * unless the VM says otherwise. Follows kube-controller-manager 1.31's taint eviction. */
+struct evict_taint evict_by_taint(const struct vmi_spec *s, const struct node *n);
+
 #endif

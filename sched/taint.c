@@ -13,10 +13,16 @@ static const char *text(const char *s);
 bool
 taint_tolerated(const struct tolerations *t, const struct taint *taint)
 {
+    return taint_toleration(t, taint) != NULL;
+}
+
+const struct toleration *
+taint_toleration(const struct tolerations *t, const struct taint *taint)
+{
     for (size_t i = 0; i < t->len; i++)
         if (tolerates(&t->items[i], taint))
-            return true;
-    return false;
+            return &t->items[i];
+    return NULL;
 }
 
 const struct taint *

@@ -11,6 +11,8 @@ struct tolerations { /* borrowed */
 };
 
 bool taint_tolerated(const struct tolerations *t, const struct taint *taint);
+/* The first that tolerates it, or NULL. */
+const struct toleration *taint_toleration(const struct tolerations *t, const struct taint *taint);
 /* The node's first NoSchedule or NoExecute taint that is not tolerated, or NULL. */
 const struct taint *taint_first_untolerated(const struct tolerations *t, const struct node *n);
 /* How many PreferNoSchedule taints are not tolerated by tolerations for that effect or any. */
