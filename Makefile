@@ -26,7 +26,9 @@ endif
 ifeq ($(findstring clang,$(CC)),)
 WARN     += -Wno-format-truncation # texts for people are cut on purpose
 endif
-CPPFLAGS_COMMON := -I. -I$(GEN) -D_GNU_SOURCE
+# libvirt is opened at run time (handler/libvirt_caps.c); its header need not be there
+HAVE_LIBVIRT := $(if $(shell pkg-config --exists libvirt && echo yes),-DHAVE_LIBVIRT)
+CPPFLAGS_COMMON := -I. -I$(GEN) -D_GNU_SOURCE $(HAVE_LIBVIRT)
 CFLAGS_release := -O2 -g -fno-plt -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS_debug   := -Og -g3
 CFLAGS_asan    := -O1 -g3 -fsanitize=address,undefined -fno-sanitize-recover=undefined \

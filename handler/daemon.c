@@ -63,6 +63,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
     loop_timer_del(h.stop_deadline);
     if (h.work)
         work_free(h.work);
+    node_labels_free(h.labels);
     vm_free_all(&h);
     share_free(h.share);
     tls_dir_free(h.tls);
@@ -188,6 +189,8 @@ on_network_object(void *ctx, const struct tree *obj, bool gone)
 
     (void)obj;
     (void)gone;
+    if (h->hcos && informer_synced(h->hcos))
+        node_cluster_changed(h);
     if (h->hcos && h->nads && informer_synced(h->hcos) && informer_synced(h->nads))
         node_network_changed(h);
 }

@@ -13,6 +13,7 @@
 #include "handler/journal.h"
 #include "handler/metrics_http.h"
 #include "handler/native_guest.h"
+#include "handler/node_labels.h"
 #include "handler/node_metrics.h"
 #include "handler/tls_dir.h"
 #include "handler/work.h"
@@ -26,6 +27,8 @@ struct handler_config {
     const char *tls_dir;                                      /* NULL: none */
     bool plaintext; /* migrations are not encrypted, by an explicit word */
     struct kv_list labels;
+    struct labeller_files label_files; /* what libvirt said of this host, instead of asking it */
+    const char *libvirt_uri;           /* NULL: libvirt is not asked */
     int64_t capacity_cpu_milli, capacity_memory_bytes, capacity_pods;
     uint64_t heartbeat_us;
     const char *metrics_listen;     /* ADDRESS:PORT, or NULL */
@@ -57,6 +60,7 @@ struct handler {
     struct node_metrics *metrics;
     struct metrics_http *metrics_http; /* NULL: not asked for */
     struct share *share;               /* what outgoing migrations draw from */
+    struct node_labels *labels;        /* what the host can do, as labels */
     struct loop_timer *heartbeat;
     bool node_written; /* the Node object exists and has our labels and capacity */
     bool node_busy;
@@ -76,6 +80,7 @@ void handler_retry_later(struct handler *h);
 void node_start(struct handler *h);
 void node_stop(struct handler *h);
 void node_network_changed(struct handler *h); /* HyperConverged or a NAD changed */
+void node_cluster_changed(struct handler *h); /* HyperConverged was read, or changed */
 
 /* What a migration of this configuration is encrypted with: *ret is the caller's reference, or NULL
  * where plaintext was chosen. -errno: it was not, and there is nothing to encrypt with (rule: never

@@ -13,7 +13,8 @@
 #define HANDLER_MAX_DECISIONS     200         /* of one migration: the newest */
 #define HANDLER_RECENT_MIGRATIONS 64          /* that have ended and are still in the metrics */
 #define HANDLER_RECENT_US         ((int64_t)300 * 1000000) /* for so long */
-#define HANDLER_STOP_GRACE_US     2000000u /* for writes in flight when the daemon ends */
+#define HANDLER_STOP_GRACE_US     2000000u   /* for writes in flight when the daemon ends */
+#define HANDLER_LABELS_US         180000000u /* between two looks at the host for its labels */
 #define HANDLER_MAX_GUEST_BYTES   (1ull << 46)
 
 #endif

@@ -39,6 +39,28 @@ static const struct options_def defs[] = {
      .arg = "KEY=VALUE",
      .repeat = true,
      .help = "a label of the Node"},
+    {.name = "libvirt",
+     .type = OPTIONS_STRING,
+     .arg = "URI|none",
+     .dflt = "qemu:///system",
+     .help = "the libvirt that is asked what this host's CPUs can do, for the Node's labels"},
+    {.name = "domcapabilities",
+     .type = OPTIONS_STRING,
+     .arg = "FILE",
+     .help = "what `virsh domcapabilities` printed, for the labels, instead of asking libvirt"},
+    {.name = "capabilities",
+     .type = OPTIONS_STRING,
+     .arg = "FILE",
+     .help = "likewise, with --domcapabilities: what `virsh capabilities` printed"},
+    {.name = "supported-features",
+     .type = OPTIONS_STRING,
+     .arg = "FILE",
+     .help = "likewise, with --domcapabilities: what `virsh hypervisor-cpu-baseline --features` "
+             "printed"},
+    {.name = "cpu-map",
+     .type = OPTIONS_STRING,
+     .arg = "DIR",
+     .help = "libvirt's CPU map, when it is not in " LABELLER_CPU_MAP},
     {.name = "capacity-cpu",
      .type = OPTIONS_STRING,
      .arg = "QUANTITY",
@@ -170,6 +192,19 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     c->metrics_listen = options_string(o, "metrics-listen");
     c->guest_program = options_string(o, "guest-program");
     c->tls_dir = options_string(o, "tls-dir");
+    c->libvirt_uri = options_string(o, "libvirt");
+    if (strcmp(c->libvirt_uri, "none") == 0)
+        c->libvirt_uri = NULL;
+    c->label_files = (struct labeller_files){
+        .domcapabilities = options_string(o, "domcapabilities"),
+        .capabilities = options_string(o, "capabilities"),
+        .supported_features = options_string(o, "supported-features"),
+        .cpu_map = options_string(o, "cpu-map"),
+    };
+    if (!c->label_files.domcapabilities &&
+        (c->label_files.capabilities || c->label_files.supported_features))
+        return err_set(err, -EINVAL,
+                       "--capabilities and --supported-features: want --domcapabilities with them");
     c->plaintext = options_bool(o, "insecure-plaintext");
     if (c->tls_dir && c->plaintext)
         return err_set(err, -EINVAL, "--tls-dir and --insecure-plaintext: want one of them");

@@ -15,6 +15,8 @@
 #define PAYLOAD_PERMILLE 940 /* of a link's speed: what TCP brings over Ethernet of 1,500 bytes */
 
 static void beat(void *ctx);
+static void on_labels(void *ctx, const struct node_labels_news *news);
+static void warn_obsolete(struct handler *h, const char *model);
 static void write_node(struct handler *h);
 static void on_created(void *ctx, int status, const struct tree *body, const char *error);
 static void on_patched(void *ctx, int status, const struct tree *body, const char *error);
@@ -29,6 +31,10 @@ static void set_broken(struct mignet *net, const char *fmt, ...) PRINTF_LIKE(2, 
 void
 node_start(struct handler *h)
 {
+    const struct node_labels_config labels = {h->cfg.label_files, h->cfg.libvirt_uri,
+                                              h->cfg.labels};
+
+    h->labels = node_labels_new(h->l, h->work, &labels, on_labels, h);
     beat(h);
 }
 
@@ -63,6 +69,65 @@ node_network_changed(struct handler *h)
         vm_reconcile(v);
 }
 
+void
+node_cluster_changed(struct handler *h)
+{
+    if (h->labels)
+        node_labels_cluster(h->labels,
+                            informer_get(h->hcos, DEFAULT_HCO_NAMESPACE, DEFAULT_HCO_NAME));
+}
+
+/* What differs from what the Node has; nothing is lost when the write is: the next turn says it again. */
+static void
+on_labels(void *ctx, const struct node_labels_news *news)
+{
+    struct handler *h = ctx;
+    AUTO_TREE struct tree *patch = news->patch;
+    AUTO_FREE char *path = xasprintf("/api/v1/nodes/%s", h->cfg.node_name);
+
+    if (news->obsolete_model)
+        warn_obsolete(h, news->obsolete_model);
+    if (!patch)
+        return;
+    log_info("labels.changed",
+             LI("labels", tree_len(tree_find(patch, "metadata", "labels", NULL))));
+    writer_send(h->writer, "node-labels", "PATCH", path, NULL, patch, NULL, NULL);
+}
+
+/* As KubeVirt's node-labeller does, but once. */
+static void
+warn_obsolete(struct handler *h, const char *model)
+{
+    AUTO_TREE struct tree *e = tree_map();
+    struct tree *on = tree_ensure_map(e, "involvedObject");
+    char now[40];
+
+    time_format(loop_wall_us(h->l), false, now, sizeof now);
+    tree_set(e, "apiVersion", tree_string("v1"));
+    tree_set(e, "kind", tree_string("Event"));
+    tree_set_path(e, tree_string("default"), "metadata", "namespace", NULL);
+    tree_set_path(
+        e, tree_stringf("%.230s.%016llx", h->cfg.node_name, (unsigned long long)loop_wall_us(h->l)),
+        "metadata", "name", NULL);
+    tree_set(on, "apiVersion", tree_string("v1"));
+    tree_set(on, "kind", tree_string("Node"));
+    tree_set(on, "name", tree_string(h->cfg.node_name));
+    tree_set(e, "type", tree_string("Warning"));
+    tree_set(e, "reason", tree_string("HostModelIsObsolete"));
+    tree_set(
+        e, "message",
+        tree_stringf("the host's CPU model %.64s is obsolete: VMs of the default host-model start "
+                     "here all the same, none that names the model does",
+                     model));
+    tree_set(e, "count", tree_int(1));
+    tree_set(e, "firstTimestamp", tree_string(now));
+    tree_set(e, "lastTimestamp", tree_string(now));
+    tree_set_path(e, tree_string("drover-handler"), "source", "component", NULL);
+    tree_set_path(e, tree_string(h->cfg.node_name), "source", "host", NULL);
+    writer_send(h->writer, NULL, "POST", "/api/v1/namespaces/default/events", "application/json", e,
+                NULL, NULL);
+}
+
 static void
 beat(void *ctx)
 {
@@ -93,7 +158,6 @@ on_patched(void *ctx, int status, const struct tree *body, const char *error)
 {
     struct handler *h = ctx;
 
-    (void)body;
     h->node_busy = false;
     if (status == 404) {
         AUTO_TREE struct tree *obj = tree_map();
@@ -113,6 +177,8 @@ on_patched(void *ctx, int status, const struct tree *body, const char *error)
         return;
     }
     h->node_written = true;
+    if (body)
+        node_labels_node(h->labels, body);
     write_status(h);
 }
 
@@ -121,10 +187,11 @@ on_created(void *ctx, int status, const struct tree *body, const char *error)
 {
     struct handler *h = ctx;
 
-    (void)body;
     h->node_busy = false;
     if (status == 201 || status == 200) {
         h->node_written = true;
+        if (body)
+            node_labels_node(h->labels, body);
         tree_free(h->node_status);
         h->node_status = NULL;
         write_status(h);

@@ -66,6 +66,9 @@ int labeller_run(const struct labeller_input *in, struct labeller_output *ret, s
 /* Adds the models of a file of libvirt's CPU map (cpu_map/x86_*.xml; those without models add none). The same. */
 int labeller_read_map(const struct labeller_text *text, struct labeller_models *models,
                       struct arena *a, struct err *err);
+/* The host model of domain capabilities as the <cpu> that virConnectBaselineHypervisorCPU takes, to be
+ * expanded into supported_features. NULL: there is none, or the text is none. */
+const char *labeller_host_cpu(const struct labeller_text *domcapabilities, struct arena *a);
 /* Is the label key one that the labeller sets and takes away? */
 bool labeller_owns(const char *key);
 

@@ -59,8 +59,8 @@ xml_parse(const struct labeller_text *text, const char *root, struct xml_element
     if (XML_Parse(p.parser, xml, (int)len, 1) != XML_STATUS_OK && p.rc == 0) {
         refuse(&p, XML_ErrorString(XML_GetErrorCode(p.parser)));
         if (!p.root && err) /* perhaps another file altogether */
-            snprintf(err->msg + strlen(err->msg), sizeof err->msg - strlen(err->msg),
-                     ": want <%s>", root);
+            snprintf(err->msg + strlen(err->msg), sizeof err->msg - strlen(err->msg), ": want <%s>",
+                     root);
     }
     for (size_t i = 0; i < p.depth; i++)
         sb_done(&p.open[i].text);

@@ -36,11 +36,11 @@
 #define PLAIN DOM(HOST("Haswell", "") CUSTOM(USABLE("yes", "Haswell")))
 #define PLAIN_LABELS \
     "model:Haswell migr:Haswell vendor:Intel host:Haswell kubevirt.io/vm-arch-amd64"
-#define MAP                                                                              \
-    MODEL("Base", F("fpu") F("mmx"))                                                     \
-    MODEL("Mid", "<model name='Base'/>" F("one"))                                        \
-        MODEL("Top", "<model name='Mid'/>" F("two") "<feature name='late' added='yes'/>" \
-                                                    "<feature name='gone' removed='yes'/>")
+#define MAP                                                                          \
+    MODEL("Base", F("fpu") F("mmx"))                                                 \
+    MODEL("Mid", "<model name='Base'/>" F("one"))                                    \
+    MODEL("Top", "<model name='Mid'/>" F("two") "<feature name='late' added='yes'/>" \
+                                                "<feature name='gone' removed='yes'/>")
 
 struct row {
     const char *name, *dom, *caps, *features, *map, *hco, *node;
@@ -304,7 +304,9 @@ static const struct row rows[] = {
      .labels = "kubevirt.io/vm-arch-amd64"},
     /* refused */
     {.name = "nothing", .dom = " \n", .error = "dom:1:1: no XML: want <domainCapabilities>"},
-    {.name = "no XML", .dom = "\n\nvirsh # ", .error = "dom:3:1: syntax error: want <domainCapabilities>"},
+    {.name = "no XML",
+     .dom = "\n\nvirsh # ",
+     .error = "dom:3:1: syntax error: want <domainCapabilities>"},
     {.name = "the other file",
      .dom = CAPS("", ""),
      .error = "dom:1:1: <capabilities>: want <domainCapabilities>"},
@@ -585,6 +587,40 @@ test_limits(void **state)
     }
 }
 
+/* What libvirt is asked to expand. */
+static void
+test_host_cpu(void **state)
+{
+    static const struct {
+        const char *dom, *cpu;
+    } cases[] = {
+        {DOM(CUSTOM(USABLE("yes", "A"))
+                 HOST("B", FEATURE("require", "aes") FEATURE("disable", "rtm"))),
+         "<cpu mode='custom' match='exact'><model fallback='forbid'>B</model><vendor>Intel</vendor>"
+         "<feature policy='require' name='aes'/><feature policy='disable' name='rtm'/></cpu>"},
+        {DOM("<mode name='host-model'><model>z14.2-base</model></mode>"),
+         "<cpu mode='custom' match='exact'><model fallback='forbid'>z14.2-base</model></cpu>"},
+        {DOM(HOST("a&amp;b", "")), NULL}, /* nothing that would have to be escaped */
+        {DOM("<mode name='host-model' supported='no'/>"), NULL},
+        {DOM(CUSTOM(USABLE("yes", "A"))), NULL},
+        {"<capabilities/>", NULL},
+        {"", NULL},
+    };
+    struct arena *a = arena_new();
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct labeller_text text = {"dom", cases[i].dom};
+        const char *cpu = labeller_host_cpu(&text, a);
+
+        if (cases[i].cpu)
+            assert_string_equal(cpu, cases[i].cpu);
+        else
+            assert_null(cpu);
+    }
+    arena_free(a);
+}
+
 static void
 test_owns(void **state)
 {
@@ -600,7 +636,7 @@ test_owns(void **state)
 int
 main(void)
 {
-    struct CMUnitTest tests[ARRAY_LEN(rows) + 4];
+    struct CMUnitTest tests[ARRAY_LEN(rows) + 5];
     size_t n = 0;
 
     for (; n < ARRAY_LEN(rows); n++)
@@ -610,6 +646,7 @@ main(void)
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_documents_example);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_base_table);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_limits);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_host_cpu);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_owns);
     return _cmocka_run_group_tests("labeller", tests, n, NULL, NULL);
 }
