@@ -2,6 +2,7 @@
  * of messages are made blank or visible, so that an object cannot drive the terminal. */
 #include "cli/print_describe.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "api/names.h"
@@ -247,12 +248,36 @@ describe_placement(struct describe *d, const char *heading, const struct tree *o
 }
 
 static int64_t
-event_us(const struct tree *event)
+event_time(const struct tree *event, const char *key)
 {
     int64_t us = 0;
 
-    time_parse(tree_find_string(event, "", "lastTimestamp", NULL), &us, NULL);
+    time_parse(tree_find_string(event, "", key, NULL), &us, NULL);
     return us;
+}
+
+static int64_t
+event_us(const struct tree *event)
+{
+    return event_time(event, "lastTimestamp");
+}
+
+/* "12s", or "12s (x4 over 3m)" as kubectl has it. */
+static void
+event_age(const struct tree *event, int64_t now_us, struct sb *out)
+{
+    int64_t us = event_us(event), first_us = event_time(event, "firstTimestamp");
+    int64_t count = tree_get_int(tree_get(event, "count"), 1);
+    char age[32];
+
+    if (!us)
+        return;
+    duration_format_age(now_us > us ? now_us - us : 0, age, sizeof(age));
+    sb_puts(out, age);
+    if (count < 2 || !first_us)
+        return;
+    duration_format_age(now_us > first_us ? now_us - first_us : 0, age, sizeof(age));
+    sb_printf(out, " (x%" PRId64 " over %s)", count, age);
 }
 
 static int
@@ -279,12 +304,10 @@ describe_events(struct describe *d, const struct tree *list)
     qsort(sorted, len, sizeof(*sorted), by_time);
     columns(t, headings, ARRAY_LEN(headings));
     for (size_t i = 0; i < len; i++) {
-        int64_t us = event_us(sorted[i]);
-        char age[32] = "";
+        AUTO_SB struct sb age = SB_INIT;
 
-        if (us)
-            duration_format_age(d->now_us > us ? d->now_us - us : 0, age, sizeof(age));
-        table_cell(t, age);
+        event_age(sorted[i], d->now_us, &age);
+        table_cell(t, sb_str(&age));
         table_cell(t, tree_find_string(sorted[i], "", "type", NULL));
         table_cell(t, tree_find_string(sorted[i], "", "reason", NULL));
         table_cell(t, tree_find_string(sorted[i], "", "message", NULL));

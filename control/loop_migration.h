@@ -25,8 +25,8 @@ struct migration {
     /* its VMI's migrations, by age; this one is among them */
     struct migration **group;
     size_t group_len;
-    /* the target that was found in this pass */
-    const char *target;
+    /* what the search of this pass has found */
+    const char *target;         /* or NULL */
     struct tree *target_result; /* owned until a write takes it */
 };
 

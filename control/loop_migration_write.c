@@ -142,6 +142,19 @@ write_record(struct loop_write *w, struct tree *obj)
         tree_set(ms, "failureReason", tree_string(a->message));
 }
 
+/* How the target was chosen, or why there is none. result: may be NULL. */
+static void
+write_result(struct tree *obj, const struct tree *result)
+{
+    AUTO_SB struct sb json = SB_INIT;
+
+    if (!result)
+        return;
+    tree_to_json(result, 0, &json);
+    tree_set_path(obj, tree_string(sb_str(&json)), "metadata", "annotations", ANN_SCHEDULE_RESULT,
+                  NULL);
+}
+
 static int
 change_phase(struct loop_write *w, struct tree *obj)
 {
@@ -160,13 +173,7 @@ change_phase(struct loop_write *w, struct tree *obj)
     copy_state(w, obj);
     if (a->to == COORD_SCHEDULED || a->to == COORD_FAILED)
         write_record(w, obj);
-    if (a->result) {
-        AUTO_SB struct sb json = SB_INIT;
-
-        tree_to_json(a->result, 0, &json);
-        tree_set_path(obj, tree_string(sb_str(&json)), "metadata", "annotations",
-                      ANN_SCHEDULE_RESULT, NULL);
-    }
+    write_result(obj, a->result);
     edit_finalizer(obj, !coord_phase_final(a->to));
     return 1;
 }
@@ -245,6 +252,7 @@ change_wait(struct loop_write *w, struct tree *obj)
 {
     const struct write_args *a = w->args;
 
+    write_result(obj, a->result);
     return object_set_condition(obj, CONDITION_WAITING, a->waiting ? "True" : "False", a->reason,
                                 a->message, loop_wall_us(w->l->loop));
 }
@@ -296,6 +304,7 @@ loop_migration_waits(struct loops *l, struct migration *mg, const struct coord_o
     a->reason = arena_strdup(w->arena, reason);
     a->message = arena_strdup(w->arena, message);
     a->reason_changed = strcmp(old_reason, reason) != 0;
+    a->result = TAKE_PTR(mg->target_result);
     loop_write_mutate(w, change_wait, after_wait);
 }
 

@@ -225,9 +225,11 @@ cluster_add_vmi(struct cluster *c, const struct vmi *v)
         return;
     like = vmi_occupant(c, v);
     occupy(c, &like, v->status.node_name);
-    if (!ms->present || ms->completed || ms->failed)
+    if (!ms->present || ms->failed ||
+        (ms->completed && ms->target_node && strcmp(ms->target_node, v->status.node_name) == 0))
         return;
-    /* both ends hold its memory, also when status.nodeName is the target already */
+    /* both ends hold its memory, also when status.nodeName is the target already, and when it is
+     * not yet although the guest has arrived */
     if (ms->target_node && *ms->target_node)
         occupy(c, &like, ms->target_node);
     if (ms->source_node && *ms->source_node)

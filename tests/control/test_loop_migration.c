@@ -708,6 +708,10 @@ test_network(void **unused)
                         "0/3 nodes are available: 1 node(s) were the source of the migration, 2 "
                         "node(s) had no ready migration network. n2: link is down. n3: range is "
                         "full.");
+    assert_non_null(
+        strstr(object_annotation(store_get(w->store, KIND_VMIM, "shop", "m2"), ANN_SCHEDULE_RESULT),
+               "{\"name\":\"n2\",\"fits\":false,\"reasons\":[\"node(s) had no ready migration "
+               "network\"]}"));
     network_ready(w, "n3", "True", "");
     world_run(w, 5);
     assert_string_equal(phase(w, "m2"), "Succeeded");

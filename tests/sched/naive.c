@@ -203,7 +203,7 @@ is_on(const struct vmi *v, const struct node *n)
         (strcmp(v->status.phase, "Succeeded") == 0 || strcmp(v->status.phase, "Failed") == 0))
         return false;
     return strcmp(v->status.node_name, n->meta.name) == 0 ||
-           (ms->present && !ms->failed && !ms->completed && ms->target_node &&
+           (ms->present && !ms->failed && ms->target_node &&
             strcmp(ms->target_node, n->meta.name) == 0);
 }
 

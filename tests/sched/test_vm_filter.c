@@ -310,6 +310,15 @@ static const struct world_row rows[] = {
      VMI("vm", "", "", "", ""),
      NULL,
      "0/2 nodes are available: 1 Too many pods, 1 node(s) were unschedulable."},
+    {.name = "one that has arrived holds its target before its owner has changed",
+     NODE_WITH("n1", "", "", "cpu: '4', memory: 3Gi, pods: '1'")
+         NODE("n0", "", "unschedulable: true")
+             VMI("other", "", "", "",
+                 "nodeName: n0, phase: Running, migrationState: {sourceNode: n0, targetNode: n1, "
+                 "completed: true}"),
+     VMI("vm", "", "", "", ""),
+     NULL,
+     "0/2 nodes are available: 1 Too many pods, 1 node(s) were unschedulable."},
     {.name = "one that has ended does not",
      NODE_WITH("n1", "", "", "cpu: '4', memory: 3Gi, pods: '1'")
          NODE("n0", "", "unschedulable: true")

@@ -1,0 +1,350 @@
+/* Placement through the whole controller: what waits for a node says why, is tried again when
+ * something has changed that helps it and not all the time, and what is decided together keeps the
+ * rules that each decision alone keeps. The queue itself: test_loop_queue.c. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/names.h"
+#include "api/object.h"
+#include "base/rng.h"
+#include "base/strmap.h"
+#include "loop_world.h"
+
+static const char *
+placed(struct world *w, const char *vm, const char *field)
+{
+    return world_condition(w, KIND_VMI, "shop", vm, "PodScheduled", field);
+}
+
+static int64_t
+refusals(struct world *w, const char *vm)
+{
+    return world_event(w, vm, "FailedScheduling", "");
+}
+
+static void
+test_unschedulable(void **unused)
+{
+    struct world *w = world_new(1);
+    const char *json;
+
+    (void)unused;
+    world_node(w, "n1", 4);
+    world_node(w, "n2", 4);
+    world_vm(w, "vm", "Always", "8Gi", "");
+    world_run(w, 1);
+    assert_string_equal(world_phase(w, KIND_VMI, "shop", "vm"), "Scheduling");
+    assert_string_equal(placed(w, "vm", "status"), "False");
+    assert_string_equal(placed(w, "vm", "reason"), "Unschedulable");
+    assert_string_equal(placed(w, "vm", "message"),
+                        "0/2 nodes are available: 2 Insufficient memory.");
+    assert_int_equal(refusals(w, "vm"), 1);
+    json = object_annotation(store_get(w->store, KIND_VMI, "shop", "vm"), ANN_SCHEDULE_RESULT);
+    assert_non_null(strstr(json, "\"name\":\"n2\",\"fits\":false"));
+    world_node(w, "n3", 16);
+    world_run(w, 2);
+    assert_string_equal(world_vmi_node(w, "vm"), "n3");
+    assert_string_equal(placed(w, "vm", "status"), "True");
+    assert_int_equal(world_event(w, "vm", "Scheduled", "Successfully assigned shop/vm to n3"), 1);
+    world_free(w);
+}
+
+/* Something that might help changes twice a second: 1, 2, 4, 8, 10, 10, ... s between attempts. */
+static void
+test_backoff(void **unused)
+{
+    struct world *w = world_new(2);
+
+    (void)unused;
+    world_node(w, "n1", 4);
+    world_vm(w, "vm", "Always", "8Gi", "");
+    for (int i = 0; i < 120; i++) {
+        AUTO_FREE char *json = xasprintf("{\"metadata\":{\"labels\":{\"step\":\"s%d\"}}}", i);
+
+        world_patch(w, KIND_NODE, NULL, "n1", json);
+        world_run(w, 0.499);
+    }
+    assert_in_range(refusals(w, "vm"), 8, 9); /* at 0, 1, 3, 7, 15, 25, 35, 45, 55 s */
+    world_free(w);
+}
+
+/* Nothing changes but heartbeats: after 5 minutes it is tried all the same. */
+static void
+test_flush(void **unused)
+{
+    struct world *w = world_new(3);
+
+    (void)unused;
+    world_node(w, "n1", 4);
+    world_vm(w, "vm", "Always", "8Gi", "");
+    world_run(w, 290);
+    assert_int_equal(refusals(w, "vm"), 1);
+    world_run(w, 20);
+    assert_int_equal(refusals(w, "vm"), 2);
+    world_free(w);
+}
+
+/* Told ten times, then once a minute, however often it is tried. */
+static void
+test_events_are_few(void **unused)
+{
+    struct world *w = world_new(4);
+
+    (void)unused;
+    world_node(w, "n1", 4);
+    world_vm(w, "vm", "Always", "8Gi", "");
+    for (int i = 0; i < 600; i++) {
+        AUTO_FREE char *json = xasprintf("{\"metadata\":{\"labels\":{\"step\":\"s%d\"}}}", i);
+
+        world_patch(w, KIND_NODE, NULL, "n1", json);
+        world_run(w, 1);
+    }
+    assert_in_range(refusals(w, "vm"), 17, 20);
+    world_free(w);
+}
+
+static void
+test_only_what_helps(void **unused)
+{
+    struct world *w = world_new(5);
+
+    (void)unused;
+    world_node(w, "n1", 16);
+    world_patch(w, KIND_NODE, NULL, "n1",
+                "{\"spec\":{\"taints\":[{\"key\":\"a\",\"value\":\"b\",\"effect\":\"NoSchedule\"}]"
+                "}}");
+    world_node(w, "n2", 4);
+    world_vm(w, "small", "Always", "2Gi", "");
+    world_run(w, 1);
+    assert_string_equal(world_vmi_node(w, "small"), "n2");
+    world_vm(w, "tainted", "Always", "1Gi", "      nodeSelector: {kubernetes.io/hostname: n1}\n");
+    world_vm(w, "full", "Always", "3Gi", "");
+    world_run(w, 20);
+    assert_int_equal(refusals(w, "tainted"), 1);
+    assert_int_equal(refusals(w, "full"), 1);
+    world_delete(w, KIND_VM, "shop", "small"); /* makes room */
+    world_run(w, 5);
+    assert_string_equal(world_vmi_node(w, "full"), "n2");
+    assert_int_equal(refusals(w, "tainted"), 1);
+    world_patch(w, KIND_NODE, NULL, "n1", "{\"spec\":{\"taints\":null}}");
+    world_run(w, 5);
+    assert_string_equal(world_vmi_node(w, "tainted"), "n1");
+    world_free(w);
+}
+
+/* A waiting VM's own condition is no reason to try it again; its labels are. */
+static void
+test_asks_anew(void **unused)
+{
+    struct world *w = world_new(6);
+
+    (void)unused;
+    world_node(w, "n1", 4);
+    world_vm(w, "vm", "Always", "8Gi", "");
+    world_run(w, 20);
+    assert_int_equal(refusals(w, "vm"), 1);
+    world_patch(w, KIND_VMI, "shop", "vm", "{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}");
+    world_run(w, 20);
+    assert_int_equal(refusals(w, "vm"), 1);
+    world_patch(w, KIND_VMI, "shop", "vm", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
+    world_run(w, 20);
+    assert_int_equal(refusals(w, "vm"), 2);
+    world_free(w);
+}
+
+/* The settings change what each VM asks for: what runs is counted anew. */
+static void
+test_settings_change(void **unused)
+{
+    struct world *w = world_new(7);
+
+    (void)unused;
+    world_node(w, "n1", 64); /* 16 CPUs */
+    world_vm(w, "a", "Always", "1Gi", "");
+    world_apply(w, "apiVersion: hco.kubevirt.io/v1beta1\n"
+                   "kind: HyperConverged\n"
+                   "metadata: {name: kubevirt-hyperconverged, namespace: openshift-cnv}\n"
+                   "spec: {resourceRequirements: {vmiCPUAllocationRatio: 1}}\n");
+    world_run(w, 1);
+    world_apply(w, "apiVersion: kubevirt.io/v1\n"
+                   "kind: VirtualMachine\n"
+                   "metadata: {name: b, namespace: shop}\n"
+                   "spec:\n"
+                   "  runStrategy: Always\n"
+                   "  template:\n"
+                   "    spec:\n"
+                   "      domain: {devices: {}, memory: {guest: 1Gi}, cpu: {cores: 16}}\n");
+    world_run(w, 1);
+    assert_string_equal(placed(w, "b", "message"), "0/1 nodes are available: 1 Insufficient cpu.");
+    world_patch(w, KIND_HCO, "openshift-cnv", "kubevirt-hyperconverged",
+                "{\"spec\":{\"resourceRequirements\":{\"vmiCPUAllocationRatio\":2}}}");
+    world_run(w, 2);
+    assert_string_equal(world_vmi_node(w, "b"), "n1");
+    world_free(w);
+}
+
+/* --- decided together --- */
+
+#define NODES  6
+#define VMS    10
+#define GROUPS 4 /* of VMs that keep apart */
+
+struct watched {
+    struct world *w;
+    struct store_watch *watch;
+    struct strmap *on; /* "node/vm" */
+    int of_group[NODES][GROUPS], on_node[NODES];
+};
+
+static void
+occupies(struct watched *o, const char *vm, const char *node)
+{
+    AUTO_FREE char *key = xasprintf("%s/%s", node, vm);
+    int n = node[0] ? node[1] - '1' : -1, group = (vm[0] - 'a') % GROUPS;
+
+    if (n < 0 || strmap_put(o->on, key, o))
+        return;
+    if (++o->on_node[n] > 2)
+        fail_msg("%d VMs on %s: there is room for 2", o->on_node[n], node);
+    if (++o->of_group[n][group] > 1)
+        fail_msg("%s is on %s with another one of group %d", vm, node, group);
+}
+
+static bool
+add_vmi(void *ctx, const struct tree *vmi)
+{
+    const struct tree *ms = tree_find(vmi, "status", "migrationState", NULL);
+    const char *phase = tree_find_string(vmi, "", "status", "phase", NULL);
+
+    if (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
+        return true;
+    occupies(ctx, object_name(vmi), tree_find_string(vmi, "", "status", "nodeName", NULL));
+    if (!ms || tree_get_bool(tree_get(ms, "failed"), false))
+        return true;
+    occupies(ctx, object_name(vmi), tree_find_string(ms, "", "targetNode", NULL));
+    if (!tree_get_bool(tree_get(ms, "completed"), false))
+        occupies(ctx, object_name(vmi), tree_find_string(ms, "", "sourceNode", NULL));
+    return true;
+}
+
+static bool
+add_vmim(void *ctx, const struct tree *m)
+{
+    struct watched *o = ctx;
+    const char *vm = tree_find_string(m, "", "spec", "vmiName", NULL);
+
+    if (strcmp(tree_find_string(m, "", "status", "phase", NULL), "Scheduled") == 0 &&
+        *world_vmi_node(o->w, vm))
+        occupies(ctx, vm, tree_find_string(m, "", "status", "migrationState", "targetNode", NULL));
+    return true;
+}
+
+/* What is stored keeps the rules, at every moment. */
+static void
+look(void *ctx, const struct store_event *ev)
+{
+    struct watched *o = ctx;
+
+    if (ev->kind != KIND_VMI && ev->kind != KIND_VMIM)
+        return;
+    o->on = strmap_new();
+    memset(o->of_group, 0, sizeof(o->of_group));
+    memset(o->on_node, 0, sizeof(o->on_node));
+    store_list(o->w->store, KIND_VMI, NULL, add_vmi, o);
+    store_list(o->w->store, KIND_VMIM, NULL, add_vmim, o);
+    strmap_free(o->on, NULL);
+}
+
+static void
+live(uint64_t seed)
+{
+    struct watched o = {.w = world_new(seed)};
+    struct world *w = o.w;
+    struct rng rng;
+    char name[32];
+    size_t moves = 0, succeeded = 0;
+
+    rng_seed(&rng, seed);
+    for (int i = 0; i < NODES; i++) {
+        snprintf(name, sizeof(name), "n%d", i + 1);
+        world_node(w, name, 10);
+    }
+    o.watch = store_watch(w->store, KIND_NONE, look, &o);
+    world_apply(w, "apiVersion: hco.kubevirt.io/v1beta1\n"
+                   "kind: HyperConverged\n"
+                   "metadata: {name: kubevirt-hyperconverged, namespace: openshift-cnv}\n"
+                   "spec: {liveMigrationConfig: {parallelMigrationsPerCluster: 8,\n"
+                   "  parallelOutboundMigrationsPerNode: 4}}\n");
+    for (int i = 0; i < VMS; i++)
+        world_applyf(w,
+                     "apiVersion: kubevirt.io/v1\n"
+                     "kind: VirtualMachine\n"
+                     "metadata: {name: %c, namespace: shop}\n"
+                     "spec:\n"
+                     "  runStrategy: Always\n"
+                     "  template:\n"
+                     "    metadata: {labels: {group: g%d}}\n"
+                     "    spec:\n"
+                     "      domain: {devices: {}, memory: {guest: 4Gi}}\n"
+                     "      affinity: {podAntiAffinity: {\n"
+                     "        requiredDuringSchedulingIgnoredDuringExecution: [\n"
+                     "        {labelSelector: {matchLabels: {group: g%d}},\n"
+                     "         topologyKey: kubernetes.io/hostname}]}}\n",
+                     'a' + i, i % GROUPS, i % GROUPS);
+    world_run(w, 2);
+    for (int round = 0; round < 30; round++) {
+        for (int i = 0; i < 4; i++)
+            world_applyf(w,
+                         "apiVersion: kubevirt.io/v1\n"
+                         "kind: VirtualMachineInstanceMigration\n"
+                         "metadata: {name: m%zu, namespace: shop}\n"
+                         "spec: {vmiName: %c}\n",
+                         moves++, 'a' + (int)rng_below(&rng, VMS));
+        snprintf(name, sizeof(name), "%c", 'a' + (int)rng_below(&rng, VMS));
+        world_patch(w, KIND_VM, "shop", name,
+                    rng_below(&rng, 2) ? "{\"spec\":{\"runStrategy\":\"Halted\"}}"
+                                       : "{\"spec\":{\"runStrategy\":\"Always\"}}");
+        if (rng_below(&rng, 8) == 0)
+            world_crash(w);
+        world_run(w, 0.1 * (double)rng_below(&rng, 60));
+    }
+    world_run(w, 120);
+    for (int i = 0; i < VMS; i++) {
+        const struct tree *vmi;
+
+        snprintf(name, sizeof(name), "%c", 'a' + i);
+        vmi = store_get(w->store, KIND_VMI, "shop", name);
+        succeeded +=
+            tree_get_bool(tree_find(vmi, "status", "migrationState", "completed", NULL), false);
+    }
+    assert_true(succeeded > 0);
+    store_unwatch(o.watch);
+    world_free(w);
+}
+
+static void
+test_together(void **unused)
+{
+    (void)unused;
+    for (uint64_t seed = 1; seed <= 6; seed++)
+        live(seed);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unschedulable),   cmocka_unit_test(test_backoff),
+        cmocka_unit_test(test_flush),           cmocka_unit_test(test_events_are_few),
+        cmocka_unit_test(test_only_what_helps), cmocka_unit_test(test_asks_anew),
+        cmocka_unit_test(test_settings_change), cmocka_unit_test(test_together),
+    };
+
+    return cmocka_run_group_tests_name("loop_sched", tests, NULL, NULL);
+}
