@@ -10,7 +10,6 @@
 #include "cli/client.h"
 
 struct trace_result {
-    char request[64]; /* what was asked, so that only its answer counts */
     bool ok;
     char node[128], path[512], text[256]; /* where the file lies; why it could not be done */
     int64_t ms, intervals;

@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/client.h"
+#include "cli/client_ask.h"
 
 struct verify_result {
-    char request[64]; /* what was asked, so that only its answer counts */
+    char request[CLIENT_ASK_SIZE]; /* what was asked, so that only its answer counts */
     bool ok;
     int64_t pages, bad, steps;
     char text[256]; /* what the guest or its handler says about it */

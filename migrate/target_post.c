@@ -499,6 +499,8 @@ target_post_receive(struct target_chan *c, const struct frame_header *h, struct 
     *ret_code = CONTROL_ERR_LOCAL;
     if (h->bytes > 0)
         rc = conn_recv(c->conn, c->buf, h->bytes, 0, err);
+    if (rc != 0) /* a lost connection, not a lost guest */
+        return rc;
     for (uint32_t i = 0; i < h->runs && rc == 0; i++) {
         const struct frame_run *r = &c->runs[i];
 

@@ -128,6 +128,7 @@ run_source(void *arg)
 
     p->src_outcome = mig_source_run(p->source, &p->cause, &p->src_err);
     mig_source_stats(p->source, &p->src_stats);
+    p->src_ended = true;
     return NULL;
 }
 
@@ -150,6 +151,7 @@ pair_dial(struct pair *p, const char *addr)
     snprintf(p->src.target_addr, sizeof p->src.target_addr, "%s",
              addr ? addr : mig_target_address(p->target));
     p->source = mig_source_new(&p->src);
+    p->src_ended = false;
     assert(pthread_create(&p->src_thread, NULL, run_source, p) == 0);
     p->src_started = true;
 }
@@ -200,6 +202,21 @@ skip_test(void **state)
     (void)state;
     print_message("# SKIP %s\n", err_msg(&unsupported));
     skip();
+}
+
+void
+both_begin(struct both *t, const struct fake_config *c)
+{
+    *t = (struct both){.a = fake_guest_new(c, false), .b = fake_guest_new(c, true)};
+    pair_init(&t->p, t->a, t->b);
+}
+
+void
+both_end(struct both *t)
+{
+    pair_done(&t->p);
+    fake_guest_free(t->a);
+    fake_guest_free(t->b);
 }
 
 void

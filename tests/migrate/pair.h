@@ -29,6 +29,7 @@ struct pair {
     struct mig_target *target;
     pthread_t src_thread, dst_thread;
     bool src_started, dst_started;
+    _Atomic bool src_ended; /* its outcome is there, before pair_wait_source */
     enum mig_outcome src_outcome;
     enum mig_cause cause;
     struct err src_err, dst_err;
@@ -48,6 +49,15 @@ void pair_wait_target(struct pair *p);
 /* listen, dial, wait for both. */
 void pair_run(struct pair *p);
 void pair_done(struct pair *p);
+
+/* The guest that moves, the one that is to receive it, and the migration. */
+struct both {
+    struct fake_guest *a, *b;
+    struct pair p;
+};
+
+void both_begin(struct both *t, const struct fake_config *c);
+void both_end(struct both *t);
 
 /* Makes tests skip, with the reason, where the kernel cannot track memory. */
 struct CMUnitTest;

@@ -56,27 +56,12 @@ was_quiet(void)
     return waited * 10 <= us;
 }
 
-struct both {
-    struct fake_guest *a, *b;
-    struct pair p;
-};
-
 static void
 begin(struct both *t, uint64_t bytes, uint64_t seed)
 {
     const struct fake_config c = {{bytes}, .seed = seed, .fill_pages = bytes / FAKE_PAGE};
 
-    t->a = fake_guest_new(&c, false);
-    t->b = fake_guest_new(&c, true);
-    pair_init(&t->p, t->a, t->b);
-}
-
-static void
-end(struct both *t)
-{
-    pair_done(&t->p);
-    fake_guest_free(t->a);
-    fake_guest_free(t->b);
+    both_begin(t, &c);
 }
 
 struct sample {
@@ -207,7 +192,7 @@ test_limit(void **state)
                   (double)in_most / 10);
     assert_true(most <= 1030);
     assert_true(in_least >= 900 || r->slow_machine || !was_quiet()); /* 970 where nothing runs */
-    end(&t);
+    both_end(&t);
 }
 
 /* The rate over the next us microseconds. */
@@ -251,7 +236,7 @@ test_set_bandwidth(void **state)
     assert_int_equal(t.p.src_stats.limit_bytes_per_s, 0);
     pair_wait_target(&t.p);
     assert_int_equal(fake_guest_wrong_pages(t.b), 0);
-    end(&t);
+    both_end(&t);
 }
 
 /* Two migrations under a node's cap, 3 to 1; when one ends the other has all of it. */
@@ -292,7 +277,7 @@ test_share_by_weight(void **state)
     assert_true(b < 64 * 1.06);
     assert_true(b > 64 * 0.90 || !was_quiet());
     mig_source_cancel(u.p.source);
-    end(&u);
+    both_end(&u);
     fake_guest_free(t.a);
     fake_guest_free(t.b);
     share_free(s);

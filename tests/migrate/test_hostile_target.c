@@ -197,17 +197,8 @@ until_finish(struct wire_peer *w)
             return true;
         if (t != CONTROL_ROUND_BEGIN)
             continue; /* STATE */
-        for (uint32_t i = 0; i < w->hello.channels; i++) {
-            struct frame_header h;
-
-            do {
-                if (!wire_recv(w->data[i], buf, FRAME_HEADER_SIZE) ||
-                    frame_decode_header(buf, &h, NULL) != 0 ||
-                    !wire_recv(w->data[i], buf, frame_head_size(&h) - FRAME_HEADER_SIZE) ||
-                    !wire_recv(w->data[i], buf, h.bytes))
-                    return false;
-            } while (h.type != FRAME_ROUND_END);
-        }
+        if (!wire_target_drain_data(w))
+            return false;
         /* while paused, STATE comes before ROUND_END */
         do {
             if (!wire_hear(w, &m))

@@ -516,7 +516,7 @@ test_asking_the_kernel(void **state)
 
 static const struct fake_config small = {{16 * MIB}, .seed = 40, .fill_pages = 4000};
 
-struct both {
+struct refusal {
     struct fake_guest *a, *b;
     struct pair p;
     pthread_mutex_t mu;
@@ -528,7 +528,7 @@ static void
 on_refused(void *ctx, const char *why)
 {
     struct pair *p = ctx;
-    struct both *t = p->user;
+    struct refusal *t = p->user;
 
     pthread_mutex_lock(&t->mu);
     snprintf(t->refused, sizeof t->refused, "%s", why);
@@ -537,7 +537,7 @@ on_refused(void *ctx, const char *why)
 }
 
 static void
-begin(struct both *t)
+begin(struct refusal *t)
 {
     memset(t, 0, sizeof *t);
     pthread_mutex_init(&t->mu, NULL);
@@ -552,7 +552,7 @@ begin(struct both *t)
 }
 
 static void
-end(struct both *t)
+end(struct refusal *t)
 {
     pair_done(&t->p);
     fake_guest_free(t->a);
@@ -560,7 +560,7 @@ end(struct both *t)
 }
 
 static void
-check_not_moved(struct both *t, const char *why)
+check_not_moved(struct refusal *t, const char *why)
 {
     assert_int_equal(t->p.src_outcome, MIG_FAILED);
     if (!strstr(t->p.src_err.msg, why))
@@ -572,7 +572,7 @@ check_not_moved(struct both *t, const char *why)
 
 /* The first source is turned away, and then the right one gets in all the same. */
 static void
-refused_then_moved(struct both *t, const char *source_says, const char *target_says)
+refused_then_moved(struct refusal *t, const char *source_says, const char *target_says)
 {
     struct mig_source_config right = t->p.src;
 
@@ -605,7 +605,7 @@ refused_then_moved(struct both *t, const char *source_says, const char *target_s
 static void
 test_plaintext_source(void **state)
 {
-    struct both t;
+    struct refusal t;
 
     (void)state;
     begin(&t);
@@ -617,7 +617,7 @@ test_plaintext_source(void **state)
 static void
 test_plaintext_target(void **state)
 {
-    struct both t;
+    struct refusal t;
 
     (void)state;
     begin(&t);
@@ -629,7 +629,7 @@ test_plaintext_target(void **state)
 static void
 test_wrong_source(void **state)
 {
-    struct both t;
+    struct refusal t;
 
     (void)state;
     begin(&t);
@@ -641,7 +641,7 @@ test_wrong_source(void **state)
 static void
 test_wrong_target(void **state)
 {
-    struct both t;
+    struct refusal t;
 
     (void)state;
     begin(&t);
@@ -657,7 +657,7 @@ test_strangers(void **state)
     static const uint8_t half_hello[] = {22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3};
     uint64_t began;
     int fds[40];
-    struct both t;
+    struct refusal t;
 
     (void)state;
     begin(&t);
@@ -705,7 +705,7 @@ test_on_the_way(void **state)
                           .connection = rows[i].connection,
                           .to_source = rows[i].to_source,
                           .at = rows[i].at};
-        struct both t;
+        struct refusal t;
 
         begin(&t);
         t.p.src.reconnect_us = 1;

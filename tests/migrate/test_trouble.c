@@ -25,27 +25,6 @@
 static const struct fake_config small = {
     {16 * MIB}, .seed = 31, .fill_pages = 4096, .set_pages = 1000, .pages_per_s = 3000};
 
-struct both {
-    struct fake_guest *a, *b;
-    struct pair p;
-};
-
-static void
-begin(struct both *t, const struct fake_config *c)
-{
-    t->a = fake_guest_new(c, false);
-    t->b = fake_guest_new(c, true);
-    pair_init(&t->p, t->a, t->b);
-}
-
-static void
-end(struct both *t)
-{
-    pair_done(&t->p);
-    fake_guest_free(t->a);
-    fake_guest_free(t->b);
-}
-
 /* It failed, for this reason, and the guest runs on at the source as if nothing had been. */
 static void
 check_failed(struct both *t, enum mig_cause cause, const char *text)
@@ -106,7 +85,7 @@ test_cancel_before_it_starts(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     pair_listen(&t.p);
     snprintf(t.p.src.target_addr, sizeof t.p.src.target_addr, "%s", mig_target_address(t.p.target));
     t.p.source = mig_source_new(&t.p.src);
@@ -114,7 +93,7 @@ test_cancel_before_it_starts(void **state)
     t.p.src_outcome = mig_source_run(t.p.source, &t.p.cause, &t.p.src_err);
     check_failed(&t, MIG_CAUSE_CANCELLED, "cancelled");
     assert_false(t.p.src_committed);
-    end(&t);
+    both_end(&t);
 }
 
 /* A listening socket whose queue is full: connecting hangs. */
@@ -136,13 +115,13 @@ test_cancel_while_connecting(void **state)
         (void)!connect(full[i], (struct sockaddr *)&sa, sizeof sa);
     }
     snprintf(addr, sizeof addr, "127.0.0.1:%u", ntohs(sa.sin_port));
-    begin(&t, &small);
+    both_begin(&t, &small);
     pair_dial(&t.p, addr);
     poll(NULL, 0, 50);
     assert_true(mig_source_cancel(t.p.source));
     pair_wait_source(&t.p);
     check_failed(&t, MIG_CAUSE_CANCELLED, "cancelled");
-    end(&t);
+    both_end(&t);
     for (int i = 0; i < 4; i++)
         close(full[i]);
     close(fd);
@@ -154,7 +133,7 @@ test_cancel_during_a_round(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.src.limits.bandwidth_bytes_per_s = 4 * MIB;
     pair_listen(&t.p);
     pair_dial(&t.p, NULL);
@@ -165,7 +144,7 @@ test_cancel_during_a_round(void **state)
     check_failed(&t, MIG_CAUSE_CANCELLED, "cancelled");
     assert_int_equal(t.p.dst_outcome, MIG_TARGET_FAILED);
     assert_non_null(strstr(err_msg(&t.p.dst_err), "cancelled"));
-    end(&t);
+    both_end(&t);
 }
 
 /* The guest is paused already, and the target loads its state. */
@@ -176,7 +155,7 @@ test_cancel_while_paused(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.b->load_delay_ms = 300;
     pair_listen(&t.p);
     pair_dial(&t.p, NULL);
@@ -190,7 +169,7 @@ test_cancel_while_paused(void **state)
     check_failed(&t, MIG_CAUSE_CANCELLED, "cancelled");
     assert_true(t.p.dst_outcome == MIG_TARGET_ABORTED || t.p.dst_outcome == MIG_TARGET_FAILED);
     assert_int_equal(t.a->resumes, 1);
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -206,7 +185,7 @@ test_cancel_at_commit_is_too_late(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.on_commit = cancel_now;
     t.p.user = &in_time;
     pair_run(&t.p);
@@ -215,7 +194,7 @@ test_cancel_at_commit_is_too_late(void **state)
     assert_true(fake_guest_running(t.b));
     assert_int_equal(fake_guest_wrong_pages(t.b), 0);
     assert_false(mig_source_cancel(t.p.source));
-    end(&t);
+    both_end(&t);
 }
 
 /* --- limits --- */
@@ -228,7 +207,7 @@ test_bandwidth(void **state)
     double seconds, rate;
 
     (void)state;
-    begin(&t, &c);
+    both_begin(&t, &c);
     t.p.src.limits.bandwidth_bytes_per_s = 16 * MIB;
     pair_run(&t.p);
     assert_int_equal(t.p.src_outcome, MIG_MOVED);
@@ -238,7 +217,7 @@ test_bandwidth(void **state)
     assert_true(rate <= 16 * 1.03);
     assert_true(rate >= 16 * 0.80); /* a busy machine may be late */
     assert_int_equal(fake_guest_wrong_pages(t.b), 0);
-    end(&t);
+    both_end(&t);
 }
 
 /* Memory that is written while it waits for its turn is not sent for nothing. */
@@ -250,7 +229,7 @@ test_bandwidth_with_a_writer(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &c);
+    both_begin(&t, &c);
     t.p.src.limits.bandwidth_bytes_per_s = 16 * MIB;
     pair_run(&t.p);
     assert_int_equal(t.p.src_outcome, MIG_MOVED);
@@ -259,7 +238,7 @@ test_bandwidth_with_a_writer(void **state)
                   (unsigned long long)t.p.src_stats.raw_pages);
     assert_true(t.p.src_stats.again_pages * 20 <= t.p.src_stats.raw_pages);
     assert_int_equal(fake_guest_wrong_pages(t.b), 0);
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -268,13 +247,13 @@ test_completion_timeout(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.src.limits.bandwidth_bytes_per_s = MIB;
     t.p.src.limits.completion_timeout_us = 300000;
     pair_run(&t.p);
     check_failed(&t, MIG_CAUSE_COMPLETION_TIMEOUT, "not complete after 0.3 s");
     assert_int_equal(t.p.dst_outcome, MIG_TARGET_FAILED);
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -285,14 +264,14 @@ test_progress_timeout(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &c);
+    both_begin(&t, &c);
     t.p.src.limits.bandwidth_bytes_per_s = 16 * MIB; /* dirtied ten times as fast */
     t.p.src.limits.max_downtime_us = 10000;
     t.p.src.limits.progress_timeout_us = 600000;
     pair_run(&t.p);
     check_failed(&t, MIG_CAUSE_PROGRESS_TIMEOUT, "no fewer for 0.6 s");
     assert_true(t.p.src_stats.round > 2);
-    end(&t);
+    both_end(&t);
 }
 
 /* --- guests and hooks that fail --- */
@@ -419,13 +398,13 @@ test_failing(void **state)
     const struct failing *f = *state;
     struct both t;
 
-    begin(&t, &small);
+    both_begin(&t, &small);
     f->how(&t);
     pair_run(&t.p);
     check_failed(&t, f->cause, f->text);
     assert_int_equal(t.p.dst_outcome, f->target);
     assert_int_equal(t.p.dst_never, f->never);
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -434,12 +413,12 @@ test_nobody_listens(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     nobody_there(&t);
     pair_dial(&t.p, "127.0.0.1:1");
     pair_wait_source(&t.p);
     check_failed(&t, MIG_CAUSE_CONNECT, "connect to 127.0.0.1:1: Connection refused");
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -451,11 +430,11 @@ test_bad_addresses(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        begin(&t, &small);
+        both_begin(&t, &small);
         pair_dial(&t.p, bad[i]);
         pair_wait_source(&t.p);
         check_failed(&t, MIG_CAUSE_CONNECT, "address '");
-        end(&t);
+        both_end(&t);
     }
 }
 
@@ -465,13 +444,13 @@ test_source_of_one_address_only(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     pair_listen(&t.p);
     snprintf(t.p.src.local_ip, sizeof t.p.src.local_ip, "198.18.77.77"); /* not ours */
     pair_dial(&t.p, NULL);
     pair_wait_source(&t.p);
     check_failed(&t, MIG_CAUSE_CONNECT, "migration address 198.18.77.77");
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -502,11 +481,11 @@ test_ipv6(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &c);
+    both_begin(&t, &c);
     snprintf(t.p.dst.listen_ip, sizeof t.p.dst.listen_ip, "::1");
     snprintf(t.p.src.local_ip, sizeof t.p.src.local_ip, "::1");
     if (mig_target_new(&t.p.dst, &probe, NULL) != 0) {
-        end(&t);
+        both_end(&t);
         print_message("# SKIP no IPv6 on loopback\n");
         skip();
     }
@@ -515,7 +494,7 @@ test_ipv6(void **state)
     assert_int_equal(t.p.src_outcome, MIG_MOVED);
     assert_int_equal(strncmp(mig_target_address(t.p.target), "[::1]:", 6), 0);
     assert_int_equal(fake_guest_wrong_pages(t.b), 0);
-    end(&t);
+    both_end(&t);
 }
 
 /* --- doubt --- */
@@ -526,14 +505,14 @@ test_target_cannot_record_commit(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.fail_committed = 1;
     pair_run(&t.p);
     assert_int_equal(t.p.src_outcome, MIG_UNKNOWN);
     assert_int_equal(t.p.dst_outcome, MIG_TARGET_IN_DOUBT);
     assert_false(fake_guest_running(t.a) || fake_guest_running(t.b));
     resolve_to_target(&t);
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -542,7 +521,7 @@ test_target_cannot_resume(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.b->fail_resume = 1;
     pair_run(&t.p);
     assert_int_equal(t.p.src_outcome, MIG_UNKNOWN);
@@ -550,7 +529,7 @@ test_target_cannot_resume(void **state)
     assert_true(t.p.dst_committed);
     assert_false(t.p.dst_never);
     resolve_to_target(&t);
-    end(&t);
+    both_end(&t);
 }
 
 /* The answer that brings the guest back to the source is given only when it is durable. */
@@ -563,7 +542,7 @@ test_never(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.fail_committed = 1;
     pair_run(&t.p);
     assert_int_equal(t.p.src_outcome, MIG_UNKNOWN);
@@ -583,7 +562,7 @@ test_never(void **state)
         pair_done(&q);
     }
     assert_false(fake_guest_running(t.a)); /* the handler resumes it, not resolve */
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -609,7 +588,7 @@ test_last_word_is_heard(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.on_committed = slow_record;
     t.p.on_progress = look_away;
     pair_run(&t.p);
@@ -617,7 +596,7 @@ test_last_word_is_heard(void **state)
         fail_msg("outcome %d: %s", t.p.src_outcome, err_msg(&t.p.src_err));
     assert_int_equal(t.p.cause, MIG_CAUSE_NONE);
     assert_true(t.p.src_stats.downtime_us > 700000);
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -628,7 +607,7 @@ test_resolve_without_answer(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     c = t.p.src;
     snprintf(c.target_addr, sizeof c.target_addr, "127.0.0.1:1");
     assert_int_equal(mig_source_resolve(&c, &err), MIG_UNKNOWN);
@@ -642,7 +621,7 @@ test_resolve_without_answer(void **state)
     pair_wait_target(&t.p);
     assert_int_equal(t.p.dst_outcome, MIG_TARGET_FAILED);
     assert_false(t.p.dst_committed);
-    end(&t);
+    both_end(&t);
 }
 
 /* A recovering target is asked by others first: nothing happens until the right one comes. */
@@ -655,7 +634,7 @@ test_resolve_strangers(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.fail_committed = 1;
     pair_run(&t.p);
     pair_init(&q, t.a, t.b);
@@ -677,7 +656,7 @@ test_resolve_strangers(void **state)
     assert_int_equal(q.dst_outcome, MIG_TARGET_RUNNING);
     pair_done(&q);
     assert_int_equal(fake_guest_wrong_pages(t.b), 0);
-    end(&t);
+    both_end(&t);
 }
 
 static void
@@ -686,14 +665,14 @@ test_stop(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &small);
+    both_begin(&t, &small);
     pair_listen(&t.p);
     mig_target_stop(t.p.target);
     pair_wait_target(&t.p);
     assert_int_equal(t.p.dst_outcome, MIG_TARGET_FAILED);
-    end(&t);
+    both_end(&t);
     /* while pages arrive */
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.src.limits.bandwidth_bytes_per_s = 4 * MIB;
     pair_listen(&t.p);
     pair_dial(&t.p, NULL);
@@ -703,15 +682,15 @@ test_stop(void **state)
     pair_wait_target(&t.p);
     assert_int_equal(t.p.dst_outcome, MIG_TARGET_FAILED);
     check_failed(&t, MIG_CAUSE_PEER, "stopped");
-    end(&t);
+    both_end(&t);
     /* whole: in doubt, not thrown away */
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.dst.recovering = true;
     pair_listen(&t.p);
     mig_target_stop(t.p.target);
     pair_wait_target(&t.p);
     assert_int_equal(t.p.dst_outcome, MIG_TARGET_IN_DOUBT);
-    end(&t);
+    both_end(&t);
 }
 
 /* --- fault points: each makes its step fail, cleanly --- */
@@ -753,7 +732,7 @@ fault_child(const struct fault_row *r)
     struct err err = {0};
     bool aborted_is_fine = r->target == MIG_TARGET_ABORTED || r->target == MIG_TARGET_FAILED;
 
-    begin(&t, &small);
+    both_begin(&t, &small);
     t.p.dst.idle_timeout_us = 500000;
     setenv("DROVER_FAULT", r->spec, 1);
     if (fault_init(&err) != 0) {
@@ -785,7 +764,7 @@ fault_child(const struct fault_row *r)
         else if (!fake_guest_running(t.b) || fake_guest_wrong_pages(t.b) != 0)
             return 6;
     }
-    end(&t);
+    both_end(&t);
     return 0;
 }
 

@@ -332,12 +332,10 @@ wire_target_up(struct wire_peer *w)
 }
 
 bool
-wire_target_drain_round(struct wire_peer *w)
+wire_target_drain_data(struct wire_peer *w)
 {
     AUTO_FREE uint8_t *buf = xmalloc((FRAME_MAX_RAW_PAGES + 8) * FAKE_PAGE);
 
-    if (!wire_hear_type(w, CONTROL_ROUND_BEGIN))
-        return false;
     for (uint32_t i = 0; i < w->hello.channels; i++) {
         struct frame_header h;
 
@@ -349,5 +347,12 @@ wire_target_drain_round(struct wire_peer *w)
                 return false;
         } while (h.type != FRAME_ROUND_END);
     }
-    return wire_hear_type(w, CONTROL_ROUND_END);
+    return true;
+}
+
+bool
+wire_target_drain_round(struct wire_peer *w)
+{
+    return wire_hear_type(w, CONTROL_ROUND_BEGIN) && wire_target_drain_data(w) &&
+           wire_hear_type(w, CONTROL_ROUND_END);
 }

@@ -50,6 +50,8 @@ bool wire_target_hello(struct wire_peer *w);
 bool wire_target_data(struct wire_peer *w, enum frame_answer a);
 bool wire_target_up(struct wire_peer *w);
 /* Reads frames of all channels until each has ended the round; keeps nothing. */
+/* The data of one round, on all channels. */
+bool wire_target_drain_data(struct wire_peer *w);
 bool wire_target_drain_round(struct wire_peer *w);
 
 #endif
