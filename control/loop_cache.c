@@ -408,8 +408,8 @@ touch(struct loop_cache *c, struct entry *e)
 static bool
 is_told(enum kind kind)
 {
-    return kind == KIND_NODE || kind == KIND_VMI || kind == KIND_VMIM || kind == KIND_NAMESPACE ||
-           kind == KIND_HCO || kind == KIND_PRIORITY || kind == KIND_PDB;
+    return loop_cache_holds(kind) && kind != KIND_VM && kind != KIND_KUBEVIRT &&
+           kind != KIND_POLICY && kind != KIND_MAINTENANCE;
 }
 
 static void

@@ -16,13 +16,14 @@ struct reservation {
 
 struct loop_cluster {
     struct cluster *c;
-    const struct hco *hco;   /* what c was made with */
     struct strmap *reserved; /* "ns/name" of a VMI -> struct reservation of the last pass */
     bool anew, priorities;   /* to be done when all changes are told */
 };
 
 static void on_change(void *ctx, enum kind kind, const char *ns, const char *name,
                       const void *before, const void *now);
+static void on_change_of_new(void *ctx, enum kind kind, const char *ns, const char *name,
+                             const void *before, const void *now);
 static void give_back(struct loops *l);
 static void settle(struct loops *l, const char *ns, const char *name);
 static void hold_target(struct loops *l, struct cluster *c, const struct vmi *v);
@@ -54,19 +55,16 @@ loop_cluster_sync(struct loops *l)
 {
     struct loop_cluster *lc = l->cluster;
 
-    if (!lc->c) {
-        lc->c = make(l);
-        lc->hco = loop_cache_hco(l->cache);
+    lc->anew = !lc->c;
+    if (lc->c) {
+        cluster_set_now(lc->c, l->now_us);
+        loop_cache_tell(l->cache, on_change, l);
     }
-    cluster_set_now(lc->c, l->now_us);
-    loop_cache_tell(l->cache, on_change, l);
-    if (lc->anew) { /* the settings change what VMIs ask for */
+    if (lc->anew) { /* the first one, or the settings change what each VMI asks for */
         cluster_free(lc->c);
         lc->c = make(l);
-        lc->hco = loop_cache_hco(l->cache);
-        lc->anew = false;
         loop_cache_tell_anew(l->cache);
-        loop_cache_tell(l->cache, on_change, l);
+        loop_cache_tell(l->cache, on_change_of_new, l);
     }
     if (lc->priorities)
         add_priorities(l, lc->c);
@@ -106,6 +104,12 @@ loop_cluster_build(struct loops *l)
         cluster_add_namespace(c, o);
     for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_NODE, &it));)
         cluster_add_node(c, o);
+    for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_PVC, &it));)
+        cluster_add_pvc(c, o);
+    for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_PV, &it));)
+        cluster_add_pv(c, o);
+    for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_STORAGE_CLASS, &it));)
+        cluster_add_storage_class(c, o);
     for (size_t it = 0; (v = loop_cache_next(l->cache, KIND_VMI, &it));) {
         cluster_add_vmi(c, v);
         hold_target(l, c, v);
@@ -121,13 +125,17 @@ loop_cluster_build(struct loops *l)
     return c;
 }
 
+/* With what has to be known before VMIs are added. */
 static struct cluster *
 make(struct loops *l)
 {
     struct cluster *c = cluster_new();
+    const void *o;
 
     cluster_set_hco(c, loop_cache_hco(l->cache));
     cluster_set_heartbeat(c, l->now_us, l->heartbeat_timeout_us / 1000000);
+    for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_NAD, &it));)
+        cluster_add_nad(c, o);
     return c;
 }
 
@@ -140,16 +148,10 @@ on_change(void *ctx, enum kind kind, const char *ns, const char *name, const voi
 
     switch (kind) {
     case KIND_NODE:
-        if (now)
-            cluster_update_node(lc->c, now);
-        else
-            cluster_remove_node(lc->c, name);
+        now ? cluster_update_node(lc->c, now) : cluster_remove_node(lc->c, name);
         break;
     case KIND_NAMESPACE:
-        if (now)
-            cluster_update_namespace(lc->c, now);
-        else
-            cluster_remove_namespace(lc->c, name);
+        now ? cluster_update_namespace(lc->c, now) : cluster_remove_namespace(lc->c, name);
         break;
     case KIND_VMI:
         settle(l, ns, name);
@@ -157,10 +159,20 @@ on_change(void *ctx, enum kind kind, const char *ns, const char *name, const voi
     case KIND_VMIM: /* its VMI: spec.vmiName never changes */
         settle(l, ns, (now ? (const struct vmim *)now : (const struct vmim *)before)->vmi_name);
         break;
+    case KIND_PVC:
+        now ? cluster_add_pvc(lc->c, now) : cluster_remove_pvc(lc->c, ns, name);
+        break;
+    case KIND_PV:
+        now ? cluster_add_pv(lc->c, now) : cluster_remove_pv(lc->c, name);
+        break;
+    case KIND_STORAGE_CLASS:
+        now ? cluster_add_storage_class(lc->c, now) : cluster_remove_storage_class(lc->c, name);
+        break;
+    case KIND_NAD:
+        now ? cluster_add_nad(lc->c, now) : cluster_remove_nad(lc->c, ns, name);
+        lc->anew = true;
+        break;
     case KIND_HCO:
-        if (loop_cache_hco(l->cache) == lc->hco)
-            break;
-        lc->hco = NULL;
         cluster_set_hco(lc->c, NULL); /* it lives no longer than this call */
         lc->anew = true;
         break;
@@ -172,6 +184,15 @@ on_change(void *ctx, enum kind kind, const char *ns, const char *name, const voi
     default:
         break;
     }
+}
+
+/* make() has seen to what VMIs depend on. */
+static void
+on_change_of_new(void *ctx, enum kind kind, const char *ns, const char *name, const void *before,
+                 const void *now)
+{
+    if (kind != KIND_HCO && kind != KIND_NAD)
+        on_change(ctx, kind, ns, name, before, now);
 }
 
 static void

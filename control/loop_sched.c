@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "control/loop_cluster.h"
 #include "control/loop_core.h"
 #include "control/loop_event.h"
 #include "control/loop_phase.h"
@@ -16,12 +17,15 @@
 struct sched_args {
     const char *node; /* NULL: nothing fits */
     const char *message;
-    struct tree *result; /* taken by the write */
+    const char *host_model; /* what the guest starts with, or NULL: see PLACE_ANN_HOST_MODEL */
+    int64_t tsc_hz;         /* 0: none */
+    struct tree *result;    /* taken by the write */
 };
 
 static bool wants_node(const struct vmi *v);
 static void enqueue(struct loops *l, const struct vmi *v);
 static void decide(struct loops *l, struct queued *q, const struct vmi *v);
+static void resolve_cpu(struct loops *l, const struct vmi *v, struct loop_write *w);
 static void tell_failure(struct loops *l, const struct meta *vmi, const char *message);
 static int write_decision(struct loop_write *w, struct tree *obj);
 static void after_decision(struct loop_write *w, const struct tree *obj);
@@ -105,8 +109,23 @@ decide(struct loops *l, struct queued *q, const struct vmi *v)
     a->node = arena_strdup(w->arena, p.node);
     a->message = arena_strdup(w->arena, p.message);
     a->result = p.result;
+    if (p.node)
+        resolve_cpu(l, v, w);
     w->release = free_result;
     loop_write_mutate(w, write_decision, after_decision);
+}
+
+/* What a VM that takes its CPU from its host starts with: a migration's target must have it, too. */
+static void
+resolve_cpu(struct loops *l, const struct vmi *v, struct loop_write *w)
+{
+    struct sched_args *a = w->args;
+    const char *model = vmi_cpu_model(&v->spec, loop_cache_hco(l->cache));
+    const struct node *n = loop_cache_get(l->cache, KIND_NODE, NULL, a->node);
+
+    if (n && (strcmp(model, "host-model") == 0 || strcmp(model, "host-passthrough") == 0))
+        a->host_model = arena_strdup(w->arena, vmi_host_model_pin(n, w->arena));
+    a->tsc_hz = vmi_tsc_hint(loop_cluster_get(l), v);
 }
 
 /* Each of the first ones, then at most one a minute: it may be tried every few seconds, for days. */
@@ -150,6 +169,11 @@ write_decision(struct loop_write *w, struct tree *obj)
     tree_set_path(obj, tree_string(a->node), "metadata", "labels", LABEL_NODE_NAME, NULL);
     tree_set_path(obj, tree_string(sb_str(&json)), "metadata", "annotations", ANN_SCHEDULE_RESULT,
                   NULL);
+    if (a->host_model)
+        tree_set_path(obj, tree_string(a->host_model), "metadata", "annotations",
+                      PLACE_ANN_HOST_MODEL, NULL);
+    if (a->tsc_hz)
+        tree_set_path(obj, tree_int(a->tsc_hz), "status", "topologyHints", "tscFrequency", NULL);
     /* The store's counter is higher than any generation that was ever given to a VM of this name,
      * whatever became of its objects: each was given by a write that raised the counter. */
     tree_set_path(obj, tree_stringf("%" PRIu64, store_rv(w->l->store) + 1), "metadata",

@@ -189,6 +189,75 @@ test_settings_change(void **unused)
     world_free(w);
 }
 
+static void
+move(struct world *w, const char *name)
+{
+    world_applyf(w,
+                 "apiVersion: kubevirt.io/v1\n"
+                 "kind: VirtualMachineInstanceMigration\n"
+                 "metadata: {name: %s, namespace: shop}\n"
+                 "spec: {vmiName: vm}\n",
+                 name);
+    world_run(w, 5);
+    assert_string_equal(world_phase(w, KIND_VMIM, "shop", name), "Succeeded");
+}
+
+/* The model that a host-model guest started with is written down, so that it may come back from a
+ * newer host; and so is the TSC frequency that it counts on. */
+static void
+test_way_back(void **unused)
+{
+    struct world *w = world_new(8);
+    const struct tree *vmi;
+
+    (void)unused;
+    world_node(w, "n1", 16);
+    world_node(w, "n2", 16);
+    world_patch(w, KIND_NODE, NULL, "n2",
+                "{\"metadata\":{\"labels\":{\"host-model-cpu.node.kubevirt.io/Haswell\":null,"
+                "\"host-model-cpu.node.kubevirt.io/Skylake-Client\":\"true\","
+                "\"cpu-model.node.kubevirt.io/Skylake-Client\":\"true\","
+                "\"cpu-model-migration.node.kubevirt.io/Skylake-Client\":\"true\"}}}");
+    for (int i = 1; i <= 2; i++) {
+        char name[] = {'n', (char)('0' + i), 0};
+
+        world_patch(w, KIND_NODE, NULL, name,
+                    "{\"metadata\":{\"labels\":{"
+                    "\"cpu-timer.node.kubevirt.io/tsc-frequency\":\"2100000000\","
+                    "\"cpu-timer.node.kubevirt.io/tsc-scalable\":\"true\"}}}");
+    }
+    world_apply(w, "apiVersion: kubevirt.io/v1\n"
+                   "kind: VirtualMachine\n"
+                   "metadata: {name: vm, namespace: shop}\n"
+                   "spec:\n"
+                   "  runStrategy: Always\n"
+                   "  template:\n"
+                   "    spec:\n"
+                   "      domain: {devices: {}, memory: {guest: 1Gi},\n"
+                   "        cpu: {features: [{name: invtsc, policy: require}]}}\n");
+    world_run(w, 1);
+    assert_non_null(strstr(placed(w, "vm", "message"), "invtsc"));
+    for (int i = 1; i <= 2; i++) {
+        char name[] = {'n', (char)('0' + i), 0};
+
+        world_patch(w, KIND_NODE, NULL, name,
+                    "{\"metadata\":{\"labels\":{"
+                    "\"cpu-feature.node.kubevirt.io/invtsc\":\"true\"}}}");
+    }
+    world_run(w, 3);
+    assert_string_equal(world_vmi_node(w, "vm"), "n1");
+    vmi = store_get(w->store, KIND_VMI, "shop", "vm");
+    assert_string_equal(object_annotation(vmi, "drover.io/host-model"), "Haswell");
+    assert_int_equal(
+        tree_get_int(tree_find(vmi, "status", "topologyHints", "tscFrequency", NULL), 0),
+        2100000000);
+    move(w, "there");
+    assert_string_equal(world_vmi_node(w, "vm"), "n2");
+    move(w, "back");
+    assert_string_equal(world_vmi_node(w, "vm"), "n1");
+    world_free(w);
+}
+
 /* --- decided together --- */
 
 #define NODES  6
@@ -343,7 +412,8 @@ main(void)
         cmocka_unit_test(test_unschedulable),   cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_flush),           cmocka_unit_test(test_events_are_few),
         cmocka_unit_test(test_only_what_helps), cmocka_unit_test(test_asks_anew),
-        cmocka_unit_test(test_settings_change), cmocka_unit_test(test_together),
+        cmocka_unit_test(test_settings_change), cmocka_unit_test(test_way_back),
+        cmocka_unit_test(test_together),
     };
 
     return cmocka_run_group_tests_name("loop_sched", tests, NULL, NULL);
