@@ -143,13 +143,17 @@ void
 describe_head(struct describe *d, const struct tree *obj)
 {
     const struct meta *m = meta_decode(obj, d->arena);
+    const struct kind_info *ki = object_kind(obj);
+    const struct tree *labels = tree_find(obj, "metadata", "labels", NULL);
+    AUTO_TREE struct tree *others =
+        ki && ki->kind == KIND_NODE ? describe_host_others(labels) : NULL;
 
     describe_line(d, "Name", "%s", object_name(obj));
     if (object_namespace(obj)[0])
         describe_line(d, "Namespace", "%s", object_namespace(obj));
     describe_line(d, "Kind", "%s (%s)", tree_find_string(obj, "", "kind", NULL),
                   tree_find_string(obj, "", "apiVersion", NULL));
-    describe_map(d, "Labels", tree_find(obj, "metadata", "labels", NULL));
+    describe_map(d, "Labels", others ? others : labels);
     describe_map(d, "Annotations", tree_find(obj, "metadata", "annotations", NULL));
     describe_time(d, "Created", m->creation_us);
     if (m->deletion_us)

@@ -22,7 +22,7 @@ struct describe {
 void describe_init(struct describe *d, int64_t now_us);
 void describe_done(struct describe *d);
 
-/* "Label:              text" */
+/* "Label:              text"; label NULL: one more line of the label before. */
 void describe_line(struct describe *d, const char *label, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Text of an object where it stands, its control characters as blanks. */
 void describe_text(struct describe *d, const char *text);
@@ -37,6 +37,10 @@ void describe_yaml(struct describe *d, const char *heading, const struct tree *t
 
 /* Name, namespace, age, labels, deletion: the head of every object. */
 void describe_head(struct describe *d, const struct tree *obj);
+/* What a Node's labels say of its host, a line for each kind of label that it has; and the labels that
+ * it does not say (the caller's). labels may be NULL. */
+void describe_host(struct describe *d, const struct tree *labels);
+struct tree *describe_host_others(const struct tree *labels);
 void describe_conditions(struct describe *d, const struct tree *obj);
 /* Why this node and why not the others: the body of drover.io/schedule-result under a heading.
  * Nothing without one. */

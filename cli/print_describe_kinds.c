@@ -293,6 +293,7 @@ describe_node(struct describe *d, const struct tree *obj)
     for (size_t i = 0; i < n->addresses_len; i++)
         describe_line(d, "Address", "%s (%s)", or_none(n->addresses[i].address),
                       or_none(n->addresses[i].type));
+    describe_host(d, tree_find(obj, "metadata", "labels", NULL));
     describe_conditions(d, obj);
     describe_section(d, "Resources");
     for (size_t i = 0; i < ARRAY_LEN(headings); i++)

@@ -398,15 +398,17 @@ static bool requires(const struct run *r, const struct xml_element *feature)
            (strcmp(policy, "require") == 0 || (r->arch == ARCH_S390X && !*policy));
 }
 
-/* The built-in list and the cluster's; -v1 is QEMU's other name for the model itself. */
+/* The built-in list, under any of QEMU's versions of them (qemu64-v1), and the cluster's. */
 static bool
 is_obsolete(const struct run *r, const char *model)
 {
     for (size_t i = 0; i < ARRAY_LEN(obsolete_models); i++) {
         size_t len = strlen(obsolete_models[i]);
+        const char *rest = model + len;
 
         if (strncmp(model, obsolete_models[i], len) == 0 &&
-            (!model[len] || strcmp(model + len, "-v1") == 0))
+            (!*rest ||
+             (strncmp(rest, "-v", 2) == 0 && rest[2] && !rest[2 + strspn(rest + 2, "0123456789")])))
             return true;
     }
     for (size_t i = 0; r->in->hco && i < r->in->hco->obsolete_cpu_models.len; i++)

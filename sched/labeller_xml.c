@@ -1,6 +1,7 @@
 /* libexpat's events into a tree; see labeller_xml.h. */
 #include "sched/labeller_xml.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <expat.h>
 #include <stdio.h>
@@ -67,6 +68,7 @@ xml_parse(const struct labeller_text *text, const char *root, struct xml_element
     XML_ParserFree(p.parser);
     if (p.rc != 0)
         return p.rc;
+    assert(p.root); /* expat takes no document without an element */
     if (strcmp(p.root->name, root) != 0)
         return err_set(err, -EINVAL, "%s:%zu:%zu: <%.64s>: want <%s>", text->name, p.root->line,
                        p.root->column, p.root->name, root);

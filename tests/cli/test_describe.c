@@ -28,6 +28,14 @@ json(const char *text)
 #define VMIM(annotations, status)                                                            \
     "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstanceMigration\"," META( \
         annotations) ",\"spec\":{\"vmiName\":\"web\"},\"status\":" status "}"
+#define FEATURE(n) "\"cpu-feature.node.kubevirt.io/a-feature-with-a-long-name-" n "\":\"true\","
+#define LABELLED                                                                                   \
+    "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\",\"labels\":{"           \
+    "\"zone\":\"a\",\"cpu-vendor.node.kubevirt.io/Intel\":\"true\","                               \
+    "\"cpu-model.node.kubevirt.io/Haswell\":\"true\","                                             \
+    "\"cpu-model.node.kubevirt.io/Odd\":\"false\",\"cpu-model.node.kubevirt.io/Penryn\":\"true\"," \
+    "\"host-model-cpu.node.kubevirt.io/Haswell\":\"true\"," FEATURE("1") FEATURE("2")              \
+        FEATURE("3") "\"kubevirt.io/sev\":\"true\"}}}"
 #define NOW_US 1767225720000000 /* two minutes after the creation */
 
 /* --- migrations --- */
@@ -222,6 +230,21 @@ static const struct describe_row descriptions[] = {
      {"Heartbeat:          <unknown>\n", "Schedulable:        no (cordoned)\n",
       "Taint:              k:NoSchedule\n", "  cpu        9          8\n"},
      NULL},
+    {"a node that a labeller has labelled",
+     LABELLED,
+     describe_node,
+     {"CPU vendor:         Intel\n", "Host CPU model:     Haswell\n",
+      "CPU models:         Haswell Penryn\n",
+      "CPU features:       a-feature-with-a-long-name-1 a-feature-with-a-long-name-2\n"
+      "                    a-feature-with-a-long-name-3\n"},
+     "Odd"},
+    {"its labels: only what is not said so",
+     LABELLED,
+     describe_head,
+     {"Labels:             zone=a\n"
+      "                    cpu-model.node.kubevirt.io/Odd=false\n"
+      "                    kubevirt.io/sev=true\n"},
+     "Haswell"},
     {"a node of nothing",
      "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\"}}",
      describe_node,

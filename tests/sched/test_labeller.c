@@ -71,11 +71,17 @@ static const struct row rows[] = {
      .dom = DOM(CUSTOM("<model usable='yes'>\n  A\n</model>")),
      .labels = "model:A migr:A kubevirt.io/vm-arch-amd64"},
     /* obsolete */
-    {.name = "built-in obsolete models",
+    {.name = "built-in obsolete models, in any version",
      .dom = DOM(CUSTOM(USABLE("yes", "486") USABLE("yes", "Conroe") USABLE("yes", "qemu64-v1")
-                           USABLE("yes", "Opteron_G2") USABLE("yes", "qemu64-v2")
-                               USABLE("yes", "conroe"))),
-     .labels = "model:qemu64-v2 migr:qemu64-v2 model:conroe migr:conroe kubevirt.io/vm-arch-amd64"},
+                           USABLE("yes", "Opteron_G2") USABLE("yes", "qemu64-v13"))),
+     .labels = "kubevirt.io/vm-arch-amd64"},
+    {.name = "names that only look like theirs",
+     .dom = DOM(CUSTOM(USABLE("yes", "conroe") USABLE("yes", "qemu64-v") USABLE("yes", "kvm64-v1x")
+                           USABLE("yes", "pentium4") USABLE("yes", "athlon-noX"))),
+     .labels =
+         "model:conroe migr:conroe model:qemu64-v migr:qemu64-v model:kvm64-v1x migr:kvm64-v1x "
+         "model:pentium4 migr:pentium4 model:athlon-noX migr:athlon-noX "
+         "kubevirt.io/vm-arch-amd64"},
     {.name = "the cluster's list adds to the built-in one",
      .hco = "obsoleteCPUs: {cpuModels: [A, '999']}",
      .dom = DOM(CUSTOM(USABLE("yes", "A") USABLE("yes", "Conroe") USABLE("yes", "B"))),
