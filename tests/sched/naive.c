@@ -1,11 +1,71 @@
-/* The rules of placement, naively; see naive.h. */
+/* The rules of placement, naively: who may go where; see naive.h. */
 #include "tests/sched/naive.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const char *
-value_of(const struct kv_list *l, const char *key)
+#include "tests/sched/naive_int.h"
+
+struct who
+naive_who(const struct vmi *v, const struct pod *p)
+{
+    if (p)
+        return (struct who){.pod = p,
+                            .meta = &p->meta,
+                            .affinity = &p->affinity,
+                            .selector = &p->node_selector,
+                            .spreads = p->spreads,
+                            .spreads_len = p->spreads_len,
+                            .tolerations = p->tolerations,
+                            .tolerations_len = p->tolerations_len};
+    return (struct who){.vmi = v,
+                        .meta = &v->meta,
+                        .affinity = &v->spec.affinity,
+                        .selector = &v->spec.node_selector,
+                        .spreads = v->spec.spreads,
+                        .spreads_len = v->spec.spreads_len,
+                        .tolerations = v->spec.tolerations,
+                        .tolerations_len = v->spec.tolerations_len};
+}
+
+size_t
+naive_others(const struct naive_cluster *c)
+{
+    return c->vmis_len + c->pods_len;
+}
+
+struct who
+naive_other(const struct naive_cluster *c, size_t i)
+{
+    return i < c->vmis_len ? naive_who(&c->vmis[i], NULL)
+                           : naive_who(NULL, &c->pods[i - c->vmis_len]);
+}
+
+bool
+naive_same(const struct who *a, const struct who *b)
+{
+    return (a->pod != NULL) == (b->pod != NULL) && strcmp(a->meta->name, b->meta->name) == 0 &&
+           strcmp(a->meta->namespace_, b->meta->namespace_) == 0;
+}
+
+bool
+naive_is_on(const struct who *w, const struct node *n)
+{
+    const char *phase = w->pod ? w->pod->phase : w->vmi->status.phase;
+    const struct migration_state *ms;
+
+    if (phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0))
+        return false;
+    if (w->pod)
+        return strcmp(w->pod->node_name, n->meta.name) == 0;
+    ms = &w->vmi->status.migration;
+    return strcmp(w->vmi->status.node_name, n->meta.name) == 0 ||
+           (ms->present && !ms->failed && ms->target_node &&
+            strcmp(ms->target_node, n->meta.name) == 0);
+}
+
+const char *
+naive_value(const struct kv_list *l, const char *key)
 {
     for (size_t i = 0; i < l->len; i++)
         if (strcmp(l->items[i].key, key) == 0)
@@ -60,8 +120,8 @@ holds(const struct requirement *r, const char *have)
     return false;
 }
 
-static bool
-term_holds(const struct node_term *t, const struct node *n)
+bool
+naive_term_holds(const struct node_term *t, const struct node *n)
 {
     if (t->exprs_len + t->fields_len == 0)
         return false;
@@ -71,7 +131,7 @@ term_holds(const struct node_term *t, const struct node *n)
              t->exprs[i].values.len == 0))
             return false; /* poison */
     for (size_t i = 0; i < t->exprs_len; i++)
-        if (!holds(&t->exprs[i], value_of(&n->meta.labels, t->exprs[i].key)))
+        if (!holds(&t->exprs[i], naive_value(&n->meta.labels, t->exprs[i].key)))
             return false;
     for (size_t i = 0; i < t->fields_len; i++)
         if (!holds(&t->fields[i], n->meta.name))
@@ -80,29 +140,31 @@ term_holds(const struct node_term *t, const struct node *n)
 }
 
 static bool
-affinity_holds(const struct vmi *v, const struct node *n)
+required_holds(const struct affinity *a, const struct node *n)
 {
-    const struct affinity *a = &v->spec.affinity;
-
-    for (size_t i = 0; i < v->spec.node_selector.len; i++) {
-        const char *have = value_of(&n->meta.labels, v->spec.node_selector.items[i].key);
-
-        if (!have || strcmp(have, v->spec.node_selector.items[i].value) != 0)
-            return false;
-    }
-    if (!a->has_node_required)
-        return true;
     for (size_t i = 0; i < a->node_required_len; i++)
-        if (term_holds(&a->node_required[i], n))
+        if (naive_term_holds(&a->node_required[i], n))
             return true;
-    return false;
+    return !a->has_node_required;
 }
 
 static bool
-tolerates(const struct vmi *v, const struct taint *t)
+affinity_holds(const struct who *w, const struct node *n)
 {
-    for (size_t i = 0; i < v->spec.tolerations_len; i++) {
-        const struct toleration *o = &v->spec.tolerations[i];
+    for (size_t i = 0; i < w->selector->len; i++) {
+        const char *have = naive_value(&n->meta.labels, w->selector->items[i].key);
+
+        if (!have || strcmp(have, w->selector->items[i].value) != 0)
+            return false;
+    }
+    return required_holds(w->affinity, n);
+}
+
+bool
+naive_tolerates(const struct who *w, const struct taint *t)
+{
+    for (size_t i = 0; i < w->tolerations_len; i++) {
+        const struct toleration *o = &w->tolerations[i];
         bool exists = o->operator_ && strcmp(o->operator_, "Exists") == 0;
 
         if (o->key && *o->key && strcmp(o->key, t->key) != 0)
@@ -115,11 +177,12 @@ tolerates(const struct vmi *v, const struct taint *t)
     return false;
 }
 
-static bool
-taints_allow(const struct vmi *v, const struct node *n)
+bool
+naive_taints_allow(const struct who *w, const struct node *n)
 {
     for (size_t i = 0; i < n->taints_len; i++)
-        if (strcmp(n->taints[i].effect, "PreferNoSchedule") != 0 && !tolerates(v, &n->taints[i]))
+        if (strcmp(n->taints[i].effect, "PreferNoSchedule") != 0 &&
+            !naive_tolerates(w, &n->taints[i]))
             return false;
     return true;
 }
@@ -165,94 +228,133 @@ cpu_does(const struct naive_cluster *c, const struct vmi *v, int source, const s
     return true;
 }
 
-struct sums {
-    int64_t cpu, memory, pods, gpus, kvm;
-};
+static int64_t
+quantity_of(const struct resource_list *l, const char *resource, int64_t absent)
+{
+    for (size_t i = 0; i < l->len; i++)
+        if (strcmp(l->items[i].name, resource) == 0)
+            return strcmp(resource, "cpu") == 0 ? l->items[i].q.milli : l->items[i].q.units;
+    return absent;
+}
+
+static bool
+is_sidecar(const struct pod_container *c)
+{
+    return c->restart_policy && strcmp(c->restart_policy, "Always") == 0;
+}
+
+/* All that runs at the same time, at its worst moment: when all have started, or during any start. */
+static int64_t
+pod_asks(const struct pod *p, const char *resource, int64_t absent)
+{
+    int64_t together = 0, worst;
+
+    for (size_t i = 0; i < p->containers_len; i++)
+        together += quantity_of(&p->containers[i].requests, resource, absent);
+    for (size_t i = 0; i < p->init_containers_len; i++)
+        if (is_sidecar(&p->init_containers[i]))
+            together += quantity_of(&p->init_containers[i].requests, resource, absent);
+    worst = together;
+    for (size_t i = 0; i < p->init_containers_len; i++) {
+        int64_t then = quantity_of(&p->init_containers[i].requests, resource, absent);
+
+        for (size_t k = 0; k < i; k++)
+            if (is_sidecar(&p->init_containers[k]))
+                then += quantity_of(&p->init_containers[k].requests, resource, absent);
+        worst = then > worst ? then : worst;
+    }
+    return worst + quantity_of(&p->overhead, resource, 0);
+}
 
 /* The generator's VMs have a guest size, cores, GPUs, and no graphics. */
-static struct sums
-asks(const struct naive_cluster *c, const struct vmi *v)
+static int64_t
+vmi_asks(const struct naive_cluster *c, const struct vmi *v, const char *resource)
 {
     int64_t guest = v->spec.domain.guest_memory.units;
     int64_t cores = v->spec.domain.cpu.cores ? v->spec.domain.cpu.cores : 1;
     int64_t ratio = c->hco->has_cpu_ratio ? c->hco->cpu_allocation_ratio : 10;
     int64_t gpus = (int64_t)v->spec.domain.gpus_len;
 
-    return (struct sums){
-        .cpu = (cores * 1000 + ratio - 1) / ratio,
-        .memory = (guest * 1002 + 999) / 1000 + (218 + 8 * cores + 1024 * gpus) * 1048576,
-        .pods = 1,
-        .gpus = gpus,
-        .kvm = 1,
-    };
+    if (strcmp(resource, "cpu") == 0)
+        return (cores * 1000 + ratio - 1) / ratio;
+    if (strcmp(resource, "memory") == 0)
+        return (guest * 1002 + 999) / 1000 + (218 + 8 * cores + 1024 * gpus) * 1048576;
+    if (strcmp(resource, "x/gpu") == 0)
+        return gpus;
+    return strcmp(resource, "devices.kubevirt.io/kvm") == 0;
 }
 
-static bool
-same_vm(const struct vmi *a, const struct vmi *b)
+int64_t
+naive_asks(const struct naive_cluster *c, const struct who *w, const char *resource, int64_t absent)
 {
-    return strcmp(a->meta.name, b->meta.name) == 0 &&
-           strcmp(a->meta.namespace_, b->meta.namespace_) == 0;
+    return w->pod ? pod_asks(w->pod, resource, absent) : vmi_asks(c, w->vmi, resource);
 }
 
-static bool
-is_on(const struct vmi *v, const struct node *n)
+int64_t
+naive_total(const struct node *n, const char *resource)
 {
-    const struct migration_state *ms = &v->status.migration;
-
-    if (v->status.phase &&
-        (strcmp(v->status.phase, "Succeeded") == 0 || strcmp(v->status.phase, "Failed") == 0))
-        return false;
-    return strcmp(v->status.node_name, n->meta.name) == 0 ||
-           (ms->present && !ms->failed && ms->target_node &&
-            strcmp(ms->target_node, n->meta.name) == 0);
+    return quantity_of(&n->allocatable, resource, -1);
 }
 
-static struct sums
-used(const struct naive_cluster *c, const struct vmi *v, const struct node *n)
+int64_t
+naive_used(const struct naive_cluster *c, const struct who *w, const struct node *n,
+           const char *resource, int64_t absent)
 {
-    struct sums sum = {0};
+    int64_t sum = 0;
 
-    for (size_t i = 0; i < c->vmis_len; i++) {
-        struct sums one = asks(c, &c->vmis[i]);
+    for (size_t i = 0; i < naive_others(c); i++) {
+        struct who other = naive_other(c, i);
 
-        if (same_vm(&c->vmis[i], v) || !is_on(&c->vmis[i], n))
-            continue;
-        sum.cpu += one.cpu;
-        sum.memory += one.memory;
-        sum.pods += one.pods;
-        sum.gpus += one.gpus;
-        sum.kvm += one.kvm;
+        if (!naive_same(&other, w) && naive_is_on(&other, n))
+            sum += naive_asks(c, &other, resource, absent);
     }
     return sum;
 }
 
-static int64_t
-total(const struct node *n, const char *name, bool milli)
+const struct sched_config_args *
+naive_args(const struct naive_cluster *c, const char *plugin)
 {
-    for (size_t i = 0; i < n->allocatable.len; i++)
-        if (strcmp(n->allocatable.items[i].name, name) == 0)
-            return milli ? n->allocatable.items[i].q.milli : n->allocatable.items[i].q.units;
-    return -1;
+    for (size_t i = 0; c->config && i < c->config->args_len; i++)
+        if (strcmp(c->config->args[i].name, plugin) == 0)
+            return &c->config->args[i];
+    return NULL;
 }
 
 static bool
-has_room(const struct naive_cluster *c, const struct vmi *v, const struct node *n)
+has_room(const struct naive_cluster *c, const struct who *w, const struct node *n)
 {
-    struct sums want = asks(c, v), have = used(c, v, n);
-    int64_t kvm = total(n, "devices.kubevirt.io/kvm", false);
+    static const char *const names[] = {"cpu", "memory", "ephemeral-storage", "x/gpu",
+                                        "devices.kubevirt.io/kvm"};
+    const struct sched_config_args *args = naive_args(c, "NodeResourcesFit");
+    int64_t pods = 1;
 
-    return want.cpu + have.cpu <= total(n, "cpu", true) &&
-           want.memory + have.memory <= total(n, "memory", false) &&
-           want.pods + have.pods <= total(n, "pods", false) &&
-           (want.gpus == 0 || want.gpus + have.gpus <= total(n, "x/gpu", false)) &&
-           (kvm < 0 || want.kvm + have.kvm <= kvm);
+    for (size_t i = 0; i < naive_others(c); i++) {
+        struct who other = naive_other(c, i);
+
+        pods += !naive_same(&other, w) && naive_is_on(&other, n);
+    }
+    if (pods > naive_total(n, "pods"))
+        return false;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        int64_t want = naive_asks(c, w, names[i], 0), total = naive_total(n, names[i]);
+
+        if (want == 0 || (args && strchr(names[i], '/') &&
+                          (listed(&args->ignored_resources, names[i]) ||
+                           (args->ignored_groups.len > 0 && names[i][0] == 'x'))))
+            continue; /* the generator's only group is x */
+        if (total < 0 && strcmp(names[i], "devices.kubevirt.io/kvm") == 0)
+            continue;
+        if (want + naive_used(c, w, n, names[i], 0) > (total < 0 ? 0 : total))
+            return false;
+    }
+    return true;
 }
 
-static bool
-selects(const struct label_selector *s, const struct kv_list *labels)
+bool
+naive_selects(const struct label_selector *s, const struct kv_list *labels)
 {
     for (size_t i = 0; i < s->match_labels.len; i++) {
-        const char *have = value_of(labels, s->match_labels.items[i].key);
+        const char *have = naive_value(labels, s->match_labels.items[i].key);
 
         if (!have || strcmp(have, s->match_labels.items[i].value) != 0)
             return false;
@@ -260,42 +362,69 @@ selects(const struct label_selector *s, const struct kv_list *labels)
     return true;
 }
 
-/* Terms of the generator's: one selector by label, the VM's own namespace. */
-static bool
-term_takes(const struct pod_term *t, const struct vmi *owner, const struct vmi *other)
+static const struct kv_list *
+namespace_labels(const struct naive_cluster *c, const char *name)
 {
-    return strcmp(owner->meta.namespace_, other->meta.namespace_) == 0 &&
-           selects(t->selector, &other->meta.labels);
+    for (size_t i = 0; i < c->namespaces_len; i++)
+        if (strcmp(c->namespaces[i].meta.name, name) == 0)
+            return &c->namespaces[i].meta.labels;
+    abort(); /* the generator makes them all */
 }
 
-static bool
-same_domain(const char *key, const struct node *a, const struct node *b)
+bool
+naive_takes(const struct naive_cluster *c, const struct pod_term *t, const struct who *owner,
+            const struct who *other)
 {
-    const char *x = value_of(&a->meta.labels, key), *y = value_of(&b->meta.labels, key);
+    const char *ns = other->meta->namespace_;
+    bool there =
+        listed(&t->namespaces, ns) ||
+        (t->namespace_selector && naive_selects(t->namespace_selector, namespace_labels(c, ns)));
+
+    if (t->namespaces.len == 0 && !t->namespace_selector)
+        there = strcmp(ns, owner->meta->namespace_) == 0;
+    if (!there || !t->selector || !naive_selects(t->selector, &other->meta->labels))
+        return false;
+    for (size_t i = 0; i < t->match_label_keys.len + t->mismatch_label_keys.len; i++) {
+        bool alike = i < t->match_label_keys.len;
+        const char *key = alike ? t->match_label_keys.items[i]
+                                : t->mismatch_label_keys.items[i - t->match_label_keys.len];
+        const char *mine = naive_value(&owner->meta->labels, key);
+        const char *theirs = naive_value(&other->meta->labels, key);
+
+        if (mine && (theirs && strcmp(mine, theirs) == 0) != alike)
+            return false;
+    }
+    return true;
+}
+
+bool
+naive_same_domain(const char *key, const struct node *a, const struct node *b)
+{
+    const char *x = naive_value(&a->meta.labels, key), *y = naive_value(&b->meta.labels, key);
 
     return x && y && strcmp(x, y) == 0;
 }
 
-/* Is there a peer for which `t` holds, in n's domain? (n NULL: in any domain) */
+/* Is there a peer that all terms (or that one, when all is NULL) take, in n's domain? (n NULL: in any) */
 static bool
-peer_there(const struct naive_cluster *c, const struct vmi *v, const struct affinity *all,
+peer_there(const struct naive_cluster *c, const struct who *w, const struct affinity *all,
            const struct pod_term *t, const struct node *n)
 {
-    for (size_t i = 0; i < c->vmis_len; i++) {
-        const struct vmi *p = &c->vmis[i];
-        bool takes = all != NULL;
+    for (size_t i = 0; i < naive_others(c); i++) {
+        struct who p = naive_other(c, i);
+        bool takes = true;
 
-        if (same_vm(p, v))
+        if (naive_same(&p, w))
             continue;
         for (size_t j = 0; all && j < all->pod_required_len; j++)
-            takes = takes && term_takes(&all->pod_required[j], v, p);
+            takes = takes && naive_takes(c, &all->pod_required[j], w, &p);
         if (!all)
-            takes = term_takes(t, v, p);
+            takes = naive_takes(c, t, w, &p);
         for (size_t k = 0; takes && k < c->nodes_len; k++) {
             const struct node *at = &c->nodes[k];
 
-            if (is_on(p, at) && (n ? same_domain(t->topology_key, n, at)
-                                   : value_of(&at->meta.labels, t->topology_key) != NULL))
+            if (naive_is_on(&p, at) && (n ? naive_same_domain(t->topology_key, n, at)
+                                          : naive_value(&at->meta.labels, t->topology_key) != NULL))
                 return true;
         }
     }
@@ -303,32 +432,32 @@ peer_there(const struct naive_cluster *c, const struct vmi *v, const struct affi
 }
 
 static bool
-neighbours_do(const struct naive_cluster *c, const struct vmi *v, const struct node *n)
+neighbours_do(const struct naive_cluster *c, const struct who *w, const struct node *n)
 {
-    const struct affinity *a = &v->spec.affinity;
+    const struct affinity *a = w->affinity;
     bool all_there = true, any_anywhere = false, takes_itself = a->pod_required_len > 0;
 
     for (size_t i = 0; i < a->pod_required_len; i++) {
-        if (!value_of(&n->meta.labels, a->pod_required[i].topology_key))
+        if (!naive_value(&n->meta.labels, a->pod_required[i].topology_key))
             return false;
-        all_there = all_there && peer_there(c, v, a, &a->pod_required[i], n);
-        any_anywhere = any_anywhere || peer_there(c, v, a, &a->pod_required[i], NULL);
-        takes_itself = takes_itself && selects(a->pod_required[i].selector, &v->meta.labels);
+        all_there = all_there && peer_there(c, w, a, &a->pod_required[i], n);
+        any_anywhere = any_anywhere || peer_there(c, w, a, &a->pod_required[i], NULL);
+        takes_itself = takes_itself && naive_takes(c, &a->pod_required[i], w, w);
     }
     if (!all_there && !(takes_itself && !any_anywhere))
         return false;
     for (size_t i = 0; i < a->pod_anti_required_len; i++)
-        if (peer_there(c, v, NULL, &a->pod_anti_required[i], n))
+        if (peer_there(c, w, NULL, &a->pod_anti_required[i], n))
             return false;
-    for (size_t i = 0; i < c->vmis_len; i++) {
-        const struct vmi *p = &c->vmis[i];
+    for (size_t i = 0; i < naive_others(c); i++) {
+        struct who p = naive_other(c, i);
 
-        for (size_t j = 0; !same_vm(p, v) && j < p->spec.affinity.pod_anti_required_len; j++)
+        for (size_t j = 0; !naive_same(&p, w) && j < p.affinity->pod_anti_required_len; j++)
             for (size_t k = 0; k < c->nodes_len; k++)
-                if (is_on(p, &c->nodes[k]) &&
-                    term_takes(&p->spec.affinity.pod_anti_required[j], p, v) &&
-                    same_domain(p->spec.affinity.pod_anti_required[j].topology_key, n,
-                                &c->nodes[k]))
+                if (naive_is_on(&p, &c->nodes[k]) &&
+                    naive_takes(c, &p.affinity->pod_anti_required[j], &p, w) &&
+                    naive_same_domain(p.affinity->pod_anti_required[j].topology_key, n,
+                                      &c->nodes[k]))
                     return false;
     }
     return true;
@@ -337,7 +466,7 @@ neighbours_do(const struct naive_cluster *c, const struct vmi *v, const struct n
 static bool
 handler_lives(const struct node *n)
 {
-    const char *schedulable = value_of(&n->meta.labels, "kubevirt.io/schedulable");
+    const char *schedulable = naive_value(&n->meta.labels, "kubevirt.io/schedulable");
 
     return !schedulable || strcmp(schedulable, "true") == 0;
 }
@@ -347,7 +476,7 @@ workloads_run(const struct naive_cluster *c, const struct node *n)
 {
     for (size_t i = 0; i < c->hco->workloads.node_selector.len; i++) {
         const struct kv *kv = &c->hco->workloads.node_selector.items[i];
-        const char *have = value_of(&n->meta.labels, kv->key);
+        const char *have = naive_value(&n->meta.labels, kv->key);
 
         if (!have || strcmp(have, kv->value) != 0)
             return false;
@@ -355,110 +484,35 @@ workloads_run(const struct naive_cluster *c, const struct node *n)
     return true;
 }
 
-/* Does the node count in topology spread? */
-static bool
-counts(const struct naive_cluster *c, const struct vmi *v, int source, const struct node *n)
+bool
+naive_selected(const struct naive_cluster *c, const struct who *w, int source, const struct node *n)
 {
-    return affinity_holds(v, n) && handler_lives(n) && workloads_run(c, n) &&
-           cpu_does(c, v, source, n);
-}
-
-static int64_t
-count_in_domain(const struct naive_cluster *c, const struct vmi *v, int source,
-                const struct spread *s, const struct node *n)
-{
-    int64_t count = 0;
-
-    for (size_t k = 0; k < c->nodes_len; k++) {
-        if (!same_domain(s->topology_key, n, &c->nodes[k]) || !counts(c, v, source, &c->nodes[k]))
-            continue;
-        for (size_t i = 0; i < c->vmis_len; i++)
-            if (!same_vm(&c->vmis[i], v) && is_on(&c->vmis[i], &c->nodes[k]) &&
-                strcmp(c->vmis[i].meta.namespace_, v->meta.namespace_) == 0 &&
-                selects(s->selector, &c->vmis[i].meta.labels))
-                count++;
-    }
-    return count;
-}
-
-/* The generator's VMs have one hard constraint at most. */
-static bool
-spread_holds(const struct naive_cluster *c, const struct vmi *v, int source, const struct node *n)
-{
-    for (size_t i = 0; i < v->spec.spreads_len; i++) {
-        const struct spread *s = &v->spec.spreads[i];
-        int64_t least = INT64_MAX, self = selects(s->selector, &v->meta.labels);
-
-        if (!value_of(&n->meta.labels, s->topology_key))
-            return false;
-        for (size_t k = 0; k < c->nodes_len; k++) {
-            int64_t count;
-
-            if (!value_of(&c->nodes[k].meta.labels, s->topology_key) ||
-                !counts(c, v, source, &c->nodes[k]))
-                continue;
-            count = count_in_domain(c, v, source, s, &c->nodes[k]);
-            least = count < least ? count : least;
-        }
-        if (least == INT64_MAX)
-            least = 0;
-        if (count_in_domain(c, v, source, s, n) + self - least > s->max_skew)
-            return false;
-    }
-    return true;
+    return affinity_holds(w, n) &&
+           (!w->vmi || (handler_lives(n) && workloads_run(c, n) && cpu_does(c, w->vmi, source, n)));
 }
 
 bool
-naive_fits(const struct naive_cluster *c, const struct vmi *v, int source, size_t n)
+naive_fits(const struct naive_cluster *c, const struct naive_one *one, size_t n)
 {
     static const struct taint cordon = {.key = "node.kubernetes.io/unschedulable",
                                         .effect = "NoSchedule"};
+    const struct sched_config_args *added = naive_args(c, "NodeAffinity");
     const struct node *node = &c->nodes[n];
+    struct who w = naive_who(one->vmi, one->pod);
 
-    if (source >= 0 && (size_t)source == n)
+    if (one->source >= 0 && (size_t)one->source == n)
         return false;
-    if (node->unschedulable && !tolerates(v, &cordon))
+    if (node->unschedulable && !naive_tolerates(&w, &cordon))
         return false;
-    if (!handler_lives(node) || !workloads_run(c, node))
+    if (w.vmi && (!handler_lives(node) || !workloads_run(c, node)))
         return false;
-    for (size_t i = 0; i < node->conditions.len; i++)
+    for (size_t i = 0; w.vmi && i < node->conditions.len; i++)
         if (strcmp(node->conditions.items[i].type, "Ready") == 0 &&
             strcmp(node->conditions.items[i].status, "True") != 0)
             return false;
-    return taints_allow(v, node) && affinity_holds(v, node) && cpu_does(c, v, source, node) &&
-           has_room(c, v, node) && spread_holds(c, v, source, node) && neighbours_do(c, v, node);
-}
-
-int64_t
-naive_free_score(const struct naive_cluster *c, const struct vmi *v, size_t n)
-{
-    const struct node *node = &c->nodes[n];
-    struct sums have = used(c, v, node), want = asks(c, v);
-    int64_t cpu = total(node, "cpu", true), memory = total(node, "memory", false);
-    int64_t free_cpu = (cpu - have.cpu - want.cpu) * 100 / cpu;
-    int64_t free_memory = (memory - have.memory - want.memory) * 100 / memory;
-
-    return (free_cpu + free_memory) / 2;
-}
-
-int64_t
-naive_preference(const struct vmi *v, const struct node *n)
-{
-    int64_t sum = 0;
-
-    for (size_t i = 0; i < v->spec.affinity.node_preferred_len; i++)
-        if (term_holds(&v->spec.affinity.node_preferred[i].preference, n))
-            sum += v->spec.affinity.node_preferred[i].weight;
-    return sum;
-}
-
-int64_t
-naive_soft_taints(const struct vmi *v, const struct node *n)
-{
-    int64_t count = 0;
-
-    for (size_t i = 0; i < n->taints_len; i++)
-        if (strcmp(n->taints[i].effect, "PreferNoSchedule") == 0 && !tolerates(v, &n->taints[i]))
-            count++;
-    return count;
+    if (added && !required_holds(&added->added_affinity, node))
+        return false;
+    return naive_taints_allow(&w, node) && affinity_holds(&w, node) &&
+           (!w.vmi || cpu_does(c, w.vmi, one->source, node)) && has_room(c, &w, node) &&
+           naive_spread_holds(c, &w, one->source, node) && neighbours_do(c, &w, node);
 }

@@ -320,6 +320,12 @@ static const struct world_row filters[] = {
      "topology "
      "spread constraints",
      .from_files = true},
+    {"by what it adds itself", LIST(HARD_ZONE) THREE MEMBER("w1", "web", "nodeName: a, "),
+     MEMBER("w", "web", ""), "c", NULL,
+     "a: node(s) didn't match pod topology spread constraints; b: node(s) didn't match pod "
+     "topology "
+     "spread constraints",
+     .from_files = true},
     {"and does not hold for others", LIST(HARD_ZONE) TWO_AND_ONE, NOTHING, "c", NULL, "",
      .from_files = true},
     {"a profile without its own name", A(""), POD("p", "", "schedulerName: packer", ""), NULL,
