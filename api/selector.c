@@ -61,7 +61,7 @@ kv_get(const struct kv_list *l, const char *key)
 bool
 requirement_matches(const struct requirement *r, const struct kv_list *labels)
 {
-    const char *value = kv_get(labels, r->key);
+    const char *value = r->key ? kv_get(labels, r->key) : NULL;
     int64_t have, want;
 
     switch (r->op) {

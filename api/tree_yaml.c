@@ -12,6 +12,8 @@
 #include "api/limits.h"
 #include "api/tree_priv.h"
 
+#define BYTE_ORDER_MARK "\xef\xbb\xbf" /* editors of Windows begin a text with it */
+
 struct anchor {
     char *name;
     struct tree *node; /* borrowed from the tree that is being built */
@@ -67,6 +69,12 @@ tree_from_yaml(const char *file, const char *buf, size_t len, struct tree **ret_
                        API_MAX_INPUT_BYTES);
     AUTO_FREE struct reader *r = xcalloc(1, sizeof *r);
     AUTO_TREE struct tree *docs = tree_list();
+
+    if (len >= strlen(BYTE_ORDER_MARK) &&
+        memcmp(buf, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0) {
+        buf += strlen(BYTE_ORDER_MARK);
+        len -= strlen(BYTE_ORDER_MARK);
+    }
 
     r->file = file;
     r->buf = buf;
@@ -323,9 +331,9 @@ charge(struct reader *r, size_t nodes, size_t bytes, struct tree_pos pos)
     r->bytes += bytes;
     if (r->nodes > API_MAX_NODES)
         return fail_at(r, pos, -E2BIG, "more than %d values in one document", API_MAX_NODES);
-    if (r->bytes > API_MAX_INPUT_BYTES)
+    if (r->bytes > API_MAX_DOCUMENT_BYTES)
         return fail_at(r, pos, -E2BIG, "the document expands to more than %u bytes",
-                       API_MAX_INPUT_BYTES);
+                       API_MAX_DOCUMENT_BYTES);
     return 0;
 }
 

@@ -161,6 +161,40 @@ offline_print(const struct offline *o, const struct tree *answer)
     return true;
 }
 
+bool
+offline_is_table(const struct offline *o)
+{
+    return strcmp(options_string(o->options, "output"), "table") == 0;
+}
+
+void
+offline_print_item(const struct offline *o, struct tree *item, size_t index)
+{
+    AUTO_TREE struct tree *list = tree_list();
+    AUTO_SB struct sb text = SB_INIT;
+
+    tree_append(list, item);
+    if (strcmp(options_string(o->options, "output"), "json") != 0) {
+        tree_to_yaml(list, &text);
+        fputs(sb_str(&text), stdout);
+        return;
+    }
+    /* a list of one without its "[" and "]" */
+    tree_to_json(list, 2, &text);
+    printf("%s%.*s", index == 0 ? "[" : ",", (int)(text.len - strlen("[\n]")), text.buf + 1);
+}
+
+void
+offline_print_items_end(const struct offline *o, size_t len)
+{
+    bool json = strcmp(options_string(o->options, "output"), "json") == 0;
+
+    if (len == 0)
+        puts("[]");
+    else if (json)
+        puts("\n]");
+}
+
 void
 offline_wrap(struct sb *out, int indent, const char *text)
 {

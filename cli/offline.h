@@ -97,6 +97,10 @@ const struct vmim *offline_migration(const struct offline *o, const char *ns, co
 
 /* True for -o json and -o yaml: then it prints the answer, and the verb prints no table. */
 bool offline_print(const struct offline *o, const struct tree *answer);
+/* The same for a list that is too long to be kept: item by item, then the end. */
+bool offline_is_table(const struct offline *o);
+void offline_print_item(const struct offline *o, struct tree *item, size_t index); /* takes it */
+void offline_print_items_end(const struct offline *o, size_t len);
 /* Appends text in lines of at most 80 columns, each with `indent` blanks before it; breaks at blanks,
  * and ends with a newline. Control characters become blanks. */
 void offline_wrap(struct sb *out, int indent, const char *text);

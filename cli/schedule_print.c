@@ -12,7 +12,7 @@
 #define SHOWN_NAME  24 /* bytes of a node's name in a table */
 #define SHOWN_VM    36 /* and of NS/NAME */
 
-static void print_summary(const struct schedule_answer *answers, size_t len, struct sb *out);
+static void add_summary(struct table *t, const struct schedule_answer *a);
 static void print_answer(const struct schedule_answer *a, struct sb *out);
 static void print_scores(const struct place_result *r, struct sb *out);
 static void print_formula(const struct place_node *n, struct sb *out);
@@ -33,53 +33,80 @@ static const struct {
     {"PodTopologySpread", "SPREAD"}, {"InterPodAffinity", "PEERS"},
 };
 
-void
-schedule_print(const struct schedule_answer *answers, size_t len, struct sb *out)
-{
-    const struct place_node *scored = NULL;
+struct schedule_report {
+    struct table *summary;
+    struct sb details, formula;
+    size_t len;
+};
 
-    if (len == 0) {
-        sb_puts(out, "nothing to place\n");
+struct schedule_report *
+schedule_report_new(void)
+{
+    struct schedule_report *r = xcalloc(1, sizeof(*r));
+
+    r->summary = table_new();
+    table_set_tight(r->summary);
+    table_column(r->summary, "VM", false);
+    table_column(r->summary, "NODE", false);
+    table_column(r->summary, "SCORE", true);
+    table_column(r->summary, "FITS", true);
+    return r;
+}
+
+void
+schedule_report_free(struct schedule_report *r)
+{
+    if (!r)
         return;
+    table_free(r->summary);
+    sb_done(&r->details);
+    sb_done(&r->formula);
+    free(r);
+}
+
+void
+schedule_report_add(struct schedule_report *r, const struct schedule_answer *a)
+{
+    const struct place_node *scored = first_fitting(a->result);
+
+    add_summary(r->summary, a);
+    print_answer(a, &r->details);
+    if (scored && r->formula.len == 0)
+        print_formula(scored, &r->formula);
+    r->len++;
+}
+
+void
+schedule_report_print(const struct schedule_report *r, struct sb *out)
+{
+    if (r->len == 0)
+        sb_puts(out, "nothing to place\n");
+    if (r->len > 1) {
+        table_flush(r->summary, 0, out);
+        sb_putc(out, '\n');
     }
-    if (len > 1)
-        print_summary(answers, len, out);
-    for (size_t i = 0; i < len; i++) {
-        print_answer(&answers[i], out);
-        scored = scored ? scored : first_fitting(answers[i].result);
-    }
-    if (scored)
-        print_formula(scored, out);
+    sb_add(out, sb_str(&r->details), r->details.len);
+    sb_add(out, sb_str(&r->formula), r->formula.len);
 }
 
 static void
-print_summary(const struct schedule_answer *answers, size_t len, struct sb *out)
+add_summary(struct table *t, const struct schedule_answer *a)
 {
-    AUTO_TABLE struct table *t = table_new();
+    const struct place_result *r = a->result;
+    const char *score = "-";
+    char text[32], vm[600];
 
-    table_set_tight(t);
-    table_column(t, "VM", false);
-    table_column(t, "NODE", false);
-    table_column(t, "SCORE", true);
-    table_column(t, "FITS", true);
-    for (size_t i = 0; i < len; i++) {
-        const struct place_result *r = answers[i].result;
-        const char *score = "-";
-        char text[32], vm[600];
-
-        for (size_t j = 0; r->node && j < r->nodes_len; j++) {
-            if (strcmp(r->nodes[j].name, r->node) == 0) {
-                snprintf(text, sizeof(text), "%lld", (long long)r->nodes[j].score);
-                score = text;
-            }
+    for (size_t j = 0; r->node && j < r->nodes_len; j++) {
+        if (strcmp(r->nodes[j].name, r->node) == 0) {
+            snprintf(text, sizeof(text), "%lld", (long long)r->nodes[j].score);
+            score = text;
         }
-        snprintf(vm, sizeof(vm), "%s/%s", answers[i].ns, answers[i].name);
-        cell_cut(t, vm, SHOWN_VM);
-        cell_cut(t, r->node ? r->node : "-", SHOWN_NAME);
-        table_cell(t, score);
-        table_cellf(t, "%zu/%zu", fitting(r), r->nodes_len);
     }
-    table_flush(t, 0, out);
+    snprintf(vm, sizeof(vm), "%s/%s", a->ns, a->name);
+    cell_cut(t, vm, SHOWN_VM);
+    cell_cut(t, r->node ? r->node : "-", SHOWN_NAME);
+    table_cell(t, score);
+    table_cellf(t, "%zu/%zu", fitting(r), r->nodes_len);
 }
 
 static void

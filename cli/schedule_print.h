@@ -9,10 +9,18 @@
 struct schedule_answer {
     const char *ns, *name;
     const char *source; /* of a migration, or NULL */
-    struct place_result *result;
+    const struct place_result *result;
     struct preempt_result preemption; /* asked for when it fits nowhere */
 };
 
-void schedule_print(const struct schedule_answer *answers, size_t len, struct sb *out);
+/* Answers one by one, so that none has to be kept: a thousand VMs on thousands of nodes have millions of
+ * reasons. */
+struct schedule_report;
+
+struct schedule_report *schedule_report_new(void);
+void schedule_report_free(struct schedule_report *r); /* NULL is fine */
+void schedule_report_add(struct schedule_report *r, const struct schedule_answer *a); /* borrowed */
+/* All of it: with more than one answer a summary first. */
+void schedule_report_print(const struct schedule_report *r, struct sb *out);
 
 #endif

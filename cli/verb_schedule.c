@@ -48,19 +48,22 @@ struct run {
     struct cluster *c;
     struct schedule_places *places;
     struct strmap *running; /* "NS/NAME" -> the struct vmi of a VM that this run has placed */
-    struct schedule_answer *answers;
+    struct schedule_report *report;
     size_t len;
+    bool one_fits_nowhere;
 };
 
 static int fill_cluster(struct run *run);
 static void add_attachments(struct run *run);
-static int place_item(struct run *run, const struct offline_item *it);
+static int check_migrations(const struct run *run);
+static bool asks_for_target(const struct run *run, const struct offline_item *it);
+static void place_item(struct run *run, const struct offline_item *it);
 static void place_vmi(struct run *run, const struct vmi *v);
-static int place_migration(struct run *run, const struct vmim *m);
+static void place_migration(struct run *run, const struct vmim *m);
 static void place_pod(struct run *run, const struct pod *p);
-static void add_answer(struct run *run, const struct meta *meta, const struct place_request *rq,
-                       struct place_result *result, const struct preempt_result *preemption);
-static int answer(struct run *run);
+static void answer(struct run *run, const struct meta *meta, const struct place_request *rq,
+                   struct place_result *result, const struct preempt_result *preemption);
+static void print_end(const struct run *run);
 static int nothing_placed(const struct run *run);
 static bool has_instance(const struct run *run, const char *ns, const char *name);
 static bool wanted(const struct run *run, const char *ns, const char *name);
@@ -78,15 +81,19 @@ verb_schedule(int argc, char **argv)
         return rc;
     run.c = cluster_new();
     run.running = strmap_new();
-    run.answers = xcalloc(o->len + 1, sizeof(*run.answers));
+    run.report = schedule_report_new();
     rc = fill_cluster(&run);
-    for (size_t i = 0; i < o->len && rc == EXIT_DONE; i++)
-        rc = place_item(&run, &o->items[i]);
     if (rc == EXIT_DONE)
-        rc = o->vm_name && run.len == 0 ? nothing_placed(&run) : answer(&run);
-    for (size_t i = 0; i < run.len; i++)
-        place_result_free(run.answers[i].result);
-    free(run.answers);
+        rc = check_migrations(&run);
+    for (size_t i = 0; i < o->len && rc == EXIT_DONE; i++)
+        place_item(&run, &o->items[i]);
+    if (rc == EXIT_DONE && o->vm_name && run.len == 0) {
+        rc = nothing_placed(&run);
+    } else if (rc == EXIT_DONE) {
+        print_end(&run);
+        rc = run.one_fits_nowhere ? EXIT_NO : EXIT_DONE;
+    }
+    schedule_report_free(run.report);
     strmap_free(run.running, NULL);
     schedule_places_free(run.places);
     cluster_free(run.c);
@@ -143,13 +150,36 @@ add_attachments(struct run *run)
     }
 }
 
+/* Before anything is printed: each migration names a VM that is there. */
 static int
+check_migrations(const struct run *run)
+{
+    for (size_t i = 0; i < run->o->len; i++) {
+        const struct offline_item *it = &run->o->items[i];
+        const char *ns = it->meta->namespace_;
+
+        if (asks_for_target(run, it) && !offline_vmi(run->o, ns, it->vmim->vmi_name))
+            return offline_errorf("VirtualMachineInstanceMigration %s/%s: spec.vmiName: no "
+                                  "VirtualMachineInstance %s/%s in the input",
+                                  ns, it->meta->name, ns, it->vmim->vmi_name);
+    }
+    return EXIT_DONE;
+}
+
+static bool
+asks_for_target(const struct run *run, const struct offline_item *it)
+{
+    return it->kind == KIND_VMIM && !it->meta->deletion_us && has_text(it->vmim->vmi_name) &&
+           wanted(run, it->meta->namespace_, it->vmim->vmi_name) && !is_final(it->vmim->phase);
+}
+
+static void
 place_item(struct run *run, const struct offline_item *it)
 {
     const char *ns = it->meta->namespace_, *name = it->meta->name;
 
     if (it->meta->deletion_us)
-        return EXIT_DONE;
+        return;
     switch (it->kind) {
     case KIND_VM:
         if (wanted(run, ns, name) && !has_instance(run, ns, name))
@@ -161,9 +191,8 @@ place_item(struct run *run, const struct offline_item *it)
             place_vmi(run, it->vmi);
         break;
     case KIND_VMIM:
-        if (has_text(it->vmim->vmi_name) && wanted(run, ns, it->vmim->vmi_name) &&
-            !is_final(it->vmim->phase))
-            return place_migration(run, it->vmim);
+        if (asks_for_target(run, it))
+            place_migration(run, it->vmim);
         break;
     case KIND_POD:
         if (wanted(run, ns, name) && !is_final(it->pod->phase) && !has_text(it->pod->node_name))
@@ -172,7 +201,6 @@ place_item(struct run *run, const struct offline_item *it)
     default:
         break;
     }
-    return EXIT_DONE;
 }
 
 /* Keeps the VM's node in a copy: a migration later in the input finds it running. */
@@ -192,10 +220,10 @@ place_vmi(struct run *run, const struct vmi *v)
                    arena_printf(run->o->arena, "%s/%s", v->meta.namespace_, v->meta.name), running);
         cluster_reserve(run->c, running, running->status.node_name);
     }
-    add_answer(run, &v->meta, &rq, result, &preemption);
+    answer(run, &v->meta, &rq, result, &preemption);
 }
 
-static int
+static void
 place_migration(struct run *run, const struct vmim *m)
 {
     struct offline *o = run->o;
@@ -207,16 +235,13 @@ place_migration(struct run *run, const struct vmim *m)
     const struct migration_state *ms;
     struct migratable can;
     struct preempt_result preemption;
+    struct place_result *result;
 
     if (!v)
         v = offline_vmi(o, ns, name);
-    if (!v)
-        return offline_errorf("VirtualMachineInstanceMigration %s/%s: spec.vmiName: no "
-                              "VirtualMachineInstance %s/%s in the input",
-                              ns, m->meta.name, ns, name);
     ms = &v->status.migration;
     if (ms->present && has_text(ms->target_node) && !ms->completed && !ms->failed)
-        return EXIT_DONE; /* it has a target, and occupies it */
+        return; /* it has a target, and occupies it */
     facts.node = offline_node(o, v->status.node_name ? v->status.node_name : "");
     facts.node_missing = !facts.node;
     facts.pvcs_len = offline_claims(o, ns, &facts.pvcs);
@@ -227,10 +252,10 @@ place_migration(struct run *run, const struct vmim *m)
     for (size_t i = 0; i < m->meta.annotations.len; i++)
         if (strcmp(m->meta.annotations.items[i].key, ANN_MIGRATION_TARGET) == 0)
             rq.target = m->meta.annotations.items[i].value;
-    add_answer(run, &v->meta, &rq, schedule_place(run->places, &rq, &preemption), &preemption);
-    if (run->answers[run->len - 1].result->node)
-        cluster_reserve(run->c, v, run->answers[run->len - 1].result->node);
-    return EXIT_DONE;
+    result = schedule_place(run->places, &rq, &preemption);
+    if (result->node)
+        cluster_reserve(run->c, v, result->node);
+    answer(run, &v->meta, &rq, result, &preemption);
 }
 
 static void
@@ -242,43 +267,46 @@ place_pod(struct run *run, const struct pod *p)
 
     if (result->node)
         cluster_reserve_pod(run->c, p, result->node);
-    add_answer(run, &p->meta, &rq, result, &preemption);
+    answer(run, &p->meta, &rq, result, &preemption);
 }
 
+/* Takes result. JSON and YAML are printed at once, what people read is collected. */
 static void
-add_answer(struct run *run, const struct meta *meta, const struct place_request *rq,
-           struct place_result *result, const struct preempt_result *preemption)
+answer(struct run *run, const struct meta *meta, const struct place_request *rq,
+       struct place_result *result, const struct preempt_result *preemption)
 {
-    run->answers[run->len++] = (struct schedule_answer){
+    struct schedule_answer a = {
         .ns = meta->namespace_,
         .name = meta->name,
         .source = rq->purpose == PLACE_MIGRATE ? rq->vmi->status.node_name : NULL,
         .result = result,
-        .preemption = *preemption};
+        .preemption = *preemption,
+    };
+
+    if (!offline_is_table(run->o)) {
+        struct tree *t = place_result_tree(result, a.ns, a.name);
+
+        schedule_preempt_tree(preemption, t);
+        offline_print_item(run->o, t, run->len);
+    } else {
+        schedule_report_add(run->report, &a);
+    }
+    run->one_fits_nowhere = run->one_fits_nowhere || !result->node;
+    run->len++;
+    place_result_free(result);
 }
 
-static int
-answer(struct run *run)
+static void
+print_end(const struct run *run)
 {
-    AUTO_TREE struct tree *all = tree_list();
-    int rc = EXIT_DONE;
+    AUTO_SB struct sb text = SB_INIT;
 
-    for (size_t i = 0; i < run->len; i++) {
-        const struct schedule_answer *a = &run->answers[i];
-        struct tree *t = place_result_tree(a->result, a->ns, a->name);
-
-        schedule_preempt_tree(&a->preemption, t);
-        tree_append(all, t);
-        if (!a->result->node)
-            rc = EXIT_NO;
+    if (!offline_is_table(run->o)) {
+        offline_print_items_end(run->o, run->len);
+        return;
     }
-    if (!offline_print(run->o, all)) {
-        AUTO_SB struct sb text = SB_INIT;
-
-        schedule_print(run->answers, run->len, &text);
-        fputs(sb_str(&text), stdout);
-    }
-    return rc;
+    schedule_report_print(run->report, &text);
+    fputs(sb_str(&text), stdout);
 }
 
 /* --vm named something that asks for no node. */

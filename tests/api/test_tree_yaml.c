@@ -271,7 +271,7 @@ test_limits(void **state)
     for (int i = 0; i <= API_MAX_DOCUMENTS; i++)
         sb_puts(&sb, "---\na: 1\n");
     assert_int_equal(read_sb(&sb, &err), -E2BIG);
-    assert_non_null(strstr(err_msg(&err), "more than 20000 documents"));
+    assert_non_null(strstr(err_msg(&err), "more than 200000 documents"));
     sb_reset(&sb);
     for (unsigned i = 0; i <= API_MAX_STRING_BYTES; i++)
         sb_putc(&sb, 'x');
@@ -283,6 +283,20 @@ test_limits(void **state)
     AUTO_TREE struct tree *docs = NULL;
 
     assert_int_equal(tree_from_yaml("f", "", (size_t)API_MAX_INPUT_BYTES + 1, &docs, &err), -E2BIG);
+}
+
+static void
+test_byte_order_mark(void **state)
+{
+    AUTO_TREE struct tree *docs = NULL;
+    struct err err = {0};
+    const char *text = "\xef\xbb\xbf"
+                       "a: 1\nb: 2\n";
+
+    (void)state;
+    if (tree_from_yaml("f", text, strlen(text), &docs, &err) != 0)
+        fail_msg("%s", err_msg(&err));
+    assert_int_equal(tree_get_int(tree_get(tree_at(docs, 0), "b"), 0), 2);
 }
 
 /* Every node knows where it was written. */
@@ -308,9 +322,9 @@ int
 main(void)
 {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_alias_bomb),     cmocka_unit_test(test_alias_bomb_of_bytes),
-        cmocka_unit_test(test_alias_too_deep), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_alias_bomb),      cmocka_unit_test(test_alias_bomb_of_bytes),
+        cmocka_unit_test(test_alias_too_deep),  cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_byte_order_mark), cmocka_unit_test(test_positions),
     };
 
     return ROWS_RUN("yaml scalar", scalar_rows, test_scalar) +
