@@ -83,7 +83,8 @@
 #define ANN_MIGRATION_TARGET "drover.io/target-node" /* on a VMIM: explicit target (migrate --to) */
 #define ANN_EVACUATION_CAUSE \
     "drover.io/evacuation-cause" /* on VMIMs of ANN_EVACUATION: drain taint preemption */
-#define ANN_NOMINATED "drover.io/nominated-node" /* on a VMI: where it preempts others */
+#define ANN_NOMINATED "drover.io/nominated-node"     /* on a VMI: where it preempts others */
+#define ANN_VICTIMS   "drover.io/preemption-victims" /* on that VMI: who they are, JSON */
 
 /* PriorityClasses. The two of the system are there without an object. */
 #define PRIORITY_SYSTEM_PREFIX          "system-"

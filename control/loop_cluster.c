@@ -92,6 +92,17 @@ loop_cluster_reserve(struct loops *l, const struct vmi *v, const char *node)
     cluster_reserve(lc->c, v, node);
 }
 
+void
+loop_cluster_give_back(struct loops *l, const struct vmi *v)
+{
+    AUTO_FREE char *key = xasprintf("%s/%s", v->meta.namespace_, v->meta.name);
+    struct reservation *r = strmap_del(l->cluster->reserved, key);
+
+    if (r)
+        reservation_free(r);
+    settle(l, v->meta.namespace_, v->meta.name);
+}
+
 struct cluster *
 loop_cluster_build(struct loops *l)
 {

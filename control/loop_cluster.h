@@ -21,6 +21,8 @@ void loop_cluster_sync(struct loops *l);
 struct cluster *loop_cluster_get(struct loops *l);
 /* Room for a decision of this pass; v is of the cache. One decision a VMI and pass. */
 void loop_cluster_reserve(struct loops *l, const struct vmi *v, const char *node);
+/* Takes back the room that was reserved for v in this pass. */
+void loop_cluster_give_back(struct loops *l, const struct vmi *v);
 /* A new cluster of the same objects and reservations, for tests. The caller's, until the pass ends. */
 struct cluster *loop_cluster_build(struct loops *l);
 

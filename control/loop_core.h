@@ -48,13 +48,15 @@ struct loops {
     struct strmap *gone;      /* names of deleted nodes -> int64_t: their last heartbeat */
     struct strmap *events;    /* see loop_event.c */
     uint64_t events_made;
-    struct strmap *tainted; /* uid -> struct tainted: see loop_taint.c */
+    struct strmap *tainted;  /* uid -> struct tainted: see loop_taint.c */
+    struct strmap *promises; /* uid -> struct promise: see loop_preempt.c */
 
     /* of the pass under way */
     struct arena *arena;
     int64_t now_us;         /* wall */
     bool all;               /* look_at_all, for this pass */
     struct strmap *evicted; /* loop_evict.c's: uids */
+    unsigned plans;         /* loop_preempt.c's: that were made */
 };
 
 /* The object counts as changed at this wall time, even if nothing changes; 0 is ignored. An earlier

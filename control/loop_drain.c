@@ -298,6 +298,7 @@ evict(struct loops *l, struct drain *d, const struct vmi *v)
         .node = node,
         .cause = EVICT_CAUSE_DRAIN,
         .text = arena_printf(l->arena, "node %s is drained", node),
+        .mark = true,
     };
     const struct vmim *now, *last;
     struct evict_decision what;

@@ -25,14 +25,22 @@ loop_evict(struct loops *l, const struct vmi *v, const struct loop_evict_cause *
 {
     struct evict_decision what = loop_evict_would(l, v);
 
-    if (what.action == EVICT_MIGRATE || what.action == EVICT_MIGRATING ||
-        what.action == EVICT_EXTERNAL)
+    if (why->mark && (what.action == EVICT_MIGRATE || what.action == EVICT_MIGRATING ||
+                      what.action == EVICT_EXTERNAL))
         loop_evict_mark(l, v, why->node);
     if (what.action == EVICT_MIGRATE && first_this_pass(l, v))
         evacuate(l, v, why);
-    if (what.action == EVICT_SHUTDOWN && first_this_pass(l, v))
-        shut_down(l, v, why, what.reason);
+    if (what.action == EVICT_SHUTDOWN)
+        loop_evict_shut_down(l, v, why, what.reason);
     return what;
+}
+
+void
+loop_evict_shut_down(struct loops *l, const struct vmi *v, const struct loop_evict_cause *why,
+                     const char *reason)
+{
+    if (first_this_pass(l, v))
+        shut_down(l, v, why, reason);
 }
 
 struct evict_decision

@@ -11,6 +11,7 @@ struct loop_evict_cause {
     const char *node;  /* that it leaves */
     const char *cause; /* of its migration: EVICT_CAUSE_* */
     const char *text;  /* what the events about it begin with: "node n1 is drained" */
+    bool mark;         /* it is to stay away: status.evacuationNodeName says so */
 };
 
 #define EVICT_CAUSE_DRAIN   "drain"
@@ -21,6 +22,9 @@ struct loop_evict_cause {
  * answer to every cause. */
 struct evict_decision loop_evict(struct loops *l, const struct vmi *v,
                                  const struct loop_evict_cause *why);
+/* Shuts it down, whatever its strategy says. */
+void loop_evict_shut_down(struct loops *l, const struct vmi *v, const struct loop_evict_cause *why,
+                          const char *reason);
 /* The decision alone. */
 struct evict_decision loop_evict_would(struct loops *l, const struct vmi *v);
 /* Its migrations of this cause that have not been handed to the handlers are taken back. */

@@ -9,6 +9,8 @@
 #include "control/loop_event.h"
 #include "control/loop_phase.h"
 #include "control/loop_place.h"
+#include "control/loop_preempt.h"
+#include "control/loop_priority.h"
 
 #define TRIED_PER_PASS  128 /* the rest waits for the next pass: the loop stays answerable */
 #define EVENTS_AT_FIRST 10
@@ -40,7 +42,7 @@ loop_sched_pass(struct loops *l)
     for (size_t it = 0; (v = loop_cache_next_changed(l->cache, KIND_VMI, l->all, &it));)
         enqueue(l, v);
     while ((q = loop_queue_pop(l->queue))) {
-        if (tried++ == TRIED_PER_PASS) {
+        if (tried++ == TRIED_PER_PASS || loop_preempt_busy(l)) {
             loop_queue_put_back(l->queue, q);
             loop_core_dirty(l);
             break;
@@ -51,18 +53,24 @@ loop_sched_pass(struct loops *l)
         else
             loop_queue_drop(l->queue, q->uid);
     }
+    loop_preempt_pass(l);
 }
 
 static void
 enqueue(struct loops *l, const struct vmi *v)
 {
     struct queued *q = loop_queue_find(l->queue, v->meta.uid);
+    bool waits = wants_node(v) && loop_priority_known(l, v);
+    int64_t priority = waits ? loop_priority_of(l, v) : 0;
 
-    if (!wants_node(v))
+    loop_preempt_note(l, v, waits);
+    if (q && (!waits || q->priority != priority)) {
         loop_queue_drop(l->queue, v->meta.uid);
-    else if (!q)
-        loop_queue_add(l->queue, KIND_VMI, &v->meta, 0, v->meta.creation_us);
-    else if (q->state == QUEUE_TRYING) /* a decision that was not stored */
+        q = NULL;
+    }
+    if (waits && !q)
+        loop_queue_add(l->queue, KIND_VMI, &v->meta, priority, v->meta.creation_us);
+    else if (waits && q->state == QUEUE_TRYING) /* a decision that was not stored */
         loop_queue_put_back(l->queue, q);
 }
 
@@ -89,8 +97,7 @@ free_result(struct loop_write *w)
 static void
 decide(struct loops *l, struct queued *q, const struct vmi *v)
 {
-    struct place_request rq = {.vmi = v, .purpose = PLACE_START};
-    struct loop_placed p = loop_place(l, &rq);
+    struct loop_placed p = loop_preempt_place(l, v, q->priority);
     const struct condition *old = loop_core_condition(&v->status.conditions, "PodScheduled");
     struct loop_write *w;
     struct sched_args *a;
@@ -178,6 +185,7 @@ write_decision(struct loop_write *w, struct tree *obj)
      * whatever became of its objects: each was given by a write that raised the counter. */
     tree_set_path(obj, tree_stringf("%" PRIu64, store_rv(w->l->store) + 1), "metadata",
                   "annotations", ANN_GENERATION, NULL);
+    loop_preempt_clear(obj);
     object_set_condition(obj, "PodScheduled", "True", "", "", now_us);
     return 1;
 }

@@ -23,7 +23,8 @@ static struct tainted *remember(struct loops *l, const struct vmi *v);
 static void forget(struct loops *l, const char *uid);
 static void send_away(struct loops *l, const struct vmi *v, struct tainted *t,
                       const struct evict_taint *why);
-static void call_off(struct loops *l, const struct vmi *v, const struct tainted *t);
+static void call_off(struct loops *l, const struct vmi *v);
+static void clean_up(struct loops *l, const struct vmi *v, const char *node);
 static const char *describe(struct loops *l, const struct taint *t, const char *node);
 static bool in_maintenance(struct loops *l, const char *node);
 
@@ -76,7 +77,9 @@ consider(struct loops *l, const struct vmi *v)
     }
     if (!why.taint) {
         if (t)
-            call_off(l, v, t);
+            call_off(l, v);
+        else if (n)
+            clean_up(l, v, at);
         return;
     }
     if (!t)
@@ -116,7 +119,7 @@ send_away(struct loops *l, const struct vmi *v, struct tainted *t, const struct 
 {
     const char *text = describe(l, why->taint, t->node);
     struct evict_decision what =
-        loop_evict(l, v, &(struct loop_evict_cause){t->node, EVICT_CAUSE_TAINT, text});
+        loop_evict(l, v, &(struct loop_evict_cause){t->node, EVICT_CAUSE_TAINT, text, true});
     bool blocked = what.action == EVICT_BLOCK || what.action == EVICT_EXTERNAL;
 
     if (!t->marked) {
@@ -133,16 +136,24 @@ send_away(struct loops *l, const struct vmi *v, struct tainted *t, const struct 
 }
 
 static void
-call_off(struct loops *l, const struct vmi *v, const struct tainted *t)
+call_off(struct loops *l, const struct vmi *v)
 {
-    log_info("taint.cancel", LS("namespace", t->ns), LS("vmi", t->name), LS("node", t->node));
+    log_info("taint.cancel", LS("namespace", v->meta.namespace_), LS("vmi", v->meta.name));
     loop_event(l, KIND_VMI, &v->meta, EVENT_NORMAL, EVENT_REASON,
-               "Cancelling deletion of VirtualMachineInstance %s/%s", t->ns, t->name);
-    loop_evict_cancel(l, v, EVICT_CAUSE_TAINT);
-    if (v->status.evacuation_node && strcmp(v->status.evacuation_node, t->node) == 0 &&
-        !in_maintenance(l, t->node))
-        loop_evict_mark(l, v, NULL);
+               "Cancelling deletion of VirtualMachineInstance %s/%s", v->meta.namespace_,
+               v->meta.name);
+    clean_up(l, v, v->status.node_name);
     forget(l, v->meta.uid);
+}
+
+/* What a taint has begun that is not there any more, also of a controller of before. */
+static void
+clean_up(struct loops *l, const struct vmi *v, const char *node)
+{
+    loop_evict_cancel(l, v, EVICT_CAUSE_TAINT);
+    if (v->status.evacuation_node && strcmp(v->status.evacuation_node, node) == 0 &&
+        !in_maintenance(l, node))
+        loop_evict_mark(l, v, NULL);
 }
 
 static const char *

@@ -8,6 +8,7 @@
 #include "control/loop_event.h"
 #include "control/loop_phase.h"
 #include "control/loop_place.h"
+#include "control/loop_preempt.h"
 #include "migrate/coord.h"
 
 #define DEBOUNCE_US 5000
@@ -43,6 +44,7 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
     l->queue = loop_queue_new();
     l->due = loop_due_new();
     l->tainted = strmap_new();
+    l->promises = strmap_new();
     l->gone = strmap_new();
     l->events = strmap_new();
     l->watch = store_watch(store, KIND_NONE, on_event, l);
@@ -74,6 +76,7 @@ loops_free(struct loops *l)
     loop_queue_free(l->queue);
     loop_due_free(l->due);
     strmap_free(l->tainted, loop_taint_free);
+    strmap_free(l->promises, loop_preempt_free);
     strmap_free(l->gone, free);
     free(l);
 }
@@ -131,6 +134,7 @@ touch_others(struct loops *l, const struct store_event *ev)
         break;
     case KIND_HCO:
     case KIND_KUBEVIRT:
+    case KIND_PRIORITY:
         l->look_at_all = true;
         break;
     default:
@@ -261,6 +265,7 @@ what_changed(const struct store_event *ev)
     case KIND_PVC:
     case KIND_PV:
     case KIND_STORAGE_CLASS:
+    case KIND_PDB:
     case KIND_PRIORITY:
     case KIND_NAD:
         return QUEUE_ALL;

@@ -53,6 +53,21 @@ preempt_nominated(const struct place_request *rq)
     return node && *node ? node : NULL;
 }
 
+bool
+preempt_helps(struct cluster *c, const struct place_request *rq, const char *node,
+              const struct preempt_victim *without, size_t without_len)
+{
+    struct cluster_node *n = cluster_find(c, node);
+    struct arena *scratch = arena_new();
+    struct request r;
+    bool helps = !request_compile(&r, c, rq, scratch) && n && n->node &&
+                 preempt_node_without(c, &r, n, without, without_len);
+
+    request_done(&r);
+    arena_free(scratch);
+    return helps;
+}
+
 /* Its victims are on their way out of the node that it was promised. */
 static const char *
 not_eligible(struct request *r, const struct place_request *rq, int64_t priority)

@@ -48,4 +48,8 @@ const char *preempt_nominated(const struct place_request *rq);
 /* For what fits nowhere on c. c is as before when it returns. Result and texts are in the arena. */
 struct preempt_result preempt(struct cluster *c, const struct place_request *rq, struct arena *a);
 
+/* Would it fit on the node without these? False when none of them is there. */
+bool preempt_helps(struct cluster *c, const struct place_request *rq, const char *node,
+                   const struct preempt_victim *without, size_t without_len);
+
 #endif

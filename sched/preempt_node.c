@@ -75,6 +75,31 @@ preempt_node_plan(struct cluster *c, struct request *r, struct cluster_node *n, 
     return fits;
 }
 
+bool
+preempt_node_without(struct cluster *c, struct request *r, struct cluster_node *n,
+                     const struct preempt_victim *without, size_t without_len)
+{
+    struct trial t = {.c = c, .r = r, .n = n, .room = n->room};
+    struct str_list unused = {0};
+    bool fits;
+
+    t.all = arena_calloc(r->arena, without_len, sizeof(*t.all));
+    t.gone = arena_calloc(r->arena, without_len, sizeof(*t.gone));
+    for (struct occupant *o = n->occupants; o; o = o->next)
+        for (size_t i = 0; i < without_len; i++)
+            if (o->is_pod == without[i].is_pod && strcmp(o->name, without[i].name) == 0 &&
+                strcmp(o->ns, without[i].ns) == 0)
+                t.all[t.len++].o = o;
+    n->room = room_without(&t);
+    for (size_t i = 0; i < t.len; i++)
+        shift(&t, i, -1);
+    fits = t.len > 0 && filter_node(r, n, &unused);
+    for (size_t i = 0; i < t.len; i++)
+        shift(&t, i, 1);
+    n->room = t.room;
+    return fits;
+}
+
 /* Nobody is the victim of itself: a reservation of its own counts as its own. */
 static size_t
 find_candidates(struct trial *t, int64_t priority)

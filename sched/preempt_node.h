@@ -2,6 +2,7 @@
 #ifndef SCHED_PREEMPT_NODE_H
 #define SCHED_PREEMPT_NODE_H
 
+#include "sched/preempt.h"
 #include "sched/priority.h"
 #include "sched/request.h"
 
@@ -18,5 +19,9 @@ struct preempt_plan {
  * are as before when it returns. False: it does not help; why says it, as a filter does. */
 bool preempt_node_plan(struct cluster *c, struct request *r, struct cluster_node *n,
                        int64_t priority, struct preempt_plan *ret, struct str_list *why);
+
+/* Would it fit on the node without these? False when none of them is there. */
+bool preempt_node_without(struct cluster *c, struct request *r, struct cluster_node *n,
+                          const struct preempt_victim *without, size_t without_len);
 
 #endif

@@ -103,7 +103,7 @@ something_happens(struct life *f)
 
     node_name(n, node);
     snprintf(name, sizeof(name), "vm-%d", v);
-    switch (pick(f, 12)) {
+    switch (pick(f, 13)) {
     case 0:
     case 1:
     case 2:
@@ -144,6 +144,14 @@ something_happens(struct life *f)
     case 9:
         if (pick(f, 10) == 0 && n > 1) /* burns down, and is found after a while */
             world_fake(w, node)->off = true;
+        break;
+    case 10:
+        if (!store_get(w->store, KIND_NODE, NULL, node))
+            break;
+        world_patch(w, KIND_NODE, NULL, node,
+                    pick(f, 2) ? "{\"spec\":{\"taints\":[{\"key\":\"x\",\"effect\":"
+                                 "\"NoExecute\"}]}}"
+                               : "{\"spec\":{\"taints\":null}}");
         break;
     default:
         misbehave(f, world_fake(w, node));
@@ -192,6 +200,10 @@ run(uint64_t seed)
         if (store_get(w->store, KIND_MAINTENANCE, NULL, name))
             world_delete(w, KIND_MAINTENANCE, NULL, name);
     }
+    world_run(w, 5);
+    for (int i = 0; i < NODES; i++)
+        if (store_get(w->store, KIND_NODE, NULL, w->nodes[i].name))
+            world_patch(w, KIND_NODE, NULL, w->nodes[i].name, "{\"spec\":{\"taints\":null}}");
     for (int i = 0; i < VMS; i++) {
         snprintf(name, sizeof(name), "vm-%d", i);
         world_patch(w, KIND_VM, "shop", name, "{\"spec\":{\"runStrategy\":\"Always\"}}");
