@@ -44,6 +44,11 @@ static const struct options_def up_defs[] = {
      .arg = "CIDR",
      .dflt = DEV_NET_MIG,
      .help = "addresses of the migration network, as in the NetworkAttachmentDefinition"},
+    {.name = "labels-from",
+     .type = OPTIONS_STRING,
+     .arg = "DIR",
+     .help = "label the hosts as one whose libvirt printed DIR/domcapabilities.xml (and "
+             "capabilities.xml, cpu_map/ where they are there), such as examples/labels"},
     {.name = "store",
      .type = OPTIONS_STRING,
      .arg = "URL",
@@ -187,6 +192,33 @@ load_nodes(const struct options *o, struct dev_config *cfg, struct arena *a, str
     return rc;
 }
 
+/* The options of handlers that make them label their nodes by these files. */
+static int
+load_labels(const struct options *o, struct dev_config *cfg, struct arena *a, struct err *err)
+{
+    static const char *const files[][2] = {{"--domcapabilities", "domcapabilities.xml"},
+                                           {"--capabilities", "capabilities.xml"},
+                                           {"--cpu-map", "cpu_map"}};
+    const char *dir = options_string(o, "labels-from");
+    const char **args = arena_calloc(a, 2 * ARRAY_LEN(files) + 1, sizeof *args);
+    size_t len = 0;
+
+    for (size_t i = 0; dir && i < ARRAY_LEN(files); i++) {
+        const char *given = arena_printf(a, "%s/%s", dir, files[i][1]);
+        AUTO_FREE char *path = realpath(given, NULL);
+
+        if (!path && (i == 0 || errno != ENOENT))
+            return err_set(err, -errno, "--labels-from %s: %s", given, strerror(errno));
+        if (!path)
+            continue;
+        args[len++] = files[i][0];
+        args[len++] = arena_strdup(a, path);
+    }
+    if (len > 0)
+        cfg->handler_args = args;
+    return 0;
+}
+
 static int
 dev_up(const struct options *o)
 {
@@ -209,6 +241,8 @@ dev_up(const struct options *o)
     sigaction(SIGINT, &act, &was_int);
     sigaction(SIGTERM, &act, &was_term);
     rc = load_nodes(o, &cfg, a, &err);
+    if (rc == 0)
+        rc = load_labels(o, &cfg, a, &err);
     if (rc == 0)
         rc = dev_cluster_up(&cfg, &c, &err);
     sigaction(SIGINT, &was_int, NULL);
