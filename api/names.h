@@ -81,6 +81,8 @@
 #define ANN_TRACE_RESULT     "drover.io/trace-result"    /* on the VMI, by the handler: JSON */
 #define ANN_SCHEDULE_RESULT  "drover.io/schedule-result" /* on the VMI/VMIM: why there, JSON */
 #define ANN_MIGRATION_TARGET "drover.io/target-node" /* on a VMIM: explicit target (migrate --to) */
+#define ANN_MIGRATION_FORCE \
+    "drover.io/target-node-force" /* "true": whatever people's rules say (migrate --to --force) */
 #define ANN_EVACUATION_CAUSE \
     "drover.io/evacuation-cause" /* on VMIMs of ANN_EVACUATION: drain taint preemption */
 #define ANN_NOMINATED "drover.io/nominated-node"     /* on a VMI: where it preempts others */

@@ -7,6 +7,7 @@
 #include "cli/offline.h"
 #include "cli/print_table.h"
 #include "cli/schedule_preempt.h"
+#include "cli/schedule_why.h"
 
 #define SHOWN_NODES 10 /* of those that fit, and of those that share a reason */
 #define SHOWN_NAME  24 /* bytes of a node's name in a table */
@@ -131,7 +132,8 @@ print_answer(const struct schedule_answer *a, struct sb *out)
     schedule_preempt_print(&a->preemption, &preemption);
     if (preemption.len > 0)
         offline_wrap(out, 2, sb_str(&preemption));
-    print_reasons(r, out);
+    if (!schedule_why_print(r, &a->nearest, out))
+        print_reasons(r, out);
 }
 
 static void

@@ -4,12 +4,14 @@
 #define CLI_SCHEDULE_PRINT_H
 
 #include "base/sb.h"
+#include "sched/nearest.h"
 #include "sched/preempt.h"
 
 struct schedule_answer {
     const char *ns, *name;
     const char *source; /* of a migration, or NULL */
     const struct place_result *result;
+    struct nearest nearest;           /* likewise */
     struct preempt_result preemption; /* asked for when it fits nowhere */
 };
 

@@ -9,6 +9,7 @@
 #include "cli/offline.h"
 #include "cli/schedule_preempt.h"
 #include "cli/schedule_print.h"
+#include "cli/schedule_why.h"
 #include "sched/evict.h"
 #include "sched/place.h"
 #include "sched/profile.h"
@@ -51,6 +52,7 @@ struct run {
     struct schedule_report *report;
     size_t len;
     bool one_fits_nowhere;
+    size_t explained; /* of those that fit nowhere */
 };
 
 static int fill_cluster(struct run *run);
@@ -61,8 +63,11 @@ static void place_item(struct run *run, const struct offline_item *it);
 static void place_vmi(struct run *run, const struct vmi *v);
 static void place_migration(struct run *run, const struct vmim *m);
 static void place_pod(struct run *run, const struct pod *p);
+static struct nearest explain(struct run *run, const struct place_request *rq,
+                              struct place_result *result);
 static void answer(struct run *run, const struct meta *meta, const struct place_request *rq,
-                   struct place_result *result, const struct preempt_result *preemption);
+                   struct place_result *result, const struct preempt_result *preemption,
+                   const struct nearest *nearest);
 static void print_end(const struct run *run);
 static int nothing_placed(const struct run *run);
 static bool has_instance(const struct run *run, const char *ns, const char *name);
@@ -210,6 +215,7 @@ place_vmi(struct run *run, const struct vmi *v)
     struct place_request rq = {.vmi = v, .purpose = PLACE_START};
     struct preempt_result preemption;
     struct place_result *result = schedule_place(run->places, &rq, &preemption);
+    struct nearest nearest = explain(run, &rq, result);
 
     if (result->node) {
         struct vmi *running = arena_alloc(run->o->arena, sizeof(*running));
@@ -220,7 +226,7 @@ place_vmi(struct run *run, const struct vmi *v)
                    arena_printf(run->o->arena, "%s/%s", v->meta.namespace_, v->meta.name), running);
         cluster_reserve(run->c, running, running->status.node_name);
     }
-    answer(run, &v->meta, &rq, result, &preemption);
+    answer(run, &v->meta, &rq, result, &preemption, &nearest);
 }
 
 static void
@@ -236,6 +242,7 @@ place_migration(struct run *run, const struct vmim *m)
     struct migratable can;
     struct preempt_result preemption;
     struct place_result *result;
+    struct nearest nearest;
 
     if (!v)
         v = offline_vmi(o, ns, name);
@@ -252,10 +259,13 @@ place_migration(struct run *run, const struct vmim *m)
     for (size_t i = 0; i < m->meta.annotations.len; i++)
         if (strcmp(m->meta.annotations.items[i].key, ANN_MIGRATION_TARGET) == 0)
             rq.target = m->meta.annotations.items[i].value;
+        else if (strcmp(m->meta.annotations.items[i].key, ANN_MIGRATION_FORCE) == 0)
+            rq.force = strcmp(m->meta.annotations.items[i].value, "true") == 0;
     result = schedule_place(run->places, &rq, &preemption);
+    nearest = explain(run, &rq, result);
     if (result->node)
         cluster_reserve(run->c, v, result->node);
-    answer(run, &v->meta, &rq, result, &preemption);
+    answer(run, &v->meta, &rq, result, &preemption, &nearest);
 }
 
 static void
@@ -264,16 +274,29 @@ place_pod(struct run *run, const struct pod *p)
     struct place_request rq = {.pod = p};
     struct preempt_result preemption;
     struct place_result *result = schedule_place(run->places, &rq, &preemption);
+    struct nearest nearest = explain(run, &rq, result);
 
     if (result->node)
         cluster_reserve_pod(run->c, p, result->node);
-    answer(run, &p->meta, &rq, result, &preemption);
+    answer(run, &p->meta, &rq, result, &preemption, &nearest);
+}
+
+/* Before room is reserved: the explanation is of the cluster that the decision saw. */
+static struct nearest
+explain(struct run *run, const struct place_request *rq, struct place_result *result)
+{
+    struct nearest none = {.change = ""};
+
+    if (!run->o->vm_name && (result->node || run->explained++ >= SCHEDULE_WHY_VMS))
+        return none;
+    return schedule_why(run->c, rq, result);
 }
 
 /* Takes result. JSON and YAML are printed at once, what people read is collected. */
 static void
 answer(struct run *run, const struct meta *meta, const struct place_request *rq,
-       struct place_result *result, const struct preempt_result *preemption)
+       struct place_result *result, const struct preempt_result *preemption,
+       const struct nearest *nearest)
 {
     struct schedule_answer a = {
         .ns = meta->namespace_,
@@ -281,12 +304,14 @@ answer(struct run *run, const struct meta *meta, const struct place_request *rq,
         .source = rq->purpose == PLACE_MIGRATE ? rq->vmi->status.node_name : NULL,
         .result = result,
         .preemption = *preemption,
+        .nearest = *nearest,
     };
 
     if (!offline_is_table(run->o)) {
         struct tree *t = place_result_tree(result, a.ns, a.name);
 
         schedule_preempt_tree(preemption, t);
+        schedule_why_tree(nearest, t);
         offline_print_item(run->o, t, run->len);
     } else {
         schedule_report_add(run->report, &a);

@@ -15,8 +15,6 @@
 #define LABEL_TDX            "kubevirt.io/tdx"
 #define LABEL_S390_PV        "kubevirt.io/s390-pv"
 #define LABEL_HYPERV         "hyperv.node.kubevirt.io/"
-#define LABEL_MACHINE        "machine-type.node.kubevirt.io/"
-#define LABEL_ARCH           "kubernetes.io/arch"
 #define LABEL_TSC_OFFER      "scheduling.node.kubevirt.io/tsc-frequency-"
 #define LABEL_TSC_FREQUENCY  "cpu-timer.node.kubevirt.io/tsc-frequency"
 #define LABEL_TSC_SCALABLE   "cpu-timer.node.kubevirt.io/tsc-scalable"
@@ -50,7 +48,7 @@ host_rule_compile(const struct cluster *c, const struct vmi *v, bool migrate,
     compile_hyperv(&r, d, a);
     if (d->machine_type && *d->machine_type) {
         r.machine = d->machine_type;
-        r.machine_label = arena_printf(a, "%s%s", LABEL_MACHINE, d->machine_type);
+        r.machine_label = arena_printf(a, "%s%s", HOST_LABEL_MACHINE, d->machine_type);
     }
     if (v->spec.architecture && *v->spec.architecture)
         r.arch = v->spec.architecture;
@@ -102,13 +100,13 @@ bool
 host_rule_machine_ok(const struct host_rule *r, const struct cluster_node *n)
 {
     return !r->machine || node_labels_true(&n->labels, r->machine_label) ||
-           !publishes(n, LABEL_MACHINE);
+           !publishes(n, HOST_LABEL_MACHINE);
 }
 
 bool
 host_rule_arch_ok(const struct host_rule *r, const struct cluster_node *n)
 {
-    const char *have = r->arch ? node_labels_get(&n->labels, LABEL_ARCH) : NULL;
+    const char *have = r->arch ? node_labels_get(&n->labels, HOST_LABEL_ARCH) : NULL;
 
     return !have || strcmp(have, r->arch) == 0;
 }

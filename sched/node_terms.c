@@ -98,6 +98,19 @@ node_terms_match(const struct node_terms *t, const struct node_labels *labels, c
 }
 
 bool
+node_terms_rule_matches(const struct node_rule *r, const struct node_labels *labels,
+                        const char *name)
+{
+    return rule_matches(r, r->key ? node_labels_get(labels, r->key) : name);
+}
+
+bool
+node_terms_selects(const struct kv_list *selector, const char *key)
+{
+    return selector && kv_get(selector, key);
+}
+
+bool
 node_terms_pins(const struct node_terms *t, const char *name)
 {
     return in_list(&t->pins, name);

@@ -49,6 +49,11 @@ struct node_terms node_terms_compile(const struct kv_list *selector, const struc
                                      const struct affinity *affinity, struct arena *a);
 bool node_terms_match(const struct node_terms *t, const struct node_labels *labels,
                       const char *name);
+/* One requirement of a clause that is not `never`. */
+bool node_terms_rule_matches(const struct node_rule *r, const struct node_labels *labels,
+                             const char *name);
+/* Does the selector (or NULL) ask for the key? */
+bool node_terms_selects(const struct kv_list *selector, const char *key);
 bool node_terms_pins(const struct node_terms *t, const char *name);
 
 struct node_clauses {

@@ -33,6 +33,11 @@ static void count_peer(struct peers *p, const struct occupant *o, const struct n
 static void add(struct peers *p, enum peers_what what, const char *key,
                 const struct node_labels *at, int64_t n);
 static void score_peer(struct peers *p, const struct occupant *o, const struct node_labels *at);
+static bool stands_in_the_way(const struct peers *p, const struct occupant *o,
+                              const struct cluster_node *at, const struct cluster_node *n,
+                              struct peers_blame *ret);
+static bool same_domain(const struct cluster_node *x, const struct cluster_node *y,
+                        const char *key);
 static bool wanted_here(const struct peers *p, const struct cluster_node *n);
 static bool avoided_here(const struct peers *p, const struct cluster_node *n);
 static bool matches_all(const struct peers *p, const char *ns, const struct kv_list *labels);
@@ -119,6 +124,32 @@ peers_near_itself(const struct peers *p)
     return matches_all(p, p->me.ns, p->me.labels);
 }
 
+struct peers_blame
+peers_blame(const struct peers *p, const struct cluster_node *n)
+{
+    const struct affinity *mine = p->affinity;
+    struct peers_blame b = {.what = PEERS_WANTED};
+
+    if (!wanted_here(p, n)) {
+        for (size_t i = 0; i < mine->pod_required_len; i++) {
+            const char *key = mine->pod_required[i].topology_key;
+
+            b.term = &mine->pod_required[i];
+            if (!key || topo_get(p->wanted, key, &n->labels) <= 0)
+                break;
+        }
+        return b;
+    }
+    for (size_t i = 0; i < p->r->c->nodes_len; i++) {
+        const struct cluster_node *at = p->r->c->nodes[i];
+
+        for (const struct occupant *o = at->occupants; o; o = o->next)
+            if (!is_self(p->r, o) && stands_in_the_way(p, o, at, n, &b))
+                return b;
+    }
+    return b;
+}
+
 int64_t
 peers_score(const struct peers *p, const struct cluster_node *n)
 {
@@ -180,6 +211,45 @@ score_peer(struct peers *p, const struct occupant *o, const struct node_labels *
         if (term_matches(p, &w->term, &them, p->me.ns, p->me.labels))
             add(p, PEERS_SCORE, w->term.topology_key, at, -w->weight);
     }
+}
+
+/* Does o, which is at a node, keep the newcomer off n? */
+static bool
+stands_in_the_way(const struct peers *p, const struct occupant *o, const struct cluster_node *at,
+                  const struct cluster_node *n, struct peers_blame *ret)
+{
+    const struct affinity *mine = p->affinity, *theirs = o->affinity;
+    struct author them = {.ns = o->ns, .labels = o->labels};
+
+    for (size_t i = 0; i < mine->pod_anti_required_len; i++) {
+        const struct pod_term *t = &mine->pod_anti_required[i];
+
+        if (same_domain(at, n, t->topology_key) && term_matches(p, t, &p->me, o->ns, o->labels)) {
+            *ret = (struct peers_blame){PEERS_AVOIDED, t, o};
+            return true;
+        }
+    }
+    if (avoided_here(p, n)) /* that is the reason that is given */
+        return false;
+    for (size_t i = 0; i < theirs->pod_anti_required_len; i++) {
+        const struct pod_term *t = &theirs->pod_anti_required[i];
+
+        if (same_domain(at, n, t->topology_key) &&
+            term_matches(p, t, &them, p->me.ns, p->me.labels)) {
+            *ret = (struct peers_blame){PEERS_GUARDED, t, o};
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+same_domain(const struct cluster_node *x, const struct cluster_node *y, const char *key)
+{
+    const char *a = key ? node_labels_get(&x->labels, key) : NULL;
+    const char *b = key ? node_labels_get(&y->labels, key) : NULL;
+
+    return a && b && strcmp(a, b) == 0;
 }
 
 static void

@@ -44,4 +44,15 @@ void peers_shares(struct peers *p, const struct occupant *o, struct peers_shares
 /* Does the newcomer match all of its own required terms? Then it may be the first of its kind. */
 bool peers_near_itself(const struct peers *p);
 
+/* --- for explanations --- */
+
+struct peers_blame {
+    enum peers_what what; /* affinity, anti-affinity, the anti-affinity of somebody there */
+    const struct pod_term *term;
+    const struct occupant *other; /* one of those in the way, or NULL */
+};
+
+/* Of a node that peers_check refuses: the term (NULL: none can be named), and who. */
+struct peers_blame peers_blame(const struct peers *p, const struct cluster_node *n);
+
 #endif

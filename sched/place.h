@@ -99,6 +99,11 @@ struct place_plugin_score {
     int64_t score, weight; /* 0..100, before weighting; above 0 */
 };
 
+struct place_why {
+    const char *rule;         /* the plugin's name, or ours (docs/scheduling.md, "Filters") */
+    const char *wanted, *has; /* "8546Mi memory", "6Gi free of 8Gi" */
+};
+
 struct place_node {
     const char *name;
     bool fits;
@@ -107,6 +112,9 @@ struct place_node {
     struct place_plugin_score *scores; /* of the plugins that have a weight */
     size_t scores_len;
     struct str_list reasons; /* why it does not fit, kube-scheduler's texts */
+    struct place_why
+        *whys; /* after place_explain(): every rule that it fails, not only the first */
+    size_t whys_len;
 };
 
 struct place_result {
@@ -121,6 +129,10 @@ struct place_result {
 /* Never fails: a malformed request fits nowhere and says why. The result is the caller's. Ties go to the
  * first name in byte order. */
 struct place_result *place(const struct cluster *c, const struct place_request *rq);
+/* Adds to the nodes that do not fit (the first max of them) what each rule wants and what they have. c and
+ * rq as for place(), and unchanged since. */
+void place_explain(const struct cluster *c, const struct place_request *rq,
+                   struct place_result *res, size_t max);
 void place_result_free(struct place_result *r);
 /* One VM's answer as JSON: "vm", "node", "message", "best", "nodes". The caller's. */
 struct tree *place_result_tree(const struct place_result *r, const char *vm_ns,

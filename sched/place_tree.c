@@ -2,6 +2,7 @@
 #include "sched/place.h"
 
 static struct tree *node_tree(const struct place_node *n);
+static struct tree *whys(const struct place_node *n);
 static struct tree *strings(const struct str_list *l);
 
 struct tree *
@@ -35,7 +36,25 @@ node_tree(const struct place_node *n)
         tree_set(t, "scores", scores);
     }
     tree_set(t, "reasons", strings(&n->reasons));
+    if (n->whys_len > 0)
+        tree_set(t, "why", whys(n));
     return t;
+}
+
+static struct tree *
+whys(const struct place_node *n)
+{
+    struct tree *list = tree_list();
+
+    for (size_t i = 0; i < n->whys_len; i++) {
+        struct tree *t = tree_map();
+
+        tree_set(t, "rule", tree_string(n->whys[i].rule));
+        tree_set(t, "wanted", tree_string(n->whys[i].wanted));
+        tree_set(t, "has", tree_string(n->whys[i].has));
+        tree_append(list, t);
+    }
+    return list;
 }
 
 static struct tree *

@@ -544,6 +544,7 @@ brief(struct tree *t)
     for (size_t i = 0; tree_type(t) == TREE_LIST && i < tree_len(t); i++) {
         tree_del(tree_at(t, i), "nodes");
         tree_del(tree_at(t, i), "best");
+        tree_del(tree_at(t, i), "nearest"); /* tests/sched/test_nearest.c */
         tree_del(tree_at(t, i), "reason");
     }
 }
