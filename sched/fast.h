@@ -8,7 +8,11 @@
 #ifndef SCHED_FAST_H
 #define SCHED_FAST_H
 
+#include <stdint.h>
+
 #include "sched/place.h"
+
+#define FAST_CLASSES_MAX 64
 
 struct fast;
 
@@ -21,8 +25,8 @@ struct fast_decision {
     const char *node;    /* NULL: fits nowhere. Borrowed from the cluster until it changes. */
     const char *message; /* as place_result's; until the next call */
     int64_t total, score;
-    size_t best_len;     /* how many nodes share the highest total */
-    size_t fits_len;     /* how many nodes fit */
+    size_t best_len; /* how many nodes share the highest total */
+    size_t fits_len; /* how many nodes fit */
 };
 
 /* rq as for place(). Never fails. */
@@ -30,6 +34,8 @@ void fast_place(struct fast *f, const struct place_request *rq, struct fast_deci
 /* The nodes that share the highest total of the last decision, in byte order of their names, at most max
  * names into out (borrowed as .node is); returns how many it wrote. Before the cluster changes. */
 size_t fast_best(const struct fast *f, const char **out, size_t max);
+/* How many decisions place() has taken instead, since fast_new: see docs/scheduling-engine.md for which. */
+uint64_t fast_plain(const struct fast *f);
 /* Bytes that it has allocated, beyond the cluster. */
 size_t fast_bytes(const struct fast *f);
 
