@@ -39,8 +39,9 @@ static const struct options_program program = {
     .about =
         "Places every VirtualMachine, VirtualMachineInstance and Pod that has no node, in the "
         "order\ngiven; those with a node occupy it. A VirtualMachineInstanceMigration asks for "
-        "a target for\nits VM. Says why each node does or does not do. Exit 2: one of them "
-        "fits nowhere.",
+        "a target for\nits VM. A KubeSchedulerConfiguration sets how nodes are scored. Says why "
+        "each "
+        "node does or\ndoes not do. Exit 2: one of them fits nowhere.",
     .defs = defs,
 };
 

@@ -47,9 +47,20 @@
     "}, spec: {priorityClassName: " class ", containers: [{name: c, image: i, resources: " \
                                           "{requests: {cpu: '" cpu                         \
                                           "'}}}]}, status: {nominatedNodeName: " node "}}\n"
+#define PROFILE(more)                                                                      \
+    "---\n{apiVersion: kubescheduler.config.k8s.io/v1, kind: KubeSchedulerConfiguration, " \
+    "profiles: "                                                                           \
+    "[{" more "}]}\n"
 #define CLAIM(name) ", volumes: [{name: d, persistentVolumeClaim: {claimName: " name "}}]"
-#define TWO         NODE("n1", "", "64Gi") NODE("n2", "", "64Gi")
-#define SMALL       NODE("n1", "", "2Gi") NODE("n2", "", "2Gi")
+#define BUSY                                                                                     \
+    "---\n{apiVersion: v1, kind: Pod, metadata: {name: busy}, spec: {nodeName: n1, containers: " \
+    "[{name: c, resources: {requests: {cpu: 1, memory: 1Mi}}}]}}\n"
+#define PACK                                                                              \
+    "schedulerName: packer, plugins: {score: {disabled: [{name: '*'}], enabled: [{name: " \
+    "NodeResourcesFit, weight: 5}, {name: NodeAffinity}]}}, pluginConfig: [{name: "       \
+    "NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]"
+#define TWO   NODE("n1", "", "64Gi") NODE("n2", "", "64Gi")
+#define SMALL NODE("n1", "", "2Gi") NODE("n2", "", "2Gi")
 
 struct offline_case {
     const char *name, *verb, *input;
@@ -136,6 +147,41 @@ static const struct offline_case cases[] = {
      1,
      NULL,
      "tolerations"},
+    {"as usual: where more is free",
+     "schedule",
+     SMALL BUSY POD("p", "cpu: 1, memory: 1Mi"),
+     {"--vm", "p"},
+     0,
+     "[{\"vm\":\"default/p\",\"node\":\"n2\",\"message\":\"\"}]",
+     NULL},
+    {"a profile that packs",
+     "schedule",
+     PROFILE(PACK) SMALL BUSY POD("p", "cpu: 1, memory: 1Mi"),
+     {"--vm", "p"},
+     0,
+     "[{\"vm\":\"default/p\",\"node\":\"n1\",\"message\":\"\"}]",
+     NULL},
+    {"two profiles' worth of configuration",
+     "schedule",
+     PROFILE(PACK) PROFILE("") SMALL,
+     {NULL},
+     1,
+     NULL,
+     "input.yaml:4:1: KubeSchedulerConfiguration: there is one already, at "},
+    {"a plugin that there is not",
+     "schedule",
+     PROFILE("plugins: {score: {enabled: [{name: NodeResourceFit}]}}") SMALL,
+     {NULL},
+     1,
+     NULL,
+     "KubeSchedulerConfiguration: profiles[0].plugins.score.enabled[0].name: Unsupported value"},
+    {"what has no effect is said",
+     "schedule",
+     PROFILE("plugins: {score: {enabled: [{name: ImageLocality, weight: 9}]}}") SMALL,
+     {NULL},
+     0,
+     "[]",
+     "drover: warning: "},
     {"no YAML", "schedule", "a: [", {NULL}, 1, NULL, "input.yaml:"},
     {"an unknown kind",
      "schedule",
@@ -614,7 +660,20 @@ test_tables(void **state)
                            "  not worker-0.example.internal: node(s) had untolerated taint {k: "
                            "v}\n"));
     assert_non_null(strstr(r.out, "(first of 3 with the best score)"));
-    assert_non_null(strstr(r.out, "SCORE = "));
+    assert_non_null(strstr(r.out, "SCORE = (3 TAINTS + 2 AFFINITY + FIT + BALANCE + 2 SPREAD + 2 "
+                                  "PEERS) / 11\n"));
+    ran_done(&r);
+
+    r = run("schedule", PROFILE(PACK) SMALL VM("a", ", schedulerName: packer"), "table", NULL);
+    assert_int_equal(r.exit_code, 0);
+    assert_non_null(strstr(r.out, "  NODE  SCORE  AFFINITY  FIT\n"));
+    assert_non_null(strstr(r.out, "\nSCORE = (AFFINITY + 5 FIT) / 6\n"));
+    ran_done(&r);
+
+    r = run("schedule", PROFILE("plugins: {score: {disabled: [{name: '*'}]}}") SMALL VM("a", ""),
+            "table", NULL);
+    assert_non_null(strstr(r.out, "  NODE  SCORE\n  n1        0\n"));
+    assert_null(strstr(r.out, "SCORE ="));
     ran_done(&r);
 
     r = run("evict", TWO ON("a", "n1", CLAIM("disk")) PVC("disk", "ReadWriteOnce"), "table", node);
