@@ -36,6 +36,7 @@
 #define TAINT_UNSCHEDULABLE "node.kubernetes.io/unschedulable"
 #define TAINT_DRAIN         "kubevirt.io/drain"
 
+#define FINALIZER_VM   "kubevirt.io/virtualMachineControllerFinalize"
 #define FINALIZER_VMI  "foregroundDeleteVirtualMachine"
 #define FINALIZER_VMIM "kubevirt.io/migrationJobFinalize"
 

@@ -34,6 +34,9 @@ static void drop_requests(struct loops *l, const struct vm *vm);
 static void answer_requests(struct loops *l, const struct vm *vm, const struct vmi *vmi);
 static void publish(struct loops *l, const struct vm *vm, const struct vmi *vmi,
                     const struct start_failure *f);
+static bool has_finalizer(const struct meta *m, const char *name);
+static int drop_finalizer(struct tree *obj, const char *name);
+static void let_go(struct loops *l, const struct vm *vm);
 static void look_after_instance(struct loops *l, const struct vmi *vmi);
 static bool owned_by(const struct vmi *vmi, const struct vm *vm);
 
@@ -55,6 +58,10 @@ loop_vm_pass(struct loops *l)
                        NULL) != 0)
             f.retry_us = 0;
         vmi = loop_cache_get(l->cache, KIND_VMI, vm->meta.namespace_, vm->meta.name);
+        if (vm->meta.deletion_us && !(vmi && owned_by(vmi, vm))) {
+            let_go(l, vm);
+            continue;
+        }
         if (vmi && !owned_by(vmi, vm))
             continue; /* another owner's, or a VM of before: look_after_instance */
         drive(l, vm, vmi, &f);
@@ -279,6 +286,64 @@ answer_requests(struct loops *l, const struct vm *vm, const struct vmi *vmi)
     }
 }
 
+/* --- finalizers --- */
+
+static bool
+has_finalizer(const struct meta *m, const char *name)
+{
+    for (size_t i = 0; i < m->finalizers.len; i++)
+        if (strcmp(m->finalizers.items[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void
+add_finalizer(struct tree *obj, const char *name)
+{
+    struct tree *meta = tree_ensure_map(obj, "metadata"), *list = tree_get(meta, "finalizers");
+
+    if (tree_get(meta, "deletionTimestamp"))
+        return;
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (strcmp(tree_get_string(tree_at(list, i), ""), name) == 0)
+            return;
+    if (tree_type(list) != TREE_LIST) {
+        list = tree_list();
+        tree_set(meta, "finalizers", list);
+    }
+    tree_append(list, tree_string(name));
+}
+
+static int
+drop_finalizer(struct tree *obj, const char *name)
+{
+    struct tree *list = tree_find(obj, "metadata", "finalizers", NULL);
+    int changed = 0;
+
+    for (size_t i = tree_len(list); i-- > 0;) {
+        if (strcmp(tree_get_string(tree_at(list, i), ""), name) == 0) {
+            tree_list_remove(list, i);
+            changed = 1;
+        }
+    }
+    return changed;
+}
+
+static int
+drop_vm_finalizer(struct loop_write *w, struct tree *obj)
+{
+    (void)w;
+    return drop_finalizer(obj, FINALIZER_VM);
+}
+
+/* It is being deleted, and its instance has ended and is gone. */
+static void
+let_go(struct loops *l, const struct vm *vm)
+{
+    if (has_finalizer(&vm->meta, FINALIZER_VM))
+        loop_write_mutate(loop_write_new(l, KIND_VM, &vm->meta, 0), drop_vm_finalizer, NULL);
+}
+
 /* --- what people see of the VM --- */
 
 static bool
@@ -299,12 +364,12 @@ printable_status(struct loops *l, const struct vm *vm, const struct vmi *vmi,
         vmi ? loop_core_condition(&vmi->status.conditions, "PodScheduled") : NULL;
     bool wanted = strategy_is(vm, "Always") || strategy_is(vm, "RerunOnFailure");
 
+    if (vm->meta.deletion_us)
+        return "Terminating";
     if (vmi && vmi->meta.deletion_us)
         return "Stopping";
     if (!vmi)
-        return !wanted || vm->meta.deletion_us ? "Stopped"
-               : f->retry_us > l->now_us       ? "CrashLoopBackOff"
-                                               : "Provisioning";
+        return !wanted ? "Stopped" : f->retry_us > l->now_us ? "CrashLoopBackOff" : "Provisioning";
     switch (phase) {
     case VMI_RUNNING:
         if (ms->present && ms->migration_uid && !ms->completed && !ms->failed &&
@@ -337,6 +402,7 @@ write_status(struct loop_write *w, struct tree *obj)
     const struct publish_args *a = w->args;
     struct tree *status = tree_ensure_map(obj, "status");
 
+    add_finalizer(obj, FINALIZER_VM);
     tree_set(status, "printableStatus", tree_string(a->printable));
     tree_set(status, "created", tree_bool(a->created));
     tree_set(status, "ready", tree_bool(a->ready));
@@ -366,9 +432,9 @@ publish(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struc
     struct publish_args *copy;
 
     a.ready = vmi && strcmp(a.status, "True") == 0 && !vmi->meta.deletion_us;
-    if (vm->printable_status && strcmp(vm->printable_status, a.printable) == 0 &&
-        vm->created == a.created && vm->ready == a.ready &&
-        strcmp(tree_find_string(old, "?", "status", NULL), a.status) == 0 &&
+    if ((vm->meta.deletion_us || has_finalizer(&vm->meta, FINALIZER_VM)) && vm->printable_status &&
+        strcmp(vm->printable_status, a.printable) == 0 && vm->created == a.created &&
+        vm->ready == a.ready && strcmp(tree_find_string(old, "?", "status", NULL), a.status) == 0 &&
         strcmp(tree_find_string(old, "", "reason", NULL), a.reason) == 0 &&
         strcmp(tree_find_string(old, "", "message", NULL), a.message) == 0)
         return;
@@ -408,47 +474,24 @@ orphaned(struct loops *l, const struct vmi *vmi)
     return false;
 }
 
-static bool
-has_finalizer(const struct meta *m, const char *name)
-{
-    for (size_t i = 0; i < m->finalizers.len; i++)
-        if (strcmp(m->finalizers.items[i], name) == 0)
-            return true;
-    return false;
-}
-
 static int
 release(struct loop_write *w, struct tree *obj)
 {
-    struct tree *list = tree_find(obj, "metadata", "finalizers", NULL);
     enum vmi_phase phase = vmi_phase_parse(tree_find_string(obj, "", "status", "phase", NULL));
-    bool changed = false;
 
     (void)w;
     if (!vmi_phase_final(phase) && *tree_find_string(obj, "", "status", "nodeName", NULL))
         return 0;
-    for (size_t i = tree_len(list); i-- > 0;) {
-        if (strcmp(tree_get_string(tree_at(list, i), ""), FINALIZER_VMI) == 0) {
-            tree_list_remove(list, i);
-            changed = true;
-        }
-    }
-    return changed;
+    return drop_finalizer(obj, FINALIZER_VMI);
 }
 
 static int
 adopt(struct loop_write *w, struct tree *obj)
 {
-    struct tree *meta = tree_ensure_map(obj, "metadata"), *list = tree_get(meta, "finalizers");
-
-    if (tree_get(meta, "deletionTimestamp") ||
+    if (tree_find(obj, "metadata", "deletionTimestamp", NULL) ||
         vmi_phase_set(obj, VMI_PENDING, loop_wall_us(w->l->loop), NULL) != 0)
         return 0;
-    if (tree_type(list) != TREE_LIST) {
-        list = tree_list();
-        tree_set(meta, "finalizers", list);
-    }
-    tree_append(list, tree_string(FINALIZER_VMI));
+    add_finalizer(obj, FINALIZER_VMI);
     object_set_condition(obj, "Ready", "False", "GuestNotRunning",
                          "Guest VM is not reported as running", loop_wall_us(w->l->loop));
     return 1;

@@ -394,6 +394,33 @@ test_instances_of_users_and_orphans(void **state)
     world_free(w);
 }
 
+/* The object of a VM that is deleted stays until its instance has ended. */
+static void
+test_deletion_waits_for_the_instance(void **state)
+{
+    struct world *w = world_new(27);
+
+    (void)state;
+    world_node(w, "n1", 16);
+    world_vm(w, "vm", "Always", "1Gi", "");
+    world_vm(w, "halted", "Halted", "1Gi", "");
+    world_run(w, 1);
+    world_fake(w, "n1")->down = true; /* cannot end it */
+    world_delete(w, KIND_VM, "shop", "vm");
+    world_delete(w, KIND_VM, "shop", "halted");
+    world_run(w, 10);
+    assert_null(store_get(w->store, KIND_VM, "shop", "halted"));
+    assert_string_equal(world_runs_on(w, "vm"), "n1");
+    assert_non_null(store_get(w->store, KIND_VMI, "shop", "vm"));
+    assert_string_equal(printable(w, "vm"), "Terminating");
+    world_crash(w);
+    world_fake(w, "n1")->down = false;
+    world_run(w, 15);
+    assert_null(store_get(w->store, KIND_VMI, "shop", "vm"));
+    assert_null(store_get(w->store, KIND_VM, "shop", "vm"));
+    world_free(w);
+}
+
 static void
 test_paused_shows(void **state)
 {
@@ -425,6 +452,7 @@ main(void)
         cmocka_unit_test(test_deleted_node_that_lives),
         cmocka_unit_test(test_generation_survives_a_name),
         cmocka_unit_test(test_instances_of_users_and_orphans),
+        cmocka_unit_test(test_deletion_waits_for_the_instance),
         cmocka_unit_test(test_paused_shows),
     };
 
