@@ -16,6 +16,7 @@
 
 static void beat(void *ctx);
 static void on_labels(void *ctx, const struct node_labels_news *news);
+static void on_labels_written(void *ctx, int status, const struct tree *body, const char *error);
 static void warn_obsolete(struct handler *h, const char *model);
 static void write_node(struct handler *h);
 static void on_created(void *ctx, int status, const struct tree *body, const char *error);
@@ -77,7 +78,7 @@ node_cluster_changed(struct handler *h)
                             informer_get(h->hcos, DEFAULT_HCO_NAMESPACE, DEFAULT_HCO_NAME));
 }
 
-/* What differs from what the Node has; nothing is lost when the write is: the next turn says it again. */
+/* What differs from what the Node has. Nothing is lost when the write is: the next turn says it again. */
 static void
 on_labels(void *ctx, const struct node_labels_news *news)
 {
@@ -91,7 +92,18 @@ on_labels(void *ctx, const struct node_labels_news *news)
         return;
     log_info("labels.changed",
              LI("labels", tree_len(tree_find(patch, "metadata", "labels", NULL))));
-    writer_send(h->writer, "node-labels", "PATCH", path, NULL, patch, NULL, NULL);
+    writer_send(h->writer, "node-labels", "PATCH", path, NULL, patch, on_labels_written, h);
+}
+
+static void
+on_labels_written(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct handler *h = ctx;
+
+    if (status == 200 && body)
+        node_labels_node(h->labels, body);
+    else
+        log_warn("labels.write", LI("status", status), LS("error", error));
 }
 
 /* As KubeVirt's node-labeller does, but once. */

@@ -16,6 +16,7 @@
 #define LABELLER_MAX_DEPTH     32         /* elements within elements */
 #define LABELLER_MAX_ELEMENTS  50000      /* in one text */
 #define LABELLER_MAX_MAP_FILES 1000       /* files of a CPU map */
+#define LABELLER_MAX_MODELS    2000       /* of a CPU map */
 #define LABELLER_MAX_PARENTS   16         /* models within models of a CPU map */
 
 #define LABELLER_CPU_MAP "/usr/share/libvirt/cpu_map" /* where libvirt installs it */

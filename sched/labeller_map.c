@@ -1,4 +1,5 @@
 /* libvirt's CPU map: which features a named model has. See labeller.h and labeller_int.h. */
+#include <errno.h>
 #include <string.h>
 
 #include "sched/labeller_int.h"
@@ -23,6 +24,9 @@ labeller_read_map(const struct labeller_text *text, struct labeller_models *mode
     for (const struct xml_element *e = xml_child(root, "arch"); e; e = xml_again(e))
         if (strcmp(xml_attr(e, "name"), "x86") == 0)
             add_models(e, models, a);
+    if (models->len > LABELLER_MAX_MODELS)
+        return err_set(err, -EINVAL, "%s:%zu:%zu: more than %d models in the CPU map", text->name,
+                       root->line, root->column, LABELLER_MAX_MODELS);
     return 0;
 }
 

@@ -563,10 +563,10 @@ test_base_table(void **state)
 static void
 test_limits(void **state)
 {
-    AUTO_SB struct sb deep = SB_INIT, many = SB_INIT, big = SB_INIT;
+    AUTO_SB struct sb deep = SB_INIT, many = SB_INIT, big = SB_INIT, map = SB_INIT;
     struct {
-        const char *xml, *error;
-    } cases[3];
+        const char *xml, *map, *error;
+    } cases[4] = {{0}};
 
     (void)state;
     for (int i = 0; i <= LABELLER_MAX_DEPTH; i++)
@@ -585,8 +585,13 @@ test_limits(void **state)
     cases[1].error = ": too many elements";
     cases[2].xml = sb_str(&big);
     cases[2].error = "dom:1:1: more than 4 MiB";
+    for (int i = 0; i <= LABELLER_MAX_MODELS; i++)
+        sb_printf(&map, "<model name='m%d'/>", i);
+    cases[3].xml = PLAIN;
+    cases[3].map = sb_str(&map);
+    cases[3].error = "map:1:1: more than 2000 models";
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct row row = {.dom = cases[i].xml, .error = cases[i].error};
+        struct row row = {.dom = cases[i].xml, .map = cases[i].map, .error = cases[i].error};
         void *row_state = &row;
 
         check_row(&row_state);
