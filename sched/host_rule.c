@@ -8,16 +8,9 @@
 #include "sched/explain.h"
 
 #define LABEL_CPUMANAGER_NEW "kubevirt.io/cpumanager"
-#define LABEL_REALTIME       "kubevirt.io/realtime"
-#define LABEL_SEV            "kubevirt.io/sev"
-#define LABEL_SEV_ES         "kubevirt.io/sev-es"
-#define LABEL_SEV_SNP        "kubevirt.io/sev-snp"
-#define LABEL_TDX            "kubevirt.io/tdx"
-#define LABEL_S390_PV        "kubevirt.io/s390-pv"
-#define LABEL_HYPERV         "hyperv.node.kubevirt.io/"
 #define LABEL_TSC_OFFER      "scheduling.node.kubevirt.io/tsc-frequency-"
-#define LABEL_TSC_FREQUENCY  "cpu-timer.node.kubevirt.io/tsc-frequency"
-#define LABEL_TSC_SCALABLE   "cpu-timer.node.kubevirt.io/tsc-scalable"
+#define LABEL_TSC_FREQUENCY  LABEL_CPU_TIMER "tsc-frequency"
+#define LABEL_TSC_SCALABLE   LABEL_CPU_TIMER "tsc-scalable"
 #define TSC_TOLERANCE_PART   4000 /* QEMU accepts 250 parts in a million */
 
 static void add(struct host_rule *r, bool wanted, const char *label, const char *alt,
@@ -48,7 +41,7 @@ host_rule_compile(const struct cluster *c, const struct vmi *v, bool migrate,
     compile_hyperv(&r, d, a);
     if (d->machine_type && *d->machine_type) {
         r.machine = d->machine_type;
-        r.machine_label = arena_printf(a, "%s%s", HOST_LABEL_MACHINE, d->machine_type);
+        r.machine_label = arena_printf(a, "%s%s", LABEL_MACHINE_TYPE, d->machine_type);
     }
     if (v->spec.architecture && *v->spec.architecture)
         r.arch = v->spec.architecture;
@@ -100,7 +93,7 @@ bool
 host_rule_machine_ok(const struct host_rule *r, const struct cluster_node *n)
 {
     return !r->machine || node_labels_true(&n->labels, r->machine_label) ||
-           !publishes(n, HOST_LABEL_MACHINE);
+           !publishes(n, LABEL_MACHINE_TYPE);
 }
 
 bool

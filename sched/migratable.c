@@ -9,7 +9,7 @@
 #include "sched/place.h"
 
 #define ANN_POD_BRIDGE "kubevirt.io/allow-pod-bridge-network-live-migration"
-#define LABEL_TSC      "cpu-timer.node.kubevirt.io/tsc-frequency"
+#define LABEL_TSC      LABEL_CPU_TIMER "tsc-frequency"
 #define ALL_MUST_SHARE \
     "live migration requires that all PVCs must be shared (using ReadWriteMany access mode)"
 

@@ -113,7 +113,7 @@ why_host(struct why_ctx *w)
                     arena_printf(w->a, "do without %s", h->abilities[i].what));
     if (!host_rule_machine_ok(h, w->n))
         why_add(w, arena_printf(w->a, "machine type %s", h->machine),
-                some(w, HOST_LABEL_MACHINE, "machine type"), WHY_COST_VM,
+                some(w, LABEL_MACHINE_TYPE, "machine type"), WHY_COST_VM,
                 arena_printf(w->a, "ask for a machine type that %s has", w->n->name));
     if (!host_rule_arch_ok(h, w->n))
         why_add(w, arena_printf(w->a, "architecture %s", h->arch), why_label(w, HOST_LABEL_ARCH),
