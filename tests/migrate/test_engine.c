@@ -96,7 +96,7 @@ static const struct row rows[] = {
       .seed = 10,
       .fill_pages = 2049,
       .set_pages = 2049,
-      .pages_per_s = 20000},
+      .pages_per_s = 4000},
      2,
      0,
      2049,
@@ -109,7 +109,7 @@ static const struct row rows[] = {
       .seed = 11,
       .fill_pages = 8192,
       .set_pages = 8192,
-      .pages_per_s = 20000,
+      .pages_per_s = 4000,
       .zero_percent = 50},
      2,
      0,
@@ -123,7 +123,7 @@ static const struct row rows[] = {
       .seed = 12,
       .fill_pages = 8192,
       .set_pages = 8192,
-      .pages_per_s = 20000,
+      .pages_per_s = 4000,
       .punch_percent = 60},
      2,
      0,
@@ -138,7 +138,7 @@ static const struct row rows[] = {
       .fill_pages = 4000,
       .zero_pages = 1000,
       .set_pages = 8000,
-      .pages_per_s = 30000,
+      .pages_per_s = 5000,
       .zero_percent = 20,
       .punch_percent = 20},
      4,
@@ -219,7 +219,7 @@ static void
 test_there_and_back(void **state)
 {
     struct fake_config c = {{32 * MIB},         .seed = 21,           .fill_pages = 6000,
-                            .set_pages = 3000,  .pages_per_s = 10000, .zero_percent = 10,
+                            .set_pages = 3000,  .pages_per_s = 4000, .zero_percent = 10,
                             .punch_percent = 10};
     struct fake_guest *a = fake_guest_new(&c, false), *b = NULL;
 
