@@ -134,8 +134,9 @@ promise(struct schedule_places *s, const struct place_request *rq, const char *n
         s->cap = s->cap ? 2 * s->cap : 8;
         s->promises = xreallocarray(s->promises, s->cap, sizeof(*s->promises));
     }
-    s->promises[s->len++] = (struct promise){
-        .rq = {.vmi = rq->vmi, .pod = rq->pod}, .node = node, .priority = priority_of(s->c, rq)};
+    s->promises[s->len++] = (struct promise){.rq = {.vmi = rq->vmi, .pod = rq->pod},
+                                             .node = arena_strdup(s->o->arena, node),
+                                             .priority = priority_of(s->c, rq)};
 }
 
 /* The room of those that rq has to leave alone: on before it is placed, off after it. */

@@ -110,12 +110,17 @@ priority_matters(const struct cluster *c, int64_t mine)
 int64_t
 priority_start_us(const struct occupant *o)
 {
-    const struct vmi *v = o->is_pod ? NULL : o->object;
-    const struct pod *p = o->is_pod ? o->object : NULL;
-    int64_t us = v ? v->status.start_us : p->start_us;
+    int64_t us;
 
-    if (us == 0 && v)
-        us = v->meta.creation_us;
+    if (o->is_pod) {
+        const struct pod *p = o->object;
+
+        us = p->start_us;
+    } else {
+        const struct vmi *v = o->object;
+
+        us = v->status.start_us ? v->status.start_us : v->meta.creation_us;
+    }
     return us ? us : INT64_MAX;
 }
 

@@ -6,10 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/names.h"
 #include "api/object.h"
+#include "base/rng.h"
 #include "loop_world.h"
 
 #define ON(node) "      nodeSelector: {kubernetes.io/hostname: " node "}\n"
@@ -357,6 +360,148 @@ test_crashes(void **unused)
     }
 }
 
+/* --- random lives --- */
+
+#define LIVES    40
+#define LIFE_VMS 12
+
+struct life {
+    struct world *w;
+    struct rng rng;
+    uint64_t seed;
+};
+
+static int
+pick(struct life *f, int n)
+{
+    return (int)rng_below(&f->rng, (uint64_t)n);
+}
+
+static void
+something_happens(struct life *f)
+{
+    static const char *const strategies[] = {"Always", "Halted"};
+    struct world *w = f->w;
+    char name[16], node[16], patch[80];
+    struct fake *n;
+
+    snprintf(name, sizeof(name), "vm-%d", pick(f, LIFE_VMS));
+    snprintf(node, sizeof(node), "n%d", 1 + pick(f, 3));
+    n = world_fake(w, node);
+    switch (pick(f, 8)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        snprintf(patch, sizeof(patch), "{\"spec\":{\"runStrategy\":\"%s\"}}",
+                 strategies[pick(f, 4) == 0]);
+        world_patch(w, KIND_VM, "shop", name, patch);
+        break;
+    case 4:
+        cordon(w, node, pick(f, 2) == 0);
+        break;
+    case 5:
+        w->crash_at = w->writes + 1 + (unsigned)pick(f, 15);
+        break;
+    case 6:
+        n->refuses = pick(f, 2) == 0;
+        n->fails_migration = pick(f, 3) == 0;
+        break;
+    default:
+        n->move_us = (uint64_t)pick(f, 20) * 1000000;
+        n->never_announces = pick(f, 4) == 0;
+        break;
+    }
+}
+
+static bool
+has_ended(void *ctx, const struct tree *obj)
+{
+    const struct life *f = ctx;
+    const char *now = tree_find_string(obj, "", "status", "phase", NULL);
+
+    if (strcmp(now, "Succeeded") != 0 && strcmp(now, "Failed") != 0)
+        fail_msg("seed %llu: %s is %s", (unsigned long long)f->seed, object_name(obj), now);
+    return true;
+}
+
+static int
+value_of(int vm)
+{
+    return vm % 3 == 0 ? 1000 : vm % 3 == 1 ? 500 : 0;
+}
+
+/* All VMs ask for the same: when it is quiet, nobody waits who matters more than one that runs, no promise is
+ * left, and no migration. */
+static void
+live(uint64_t seed)
+{
+    static const char *const classes[] = {HIGH, MID, ""};
+    struct life f = {.w = world_new(seed), .seed = seed};
+    struct world *w = f.w;
+    int waits = -1, runs = 10000, len = 0;
+    char name[16];
+
+    rng_seed(&f.rng, seed);
+    priority_class(w, "high", "value: 1000\n");
+    priority_class(w, "mid", "value: 500\n");
+    for (int i = 1; i <= 3; i++) {
+        snprintf(name, sizeof(name), "n%d", i);
+        world_node(w, name, 4); /* room for three each */
+    }
+    for (int i = 0; i < LIFE_VMS; i++) {
+        snprintf(name, sizeof(name), "vm-%d", i);
+        world_vm(w, name, i % 2 ? "Always" : "Halted", "1Gi", classes[i % 3]);
+    }
+    for (int i = 0; i < 40; i++) {
+        something_happens(&f);
+        world_run(w, pick(&f, 5) == 0 ? 40 : 0.05 * pick(&f, 60));
+    }
+    for (int i = 1; i <= 3; i++) {
+        struct fake *n;
+
+        snprintf(name, sizeof(name), "n%d", i);
+        n = world_fake(w, name);
+        n->refuses = n->fails_migration = n->never_announces = false;
+        n->move_us = 1000000;
+        cordon(w, name, false);
+    }
+    for (int i = 0; i < LIFE_VMS; i++) {
+        snprintf(name, sizeof(name), "vm-%d", i);
+        world_patch(w, KIND_VM, "shop", name, "{\"spec\":{\"runStrategy\":\"Always\"}}");
+    }
+    world_run(w, 2000);
+    store_list(w->store, KIND_VMIM, NULL, has_ended, &f);
+    for (int i = 0; i < LIFE_VMS; i++) {
+        snprintf(name, sizeof(name), "vm-%d", i);
+        if (*annotation(w, name, ANN_NOMINATED))
+            fail_msg("seed %llu: %s has a promise yet", (unsigned long long)seed, name);
+        if (world_runs_on(w, name)) {
+            len++;
+            runs = value_of(i) < runs ? value_of(i) : runs;
+        } else {
+            waits = value_of(i) > waits ? value_of(i) : waits;
+        }
+    }
+    if (len != 9 || waits > runs)
+        fail_msg("seed %llu: %d run, the least with %d; one with %d waits",
+                 (unsigned long long)seed, len, runs, waits);
+    world_validate(w);
+    world_free(w);
+}
+
+static void
+test_random(void **unused)
+{
+    const char *one = getenv("LOOP_SEED");
+
+    (void)unused;
+    for (uint64_t seed = 1; seed <= LIVES && !one; seed++)
+        live(seed);
+    if (one)
+        live(strtoull(one, NULL, 10));
+}
+
 int
 main(void)
 {
@@ -375,6 +520,7 @@ main(void)
         cmocka_unit_test(test_a_victim_whose_target_has_gone_is_shut_down),
         cmocka_unit_test(test_a_class_that_does_not_exist),
         cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_random),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
