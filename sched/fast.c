@@ -71,7 +71,7 @@ fast_place(struct fast *f, const struct place_request *rq, struct fast_decision 
     f->plain = NULL;
     f->last = NULL;
     *ret = (struct fast_decision){.message = ""};
-    if (f->plain_profile || (!rq->vmi && !rq->pod)) {
+    if (f->plain_profile || (!rq->vmi && !rq->pod) || request_is_special(f->c, rq)) {
         plainly(f, rq, ret);
         return;
     }
