@@ -205,8 +205,14 @@ static void
 put_why(const struct tree *node, struct sb *out)
 {
     const struct tree *reasons = tree_get(node, "reasons"), *scores = tree_get(node, "scores");
+    const struct tree *whys = tree_get(node, "why");
 
-    for (size_t i = 0; i < tree_len(reasons); i++)
+    for (size_t i = 0; i < tree_len(whys); i++)
+        sb_printf(out, "%s%s: wants %s, has %s", i ? "; " : "",
+                  tree_find_string(tree_at(whys, i), "", "rule", NULL),
+                  tree_find_string(tree_at(whys, i), "", "wanted", NULL),
+                  tree_find_string(tree_at(whys, i), "", "has", NULL));
+    for (size_t i = 0; !tree_len(whys) && i < tree_len(reasons); i++)
         sb_printf(out, "%s%s", i ? ", " : "", tree_get_string(tree_at(reasons, i), ""));
     for (size_t i = 0; !tree_len(reasons) && i < tree_len(scores); i++)
         sb_printf(out, "%s%s %lld", i ? ", " : "", tree_key_at(scores, i),
@@ -221,18 +227,21 @@ describe_placement(struct describe *d, const char *heading, const struct tree *o
     AUTO_TREE struct tree *result = NULL;
     AUTO_TABLE struct table *t = table_new();
     const struct tree *nodes;
-    const char *chosen, *message;
+    const char *chosen, *message, *nearest;
 
     if (!json || tree_from_json(json, strlen(json), &result, NULL) < 0)
         return;
     nodes = tree_get(result, "nodes");
     chosen = tree_find_string(result, "", "node", NULL);
     message = tree_find_string(result, "", "message", NULL);
-    describe_section(d, heading);
+    nearest = tree_find_string(result, "", "nearest", "change", NULL);
+    describe_section(d, chosen[0] || !message[0] ? heading : "No node fits");
     if (chosen[0])
         sb_printf(&d->out, "  Chosen: %s\n", chosen);
     if (message[0])
         sb_printf(&d->out, "  %s\n", message);
+    if (nearest[0])
+        sb_printf(&d->out, "  Nearest: %s\n", nearest);
     columns(t, headings, ARRAY_LEN(headings));
     for (size_t i = 0; i < tree_len(nodes); i++) {
         const struct tree *n = tree_at(nodes, i);

@@ -25,14 +25,8 @@ schedule_why(const struct cluster *c, const struct place_request *rq, struct pla
 void
 schedule_why_tree(const struct nearest *n, struct tree *answer)
 {
-    struct tree *t;
-
-    if (!n->change || !*n->change)
-        return;
-    t = tree_map();
-    tree_set(t, "node", tree_string(n->node));
-    tree_set(t, "change", tree_string(n->change));
-    tree_set(answer, "nearest", t);
+    if (n->change && *n->change)
+        tree_set(answer, "nearest", nearest_tree(n));
 }
 
 bool

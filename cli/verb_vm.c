@@ -100,6 +100,11 @@ static const struct options_def migrate_defs[] = {
      .type = OPTIONS_STRING,
      .arg = "NODE",
      .help = "the target; without it the scheduler chooses"},
+    {.name = "force",
+     .type = OPTIONS_BOOL,
+     .help =
+         "with --to: whatever cordons, taints, selectors and neighbours say; never without room, "
+         "nor to a host that cannot run it"},
     {.name = "dry-run",
      .type = OPTIONS_BOOL,
      .help = "move nothing: say how it would go (exit 2: it would not succeed)"},
@@ -125,7 +130,7 @@ static const struct options_def migrate_defs[] = {
 
 static const struct options_program migrate_program = {
     .name = "drover migrate",
-    .usage = "VM | NS/VM [--to NODE] [--wait] | --set-bandwidth QUANTITY [OPTIONS]",
+    .usage = "VM | NS/VM [--to NODE [--force]] [--wait] | --set-bandwidth QUANTITY [OPTIONS]",
     .about =
         "Moves a running VM to another node, or, with --set-bandwidth, changes the limit of a\n"
         "migration that has not ended.",
@@ -135,7 +140,7 @@ static const struct options_program migrate_program = {
 };
 
 static struct tree *
-new_migration(const char *ns, const char *vm, const char *target)
+new_migration(const char *ns, const char *vm, const char *target, bool force)
 {
     struct tree *obj = tree_map();
 
@@ -145,6 +150,9 @@ new_migration(const char *ns, const char *vm, const char *target)
     tree_set_path(obj, tree_string(ns), "metadata", "namespace", NULL);
     if (target)
         tree_set_path(obj, tree_string(target), "metadata", "annotations", ANN_MIGRATION_TARGET,
+                      NULL);
+    if (force)
+        tree_set_path(obj, tree_string("true"), "metadata", "annotations", ANN_MIGRATION_FORCE,
                       NULL);
     tree_set_path(obj, tree_string(vm), "spec", "vmiName", NULL);
     return obj;
@@ -291,13 +299,15 @@ verb_migrate(int argc, char **argv)
                                    "--wait and -o");
         return set_bandwidth(&v, ns, vm, bandwidth);
     }
+    if (options_bool(v.options, "force") && !to)
+        return verb_errorf(&v, "--force forces the target that --to names: it needs --to NODE");
     if (to) {
         AUTO_TREE struct tree *node = NULL;
 
         if (client_get(v.client, kind_info(KIND_NODE), NULL, to, &node, &v.err) < 0)
             return verb_error(&v);
     }
-    request = new_migration(ns, vm, to);
+    request = new_migration(ns, vm, to, options_bool(v.options, "force"));
     if (client_create(v.client, ki, ns, request, &made, &v.err) < 0)
         return verb_error(&v);
     if (!output) {

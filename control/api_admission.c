@@ -1,4 +1,4 @@
-/* Rules for new objects that need others: what upstream's validating webhooks refuse, in their
+/* Rules for new and changed objects that need others: what upstream's validating webhooks refuse, in their
  * words. Run by the store just before the write, when everything before it is committed, so two
  * requests at once cannot both pass. See api_call.h. */
 #include <errno.h>
@@ -11,6 +11,8 @@ static int admit_migration(struct api_call *c, struct tree *obj);
 static int admit_maintenance(struct api_call *c, struct tree *obj);
 static int admit_priority(struct api_call *c, struct tree *obj);
 static bool is_final(const char *phase);
+static bool find_any(void *ctx, const struct tree *obj);
+static bool find_living(void *ctx, const struct tree *obj);
 
 bool
 api_admission_looks_at(enum kind kind)
@@ -31,6 +33,43 @@ api_admit(void *ctx, struct tree *obj)
     if (c->kind->kind == KIND_PRIORITY)
         rc = admit_priority(c, obj);
     return rc ? -EPERM : 0;
+}
+
+#define HCO_HOOK "admission webhook \"validate-hco.kubevirt.io\" denied the request: "
+
+int
+api_admit_change(struct api_call *c, const struct tree *old, const struct tree *doc)
+{
+    const struct tree *found = NULL;
+
+    if (c->kind->kind != KIND_HCO || tree_equal(tree_find(old, "spec", "workloads", NULL),
+                                                tree_find(doc, "spec", "workloads", NULL)))
+        return 0;
+    store_list(c->api->store, KIND_VM, NULL, find_any, &found);
+    if (!found)
+        store_list(c->api->store, KIND_VMI, NULL, find_living, &found);
+    if (found)
+        return api_err_bad(
+            c,
+            HCO_HOOK "spec.workloads: the placement of workloads can be changed only "
+                     "when no VMs are present, and %s %s/%s is",
+            tree_find_string(found, "", "kind", NULL), object_namespace(found), object_name(found));
+    return 0;
+}
+
+static bool
+find_any(void *ctx, const struct tree *obj)
+{
+    *(const struct tree **)ctx = obj;
+    return false;
+}
+
+static bool
+find_living(void *ctx, const struct tree *obj)
+{
+    if (!is_final(tree_find_string(obj, "", "status", "phase", NULL)))
+        *(const struct tree **)ctx = obj;
+    return !*(const struct tree **)ctx;
 }
 
 #define MIGRATION_HOOK \

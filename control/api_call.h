@@ -169,6 +169,8 @@ void api_prepare_namespace(struct tree *obj, bool create);
 int api_admit(void *ctx, struct tree *obj);
 /* Whether the kind has such rules. */
 bool api_admission_looks_at(enum kind kind);
+/* Rules for changes that depend on other objects: 0, or the error is set. Inside the store. */
+int api_admit_change(struct api_call *c, const struct tree *old, const struct tree *doc);
 
 /* --- api_subresource.c: start, stop, restart, migrate, pause, unpause --- */
 int api_subresource(struct api_call *c);

@@ -138,7 +138,8 @@ on_newest(void *ctx, struct tree *obj)
         api_prepare(c, doc, false);
     if (api_validate(c, doc, old, status_only ? VALIDATE_STATUS : 0) != 0)
         return -EPERM;
-    if (c->kind->kind == KIND_PRIORITY && api_admit(c, doc) != 0)
+    if ((c->kind->kind == KIND_PRIORITY && api_admit(c, doc) != 0) ||
+        (!status_only && api_admit_change(c, old, doc) != 0))
         return -EPERM;
     if (same_spec(old, doc)) /* a label or a status: what is said of the spec was said before */
         c->warnings.list.len = 0;

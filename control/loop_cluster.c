@@ -14,10 +14,13 @@ struct reservation {
     char *ns, *name, *node;
 };
 
+#define EXPLAINED_NODES 20000 /* a pass; a look costs about a microsecond */
+
 struct loop_cluster {
     struct cluster *c;
     struct strmap *reserved; /* "ns/name" of a VMI -> struct reservation of the last pass */
     bool anew, priorities;   /* to be done when all changes are told */
+    size_t explained;        /* nodes looked at for explanations in this pass */
 };
 
 static void on_change(void *ctx, enum kind kind, const char *ns, const char *name,
@@ -56,6 +59,7 @@ loop_cluster_sync(struct loops *l)
     struct loop_cluster *lc = l->cluster;
 
     lc->anew = !lc->c;
+    lc->explained = 0;
     if (lc->c) {
         cluster_set_now(lc->c, l->now_us);
         loop_cache_tell(l->cache, on_change, l);
@@ -101,6 +105,17 @@ loop_cluster_give_back(struct loops *l, const struct vmi *v)
     if (r)
         reservation_free(r);
     settle(l, v->meta.namespace_, v->meta.name);
+}
+
+bool
+loop_cluster_may_explain(struct loops *l)
+{
+    struct loop_cluster *lc = l->cluster;
+
+    if (lc->explained >= EXPLAINED_NODES)
+        return false;
+    lc->explained += loop_cache_count(l->cache, KIND_NODE);
+    return true;
 }
 
 struct cluster *

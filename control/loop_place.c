@@ -7,6 +7,7 @@
 
 #include "api/selector.h"
 #include "control/loop_cluster.h"
+#include "sched/nearest.h"
 
 #define RESULT_NODES_SHOWN 64  /* of the nodes in ANN_SCHEDULE_RESULT */
 #define WHY_SIZE           512 /* of the messages of single nodes */
@@ -21,6 +22,7 @@ loop_place(struct loops *l, const struct place_request *rq)
 {
     struct place_result *r = place(loop_cluster_get(l), rq);
     struct loop_placed p = {.message = ""};
+    struct nearest nearest = {.change = ""};
 
     if (l->on_mismatch)
         compare(l, rq, r);
@@ -33,9 +35,17 @@ loop_place(struct loops *l, const struct place_request *rq)
         sb_puts(&why, r->message);
         if (rq->needs_network)
             add_network_details(l, r, &why);
+        if (loop_cluster_may_explain(l)) {
+            place_explain(loop_cluster_get(l), rq, r, RESULT_NODES_SHOWN);
+            nearest = nearest_miss(loop_cluster_get(l), rq, r, l->arena);
+        }
+        if (rq->target && *nearest.change) /* somebody asked for this one, and wants to know */
+            sb_printf(&why, " %s.", nearest.change);
         p.message = arena_strdup(l->arena, sb_str(&why));
     }
     p.result = result_tree(l, r, r->node, rq->vmi);
+    if (*nearest.change)
+        tree_set(p.result, "nearest", nearest_tree(&nearest));
     place_result_free(r);
     return p;
 }

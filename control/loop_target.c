@@ -25,6 +25,7 @@ loop_target_find(struct loops *l, struct migration *mg)
         .target = kv_get(&mg->m->meta.annotations, ANN_MIGRATION_TARGET),
         .added_node_selector = &mg->m->added_node_selector,
     };
+    const char *force = kv_get(&mg->m->meta.annotations, ANN_MIGRATION_FORCE);
     struct queued *q = loop_queue_find(l->queue, mg->m->meta.uid);
 
     if (q && q->state != QUEUE_READY) {
@@ -40,6 +41,7 @@ loop_target_find(struct loops *l, struct migration *mg)
     }
     if (policy.effective.network && network_in_the_way(l, mg, policy.effective.network))
         return;
+    rq.force = force && strcmp(force, "true") == 0;
     rq.needs_network = policy.effective.network != NULL;
     p = loop_place(l, &rq);
     if (p.node) {

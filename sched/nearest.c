@@ -43,6 +43,16 @@ out:
     return best;
 }
 
+struct tree *
+nearest_tree(const struct nearest *n)
+{
+    struct tree *t = tree_map();
+
+    tree_set(t, "node", tree_string(n->node));
+    tree_set(t, "change", tree_string(n->change));
+    return t;
+}
+
 void
 place_explain(const struct cluster *c, const struct place_request *rq, struct place_result *res,
               size_t max)

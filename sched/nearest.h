@@ -16,4 +16,7 @@ struct nearest {
 struct nearest nearest_miss(const struct cluster *c, const struct place_request *rq,
                             const struct place_result *res, struct arena *a);
 
+/* {"node": NAME or null, "change": TEXT}. The caller's. */
+struct tree *nearest_tree(const struct nearest *n);
+
 #endif

@@ -181,7 +181,19 @@ static const struct describe_row descriptions[] = {
      SCHEDULED("{\\\"node\\\":null,\\\"message\\\":\\\"0/1 nodes are available: "
                "x.\\\",\\\"nodes\\\":[]}"),
      placement,
-     {"  0/1 nodes are available: x.\n", "  <none>\n"},
+     {"No node fits:\n", "  0/1 nodes are available: x.\n", "  <none>\n"},
+     "Chosen"},
+    {"placement nowhere: what each rule wants, and the nearest miss",
+     SCHEDULED(
+         "{\\\"node\\\":null,\\\"message\\\":\\\"0/1 nodes are available: "
+         "x.\\\",\\\"nearest\\\":{\\\"node\\\":\\\"n1\\\",\\\"change\\\":\\\"n1 would do: uncordon "
+         "n1\\\"},\\\"nodes\\\":[{\\\"name\\\":\\\"n1\\\",\\\"fits\\\":false,\\\"reasons\\\":["
+         "\\\"x\\\"],\\\"why\\\":[{\\\"rule\\\":\\\"CPU\\\",\\\"wanted\\\":\\\"CPU model "
+         "EPYC\\\",\\\"has\\\":\\\"Penryn\\\"},{\\\"rule\\\":\\\"Handler\\\",\\\"wanted\\\":"
+         "\\\"a\\\",\\\"has\\\":\\\"b\\\"}]}]}"),
+     placement,
+     {"  Nearest: n1 would do: uncordon n1\n",
+      "CPU: wants CPU model EPYC, has Penryn; Handler: wants a, has b\n"},
      "Chosen"},
     {"placement that is not there", VMIM("", "{}"), placement, {""}, "Placement"},
     {"placement that is no JSON", SCHEDULED("{"), placement, {""}, "Placement"},

@@ -614,10 +614,54 @@ test_more_actions(void **state)
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, api_fixture_setup, api_fixture_teardown)
 
+#define HCOS    "/apis/hco.kubevirt.io/v1beta1/namespaces/openshift-cnv/hyperconvergeds"
+#define OWN_VMS "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
+#define PLACE   "{\"spec\":{\"workloads\":{\"nodePlacement\":{\"nodeSelector\":{\"a\":\"b\"}}}}}"
+
+/* The documents: the placement of workloads changes only when no VMs are present. */
+static void
+test_placement_of_workloads(void **state)
+{
+    struct api_fixture *f = *state;
+
+    api_fixture_create(f, HCOS,
+                       "{\"apiVersion\":\"hco.kubevirt.io/v1beta1\",\"kind\":\"HyperConverged\","
+                       "\"metadata\":{\"name\":\"kubevirt-hyperconverged\"},\"spec\":{}}");
+    assert_int_equal(api_fixture_call(f, "PATCH", HCOS "/kubevirt-hyperconverged",
+                                      "application/merge-patch+json", PLACE),
+                     200);
+    api_fixture_create(
+        f, VMS,
+        "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachine\",\"metadata\":{"
+        "\"name\":\"vm\"},\"spec\":{\"runStrategy\":\"Halted\",\"template\":{\"spec\":{"
+        "\"domain\":{\"memory\":{\"guest\":\"1Gi\"},\"devices\":{}}}}}}");
+    assert_int_equal(api_fixture_call(f, "PATCH", HCOS "/kubevirt-hyperconverged",
+                                      "application/merge-patch+json",
+                                      "{\"spec\":{\"workloads\":null}}"),
+                     400);
+    assert_non_null(strstr(api_fixture_text(f, "message"),
+                           "only when no VMs are present, and VirtualMachine default/vm is"));
+    /* what is not changed may stay, and other settings may change */
+    assert_int_equal(api_fixture_call(f, "PATCH", HCOS "/kubevirt-hyperconverged",
+                                      "application/merge-patch+json", PLACE),
+                     200);
+    assert_int_equal(api_fixture_call(f, "PATCH", HCOS "/kubevirt-hyperconverged",
+                                      "application/merge-patch+json",
+                                      "{\"spec\":{\"defaultCPUModel\":\"EPYC\"}}"),
+                     200);
+    assert_int_equal(api_fixture_call(f, "DELETE", OWN_VMS "/vm", NULL, ""), 200);
+    assert_int_equal(api_fixture_call(f, "PATCH", HCOS "/kubevirt-hyperconverged",
+                                      "application/merge-patch+json",
+                                      "{\"spec\":{\"workloads\":null}}"),
+                     200);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_placement_of_workloads, api_fixture_setup,
+                                        api_fixture_teardown),
         T(test_discovery),
         T(test_every_kind),
         T(test_tables),

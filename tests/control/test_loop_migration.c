@@ -711,7 +711,7 @@ test_network(void **unused)
     assert_non_null(
         strstr(object_annotation(store_get(w->store, KIND_VMIM, "shop", "m2"), ANN_SCHEDULE_RESULT),
                "{\"name\":\"n2\",\"fits\":false,\"reasons\":[\"node(s) had no ready migration "
-               "network\"]}"));
+               "network\"]"));
     network_ready(w, "n3", "True", "");
     world_run(w, 5);
     assert_string_equal(phase(w, "m2"), "Succeeded");
