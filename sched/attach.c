@@ -9,58 +9,61 @@
 #define ANN_DEFAULT_CLASS "storageclass.kubernetes.io/is-default-class"
 
 static struct attach *of(struct cluster *c);
-static void put(struct strmap *m, struct attach *at, const char *ns, const char *name,
-                const void *object);
-static void del(struct strmap *m, struct attach *at, const char *ns, const char *name);
+static void put(struct strmap *m, const char *ns, const char *name, const void *object);
+static void del(struct strmap *m, const char *ns, const char *name);
 static const void *get(const struct strmap *m, const char *ns, const char *name);
 static char *key_of(const char *ns, const char *name);
 
 void
 cluster_add_pvc(struct cluster *c, const struct pvc *p)
 {
-    put(of(c)->claims, of(c), p->meta.namespace_, p->meta.name, p);
+    put(of(c)->claims, p->meta.namespace_, p->meta.name, p);
 }
 
 void
 cluster_remove_pvc(struct cluster *c, const char *ns, const char *name)
 {
-    del(of(c)->claims, of(c), ns, name);
+    del(of(c)->claims, ns, name);
 }
 
 void
 cluster_add_pv(struct cluster *c, const struct pv *p)
 {
-    put(of(c)->volumes, of(c), NULL, p->meta.name, p);
+    put(of(c)->volumes, NULL, p->meta.name, p);
 }
 
 void
 cluster_remove_pv(struct cluster *c, const char *name)
 {
-    del(of(c)->volumes, of(c), NULL, name);
+    del(of(c)->volumes, NULL, name);
 }
 
 void
 cluster_add_storage_class(struct cluster *c, const struct storage_class *s)
 {
-    put(of(c)->classes, of(c), NULL, s->meta.name, s);
+    put(of(c)->classes, NULL, s->meta.name, s);
 }
 
 void
 cluster_remove_storage_class(struct cluster *c, const char *name)
 {
-    del(of(c)->classes, of(c), NULL, name);
+    del(of(c)->classes, NULL, name);
 }
 
 void
 cluster_add_nad(struct cluster *c, const struct nad *n)
 {
-    put(of(c)->networks, of(c), n->meta.namespace_, n->meta.name, n);
+    put(of(c)->networks, n->meta.namespace_, n->meta.name, n);
+    if (c->watch)
+        c->watch->relations(c->watch_arg);
 }
 
 void
 cluster_remove_nad(struct cluster *c, const char *ns, const char *name)
 {
-    del(of(c)->networks, of(c), ns, name);
+    del(of(c)->networks, ns, name);
+    if (c->watch)
+        c->watch->relations(c->watch_arg);
 }
 
 void
@@ -167,7 +170,7 @@ of(struct cluster *c)
 }
 
 static void
-put(struct strmap *m, struct attach *at, const char *ns, const char *name, const void *object)
+put(struct strmap *m, const char *ns, const char *name, const void *object)
 {
     AUTO_FREE char *key = key_of(ns, name);
     union { /* a map of pointers to objects that it does not change */
@@ -176,16 +179,14 @@ put(struct strmap *m, struct attach *at, const char *ns, const char *name, const
     } value = {.in = object};
 
     strmap_put(m, key, value.out);
-    at->changes++;
 }
 
 static void
-del(struct strmap *m, struct attach *at, const char *ns, const char *name)
+del(struct strmap *m, const char *ns, const char *name)
 {
     AUTO_FREE char *key = key_of(ns, name);
 
-    if (strmap_del(m, key))
-        at->changes++;
+    strmap_del(m, key);
 }
 
 static const void *

@@ -12,7 +12,6 @@
 struct attach {
     struct strmap *claims, *networks; /* NAMESPACE/NAME -> pvc, nad */
     struct strmap *volumes, *classes; /* NAME -> pv, storage_class */
-    uint64_t changes;                 /* counts them: whoever keeps answers compares */
 };
 
 void attach_free(struct attach *at); /* NULL is fine */

@@ -143,7 +143,7 @@ cluster_add_namespace(struct cluster *c, const struct namespace_ *ns)
     fill_name_label(both, l, name);
     free(strmap_put(c->namespaces, name, both));
     if (c->watch)
-        c->watch->namespaces(c->watch_arg);
+        c->watch->relations(c->watch_arg);
 }
 
 void
@@ -157,7 +157,7 @@ cluster_remove_namespace(struct cluster *c, const char *name)
 {
     free(strmap_del(c->namespaces, name));
     if (c->watch)
-        c->watch->namespaces(c->watch_arg);
+        c->watch->relations(c->watch_arg);
 }
 
 void

@@ -58,8 +58,8 @@ struct cluster_watch {
     void (*came)(void *arg, struct occupant *o); /* and so its node's room changed */
     void (*leaves)(void *arg, struct occupant *o);
     void (*left)(void *arg, struct cluster_node *n); /* and so its room changed */
-    void (*namespaces)(void *arg);                   /* labels of any namespace changed */
-    void (*settings)(void *arg);                     /* anything that concerns all nodes */
+    void (*relations)(void *arg); /* labels of a namespace, or a network, changed */
+    void (*settings)(void *arg);  /* anything that concerns all nodes */
 };
 
 struct cluster {

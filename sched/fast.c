@@ -15,7 +15,7 @@ static void on_gone(void *arg, struct cluster_node *n);
 static void on_came(void *arg, struct occupant *o);
 static void on_leaves(void *arg, struct occupant *o);
 static void on_left(void *arg, struct cluster_node *n);
-static void on_namespaces(void *arg);
+static void on_relations(void *arg);
 static void on_settings(void *arg);
 static void read_profile(struct fast *f);
 static void meet(struct fast *f, const struct place_request *rq);
@@ -29,7 +29,7 @@ static const struct cluster_watch watch = {
     .came = on_came,
     .leaves = on_leaves,
     .left = on_left,
-    .namespaces = on_namespaces,
+    .relations = on_relations,
     .settings = on_settings,
 };
 
@@ -171,7 +171,7 @@ on_left(void *arg, struct cluster_node *n)
 }
 
 static void
-on_namespaces(void *arg)
+on_relations(void *arg)
 {
     struct fast *f = arg;
 
@@ -209,18 +209,19 @@ static void
 meet(struct fast *f, const struct place_request *rq)
 {
     const struct affinity *a = rq->pod ? &rq->pod->affinity : &rq->vmi->spec.affinity;
+    const struct affinity *all = f->c->hco && !rq->pod ? &f->c->hco->workloads.affinity : NULL;
     const struct spread *l = rq->pod ? rq->pod->spreads : rq->vmi->spec.spreads;
     size_t len = rq->pod ? rq->pod->spreads_len : rq->vmi->spec.spreads_len;
 
-    if (len == 0) {
-        l = f->c->profile->default_constraints;
-        len = f->c->profile->default_constraints_len;
-    }
-    if (len == 0 && !fast_sig_has_peers(a))
+    if (all && !fast_sig_has_peers(all))
+        all = NULL;
+    if (len == 0 && !fast_sig_has_peers(a) && !all)
         return;
     if (!f->kinds_on)
         f->kinds_on = f->kinds_stale = true;
     if (fast_sig_vm_keys(f->vm_keys, a, l, len))
+        f->kinds_stale = true;
+    if (all && fast_sig_vm_keys(f->vm_keys, all, NULL, 0))
         f->kinds_stale = true;
 }
 

@@ -5,20 +5,23 @@
 
 #include "sched/fast_priv.h"
 
-#define BYTES_PER_NODE 384       /* that classes may take, all together, */
-#define BYTES_SPARE    (4 << 20) /* beyond this */
+#define BYTES_PER_NODE 256         /* that classes may take, all together, */
+#define BYTES_SPARE    (512 << 10) /* beyond this */
 
 static struct fast_class *find(struct fast *f, uint64_t hash);
 static struct fast_class *add(struct fast *f, uint64_t hash);
 static void to_front(struct fast *f, struct fast_class *k);
 static void unlink_class(struct fast *f, struct fast_class *k);
+static void push_front(struct fast *f, struct fast_class *k);
+static void take_out(struct fast *f, struct fast_class *k);
 static void forget(struct fast *f, struct fast_class *k);
 static void bound(struct fast *f);
 static void rebuild(struct fast_class *k, struct fast_ask *ask);
 static void replay(struct fast_class *k, struct fast_ask *ask);
 static void catch_up(struct fast_class *k, struct fast_ask *ask, struct fast_event e);
 static void label_all(struct fast_class *k, struct fast_ask *ask);
-static bool uniform(struct fast_class *k, struct fast_ask *ask, uint32_t *ret_tuple);
+static void label_by_row(struct fast_class *k, struct fast_ask *ask);
+static void label_by_shape(struct fast_class *k, struct fast_ask *ask);
 static uint8_t group_of_row(struct fast_class *k, struct fast_ask *ask, uint32_t row,
                             int32_t verdict);
 static void look_at_domain(struct fast_class *k, struct fast_ask *ask, const struct fast_counter *c,
@@ -126,7 +129,7 @@ fast_class_bytes(const struct fast *f, const struct fast_class *k)
 {
     size_t bytes = sizeof(*k) + k->sig_len + k->rows_len * (sizeof(int16_t) + 1);
 
-    bytes += FAST_GROUPS * sizeof(*k->groups) + k->groups_len * f->blocks * 3;
+    bytes += k->groups_cap * sizeof(*k->groups) + k->groups_made * f->blocks * 3;
     bytes += k->verdicts_len * sizeof(*k->verdicts) + k->kinds_len * sizeof(*k->kind_shares) +
              k->shares_cap * sizeof(*k->shares);
     bytes += k->counts ? f->rows_cap : 0;
@@ -146,26 +149,40 @@ find(struct fast *f, uint64_t hash)
     return k;
 }
 
+/* A new one, or the oldest, in whose memory a new one is made. */
 static struct fast_class *
 add(struct fast *f, uint64_t hash)
 {
-    struct fast_class *k = xcalloc(1, sizeof(*k)), **bucket;
+    struct fast_class *k = f->classes_len < FAST_CLASSES_MAX ? NULL : f->oldest, **bucket;
 
+    if (k) {
+        take_out(f, k);
+        k->epoch = 0;
+    } else {
+        k = xcalloc(1, sizeof(*k));
+        f->classes_len++;
+    }
+    k->sig = xrealloc(k->sig, f->sig.len);
     k->sig_len = f->sig.len;
-    k->sig = xmalloc(f->sig.len);
     memcpy(k->sig, f->sig.buf, f->sig.len);
     k->hash = hash;
     bucket = &f->buckets[hash % ARRAY_LEN(f->buckets)];
     k->bucket_next = *bucket;
     *bucket = k;
+    push_front(f, k);
+    return k;
+}
+
+static void
+push_front(struct fast *f, struct fast_class *k)
+{
+    k->newer = NULL;
     k->older = f->newest;
     if (f->newest)
         f->newest->newer = k;
     else
         f->oldest = k;
     f->newest = k;
-    f->classes_len++;
-    return k;
 }
 
 static void
@@ -174,13 +191,7 @@ to_front(struct fast *f, struct fast_class *k)
     if (f->newest == k)
         return;
     unlink_class(f, k);
-    k->newer = NULL;
-    k->older = f->newest;
-    if (f->newest)
-        f->newest->newer = k;
-    else
-        f->oldest = k;
-    f->newest = k;
+    push_front(f, k);
 }
 
 static void
@@ -197,7 +208,7 @@ unlink_class(struct fast *f, struct fast_class *k)
 }
 
 static void
-forget(struct fast *f, struct fast_class *k)
+take_out(struct fast *f, struct fast_class *k)
 {
     struct fast_class **at = &f->buckets[k->hash % ARRAY_LEN(f->buckets)];
 
@@ -205,13 +216,15 @@ forget(struct fast *f, struct fast_class *k)
         at = &(*at)->bucket_next;
     *at = k->bucket_next;
     unlink_class(f, k);
+}
+
+static void
+forget(struct fast *f, struct fast_class *k)
+{
+    take_out(f, k);
     f->classes_len--;
     fast_compile_drop(k);
-    for (size_t i = 0; i < k->groups_len; i++) {
-        free(k->groups[i].block_most);
-        free(k->groups[i].block_rows);
-    }
-    free(k->groups);
+    fast_group_drop(k);
     free(k->leaf);
     free(k->gid);
     free(k->sig);
@@ -225,12 +238,10 @@ bound(struct fast *f)
 {
     size_t bytes = 0, most = BYTES_SPARE + f->rows_len * BYTES_PER_NODE;
 
-    while (f->classes_len > FAST_CLASSES_MAX)
-        forget(f, f->oldest);
     for (const struct fast_class *k = f->newest; k; k = k->older)
-        bytes += fast_class_bytes(f, k);
+        bytes += k->bytes;
     while (bytes > most && f->oldest != f->newest) {
-        bytes -= fast_class_bytes(f, f->oldest);
+        bytes -= f->oldest->bytes;
         forget(f, f->oldest);
     }
 }
@@ -241,13 +252,12 @@ rebuild(struct fast_class *k, struct fast_ask *ask)
     struct fast *f = ask->f;
 
     k->undo_len = 0;
-    if (!k->groups)
-        k->groups = xcalloc(FAST_GROUPS, sizeof(*k->groups));
     fast_compile(k, ask);
     k->epoch = f->epoch;
     k->seq = f->events_base + f->events_len;
     if (!k->plain && !k->why)
         label_all(k, ask);
+    k->bytes = fast_class_bytes(f, k);
 }
 
 static void
@@ -287,20 +297,23 @@ static void
 label_all(struct fast_class *k, struct fast_ask *ask)
 {
     struct fast *f = ask->f;
-    uint32_t tuple;
 
     k->relabel = false;
     fast_group_reset(f, k);
     fast_scan_leaves(f, k, k->leaf);
-    if (uniform(k, ask, &tuple)) {
-        int64_t key[FAST_KEY] = {0};
-        uint32_t mask = k->tuples[tuple].network ? FAST_NETWORK : 0;
-        uint8_t gid = fast_group_of(f, k, key, tuple, mask);
+    k->labelling = true;
+    if (!k->keyed && k->specials_len == 0)
+        label_by_shape(k, ask);
+    else
+        label_by_row(k, ask);
+    k->labelling = false;
+}
 
-        fast_scan_fill(k->leaf, k->gid, f->rows_cap, gid);
-        fast_group_summarise(f, k);
-        return;
-    }
+static void
+label_by_row(struct fast_class *k, struct fast_ask *ask)
+{
+    struct fast *f = ask->f;
+
     memset(k->gid, FAST_NO_GROUP, f->rows_cap);
     for (uint32_t row = 0; row < f->rows_len && !k->plain; row++) {
         int32_t verdict;
@@ -319,28 +332,29 @@ label_all(struct fast_class *k, struct fast_ask *ask)
         fast_group_summarise(f, k);
 }
 
-/* Does every node pass the filters before room, and no node differ in what is liked about it? */
-static bool
-uniform(struct fast_class *k, struct fast_ask *ask, uint32_t *ret_tuple)
+/* Nothing tells rows of a shape apart. */
+static void
+label_by_shape(struct fast_class *k, struct fast_ask *ask)
 {
     struct fast *f = ask->f;
-    int32_t same = -1;
+    AUTO_FREE int16_t *leaves = xcalloc(f->shapes_len + 1, sizeof(*leaves));
+    AUTO_FREE uint8_t *groups = xmalloc(f->shapes_len + 1);
 
-    if (k->keyed || k->specials_len > 0)
-        return false;
-    for (uint32_t i = 0; i < f->shapes_len; i++) {
+    memset(groups, FAST_NO_GROUP, f->shapes_len + 1);
+    for (uint32_t i = 0; i < f->shapes_len && !k->plain; i++) {
         uint32_t row = fast_rows_some(f, i);
         int32_t verdict;
 
         if (row == FAST_NONE)
             continue;
         verdict = fast_compile_verdict(k, ask, row);
-        if (verdict < 0 || (same >= 0 && verdict != same))
-            return false;
-        same = verdict;
+        if (verdict >= 0)
+            groups[i] = group_of_row(k, ask, row, verdict);
+        else
+            leaves[i] = (int16_t)(1 + verdict);
     }
-    *ret_tuple = (uint32_t)same;
-    return same >= 0;
+    if (!k->plain)
+        fast_group_by_shape(f, k, leaves, groups);
 }
 
 static uint8_t

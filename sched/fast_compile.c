@@ -7,6 +7,7 @@
 #include "sched/fast_priv.h"
 #include "sched/filter.h"
 #include "sched/profile.h"
+#include "sched/workload.h"
 
 #define SOURCE_TEXT "node(s) were the source of the migration"
 
@@ -47,9 +48,8 @@ fast_compile(struct fast_class *k, struct fast_ask *ask)
 {
     struct fast *f = ask->f;
     const struct request *r = fast_compiled(ask);
-    const struct affinity *a = ask->rq->pod   ? &ask->rq->pod->affinity
-                               : ask->rq->vmi ? &ask->rq->vmi->spec.affinity
-                                              : NULL;
+    const struct affinity *a = ask->rq->pod ? &ask->rq->pod->affinity : NULL;
+    struct affinity *both;
     struct str_list source = {.items = (const char *[]){SOURCE_TEXT}, .len = 1};
 
     fast_compile_drop(k);
@@ -57,6 +57,8 @@ fast_compile(struct fast_class *k, struct fast_ask *ask)
         k->why = xstrdup(ask->why);
         return;
     }
+    if (!a)
+        a = workload_affinity(f->c->hco, &ask->rq->vmi->spec.affinity, ask->arena, &both);
     k->migrate = r->migrate;
     k->needs_network = r->needs_network;
     k->pinned = r->nodes.pinned;

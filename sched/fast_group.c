@@ -14,10 +14,8 @@ static struct fast_group *new_group(struct fast *f, struct fast_class *k);
 void
 fast_group_reset(struct fast *f, struct fast_class *k)
 {
-    for (size_t i = 0; i < k->groups_len; i++) {
-        free(k->groups[i].block_most);
-        free(k->groups[i].block_rows);
-    }
+    if (k->rows_len != f->rows_cap)
+        fast_group_drop(k);
     k->groups_len = 0;
     memset(k->buckets, FAST_NO_GROUP, sizeof(k->buckets));
     memset(k->fit_rows, 0, sizeof(k->fit_rows));
@@ -32,12 +30,24 @@ fast_group_reset(struct fast *f, struct fast_class *k)
     }
 }
 
+void
+fast_group_drop(struct fast_class *k)
+{
+    for (size_t i = 0; i < k->groups_made; i++) {
+        free(k->groups[i].block_most);
+        free(k->groups[i].block_rows);
+    }
+    free(k->groups);
+    k->groups = NULL;
+    k->groups_len = k->groups_made = k->groups_cap = 0;
+}
+
 uint8_t
 fast_group_of(struct fast *f, struct fast_class *k, const int64_t *key, uint32_t tuple,
               uint32_t mask)
 {
     size_t len = key_len(k);
-    uint64_t h = tuple * 31u + mask;
+    uint64_t h = (tuple * 31u + mask + 1) * 0x9e3779b97f4a7c15u;
     struct fast_group *g;
     uint8_t *bucket;
 
@@ -49,9 +59,10 @@ fast_group_of(struct fast *f, struct fast_class *k, const int64_t *key, uint32_t
         if (g->tuple == tuple && g->mask == mask && memcmp(g->key, key, len * sizeof(*key)) == 0)
             return i;
     }
-    if (k->groups_len == FAST_GROUPS)
-        return FAST_NO_GROUP;
     g = new_group(f, k);
+    if (!g)
+        return FAST_NO_GROUP;
+    g->bucket = (uint8_t)(h >> 56);
     g->tuple = tuple;
     g->mask = mask;
     memcpy(g->key, key, len * sizeof(*key));
@@ -109,8 +120,31 @@ fast_group_summarise(struct fast *f, struct fast_class *k)
             }
         }
     }
-    for (size_t i = 0; i < k->groups_len; i++)
-        k->groups[i].dirty = true;
+}
+
+void
+fast_group_by_shape(struct fast *f, struct fast_class *k, const int16_t *verdict,
+                    const uint8_t *group)
+{
+    for (uint32_t i = 0; i < f->shapes_len; i++)
+        if (f->shapes[i].rows > 0 && group[i] == FAST_NO_GROUP)
+            k->reasons[-1 - verdict[i]].rows += f->shapes[i].rows;
+    for (size_t b = 0; b < f->blocks; b++) {
+        size_t from = b * FAST_BLOCK;
+        int16_t *leaf = k->leaf + from;
+        uint8_t *gid = k->gid + from;
+        bool lacking = f->shapes_len <= FAST_FEW_SHAPES
+                           ? fast_scan_few_shapes(f->shape_byte + from, verdict, group,
+                                                  f->shapes_len, leaf, gid)
+                           : fast_scan_shapes(f->shape_of + from, verdict, group, leaf, gid);
+
+        for (size_t g = 0; g < k->groups_len; g++)
+            k->groups[g].rows += fast_scan_block(leaf, gid, (uint8_t)g, &k->groups[g].block_most[b],
+                                                 &k->groups[g].block_rows[b]);
+        for (size_t i = 0; lacking && i < FAST_BLOCK; i++)
+            if (leaf[i] <= FAST_FIT)
+                account(k, leaf[i], 1);
+    }
 }
 
 void
@@ -170,15 +204,44 @@ key_len(const struct fast_class *k)
     return len;
 }
 
-/* One that has no rows any more, or a new one. */
+/* A new one, or one that has no rows any more; NULL: there is none. */
 static struct fast_group *
 new_group(struct fast *f, struct fast_class *k)
 {
-    struct fast_group *g = &k->groups[k->groups_len++];
+    int16_t *block_most = NULL;
+    uint8_t *block_rows = NULL;
+    size_t at = k->groups_len;
 
-    *g = (struct fast_group){.dirty = true};
-    g->block_most = xreallocarray(NULL, f->blocks, sizeof(*g->block_most));
-    g->block_rows = xcalloc(f->blocks, sizeof(*g->block_rows));
-    memset(g->block_most, 0xff, f->blocks * sizeof(*g->block_most));
-    return g;
+    if (!k->labelling && (k->groups_len == k->groups_made || k->groups_len == FAST_GROUPS))
+        for (at = 0; at < k->groups_len && k->groups[at].rows > 0;)
+            at++;
+    if (at == FAST_GROUPS)
+        return NULL;
+    if (at < k->groups_len) {
+        uint8_t *bucket = &k->buckets[k->groups[at].bucket];
+
+        while (*bucket != at)
+            bucket = &k->groups[*bucket].next;
+        *bucket = k->groups[at].next;
+        block_most = k->groups[at].block_most;
+        block_rows = k->groups[at].block_rows;
+    } else {
+        if (at == k->groups_cap) {
+            k->groups_cap = k->groups_cap ? 2 * k->groups_cap : 2;
+            k->groups = xreallocarray(k->groups, k->groups_cap, sizeof(*k->groups));
+        }
+        if (at == k->groups_made) {
+            k->groups[at].block_most = xreallocarray(NULL, f->blocks, sizeof(*block_most));
+            k->groups[at].block_rows = xreallocarray(NULL, f->blocks, sizeof(*block_rows));
+            k->groups_made++;
+        }
+        k->groups_len++;
+        block_most = k->groups[at].block_most;
+        block_rows = k->groups[at].block_rows;
+    }
+    memset(block_most, 0xff, f->blocks * sizeof(*block_most));
+    memset(block_rows, 0, f->blocks * sizeof(*block_rows));
+    k->groups[at] =
+        (struct fast_group){.dirty = true, .block_most = block_most, .block_rows = block_rows};
+    return &k->groups[at];
 }

@@ -12,18 +12,19 @@
 #include "sched/fast.h"
 #include "sched/request.h"
 
-#define FAST_NONE      UINT32_MAX
-#define FAST_BLOCK     64  /* rows that share an entry in a group's summary */
-#define FAST_GROUPS    250 /* of a class */
-#define FAST_NO_GROUP  255
-#define FAST_EXTRAS    7        /* resources of a request beside cpu and memory */
-#define FAST_RULES     4        /* hard, and soft, spread constraints of a request */
-#define FAST_COUNTERS  24       /* of a class */
-#define FAST_KEY       16       /* numbers that tell groups apart */
-#define FAST_SPECIALS  64       /* rows that a request names */
-#define FAST_FIT       (-16384) /* a leaf without room: FAST_FIT minus the bits of what is short */
-#define FAST_GONE      INT16_MIN
-#define FAST_MAX_SCORE 16000 /* of a leaf */
+#define FAST_NONE       UINT32_MAX
+#define FAST_BLOCK      64  /* rows that share an entry in a group's summary */
+#define FAST_GROUPS     250 /* of a class */
+#define FAST_FEW_SHAPES 24
+#define FAST_NO_GROUP   255
+#define FAST_EXTRAS     7        /* resources of a request beside cpu and memory */
+#define FAST_RULES      4        /* hard, and soft, spread constraints of a request */
+#define FAST_COUNTERS   24       /* of a class */
+#define FAST_KEY        16       /* numbers that tell groups apart */
+#define FAST_SPECIALS   64       /* rows that a request names */
+#define FAST_FIT        (-16384) /* a leaf without room: FAST_FIT minus the bits of what is short */
+#define FAST_GONE       INT16_MIN
+#define FAST_MAX_SCORE  16000 /* of a leaf */
 
 /* bits of what is short, and their places in fit_rows */
 enum {
@@ -97,9 +98,9 @@ struct fast_group {
     bool dirty; /* most, most_rows and first are to be found again */
     int32_t most;
     uint32_t most_rows, first;
-    int16_t *block_most; /* -1: none in the block */
-    uint8_t *block_rows; /* how many of the block have that */
-    uint8_t next;        /* in its bucket, or FAST_NO_GROUP */
+    int16_t *block_most;  /* -1: none in the block */
+    uint8_t *block_rows;  /* how many of the block have that */
+    uint8_t bucket, next; /* its bucket, and who comes next there, or FAST_NO_GROUP */
 };
 
 enum fast_what {
@@ -159,6 +160,7 @@ struct fast_class {
     uint64_t hash;
     struct fast_class *bucket_next, *newer, *older;
     uint64_t epoch, seq;
+    size_t bytes; /* when it was last made anew */
     bool plain;   /* place() decides */
     bool relabel; /* all groups are to be found again */
     char *why;    /* nothing can be placed: the message */
@@ -198,7 +200,9 @@ struct fast_class {
     int16_t *leaf;
     uint8_t *gid;
     struct fast_group *groups;
-    size_t groups_len; /* ever used; those of no rows are free */
+    size_t groups_made;            /* that have memory for their blocks */
+    size_t groups_len, groups_cap; /* ever used; those of no rows are free, but while labelling */
+    bool labelling;
     uint8_t buckets[256];
     size_t rows_len;         /* that leaf and gid are for */
     struct fast_event *undo; /* what the last decision took out for the newcomer's sake */
@@ -215,7 +219,8 @@ struct fast {
     bool plain_profile; /* scores that a leaf cannot hold */
     bool vector_scores; /* the profile's scores are those that the scan computes */
     /* what nodes are */
-    uint32_t *shape_of; /* by row */
+    uint32_t *shape_of;  /* by row */
+    uint8_t *shape_byte; /* the same, while there are at most FAST_FEW_SHAPES */
     struct fast_shape *shapes;
     size_t shapes_len, shapes_cap;
     uint32_t shape_buckets[1024];
@@ -319,11 +324,15 @@ bool fast_compile_add(struct fast_class *k, const struct fast *f, struct fast_co
 
 /* fast_group.c: leaves, groups and their summaries */
 void fast_group_reset(struct fast *f, struct fast_class *k);
+void fast_group_drop(struct fast_class *k); /* gives back its memory */
 uint8_t fast_group_of(struct fast *f, struct fast_class *k, const int64_t *key, uint32_t tuple,
                       uint32_t mask); /* FAST_NO_GROUP: there are too many */
 void fast_group_set(struct fast *f, struct fast_class *k, uint32_t row, int16_t leaf, uint8_t gid);
 void fast_group_best(const struct fast *f, const struct fast_class *k, struct fast_group *g);
 void fast_group_summarise(struct fast *f, struct fast_class *k); /* after all leaves were written */
+/* After leaves by room were written: the rest by shape. group: FAST_NO_GROUP where verdict is a leaf. */
+void fast_group_by_shape(struct fast *f, struct fast_class *k, const int16_t *verdict,
+                         const uint8_t *group);
 
 /* fast_decide.c */
 void fast_decide(struct fast *f, struct fast_class *k, struct fast_decision *ret);
@@ -332,12 +341,16 @@ int64_t fast_fewest(const struct fast_rule *rule, const struct fast_counter *c);
 
 /* fast_scan.c: loops over all rows */
 void fast_scan_leaves(const struct fast *f, const struct fast_class *k, int16_t *leaf);
-void fast_scan_block(const int16_t *leaf, const uint8_t *gid, uint8_t group, int16_t *ret_most,
-                     uint8_t *ret_rows);
+uint32_t fast_scan_block(const int16_t *leaf, const uint8_t *gid, uint8_t group, int16_t *ret_most,
+                         uint8_t *ret_rows);
 int16_t fast_scan_row(const struct fast *f, const struct fast_class *k, uint32_t row,
                       const struct occupant *self);
-/* Rows with room belong to the group, others to none. */
-void fast_scan_fill(const int16_t *leaf, uint8_t *gid, size_t len, uint8_t group);
+/* One block: leaves by room become leaves, and groups, by shape too: verdict is for shapes without a group.
+ * Returns whether any row lacks room. */
+bool fast_scan_few_shapes(const uint8_t *shape, const int16_t *verdict, const uint8_t *group,
+                          size_t shapes, int16_t *leaf, uint8_t *gid);
+bool fast_scan_shapes(const uint32_t *shape, const int16_t *verdict, const uint8_t *group,
+                      int16_t *leaf, uint8_t *gid);
 int32_t fast_scan_most(const int16_t *most, size_t len);
 uint32_t fast_scan_rows(const int16_t *most, const uint8_t *rows, size_t len, int16_t at);
 

@@ -7,6 +7,7 @@
 #include "api/names.h"
 #include "sched/fast_priv.h"
 #include "sched/filter.h"
+#include "sched/host_rule.h"
 
 #define EXACT_BYTES  (INT64_C(1) << 46) /* up to here the scan's doubles are exact: fast_scan.c */
 #define EVENTS_MIN   1024
@@ -34,6 +35,7 @@ void
 fast_rows_init(struct fast *f)
 {
     f->node_keys = strmap_new();
+    strmap_put(f->node_keys, HOST_LABEL_ARCH, f); /* read for every VM */
     f->rows_stale = true;
 }
 
@@ -57,6 +59,7 @@ fast_rows_done(struct fast *f)
     free(f->extras);
     free(f->nodes);
     free(f->shape_of);
+    free(f->shape_byte);
     free(f->events);
     strmap_free(f->node_keys, NULL);
 }
@@ -192,7 +195,7 @@ fast_event(struct fast *f, struct fast_event e)
 size_t
 fast_rows_bytes(const struct fast *f)
 {
-    size_t row = 6 * sizeof(double) + sizeof(int32_t) + 1 + sizeof(uint32_t) + sizeof(void *);
+    size_t row = 6 * sizeof(double) + sizeof(int32_t) + 2 + sizeof(uint32_t) + sizeof(void *);
     size_t bytes = f->events_cap * sizeof(*f->events) + f->shapes_cap * sizeof(*f->shapes);
 
     for (size_t i = 0; i < f->shapes_len; i++)
@@ -233,6 +236,7 @@ renew(struct fast *f)
     r->pods = column(f, r->pods, sizeof(int32_t));
     r->odd = column(f, r->odd, sizeof(uint8_t));
     f->shape_of = column(f, f->shape_of, sizeof(uint32_t));
+    f->shape_byte = column(f, f->shape_byte, sizeof(uint8_t));
     for (size_t i = 0; i < f->extras_len; i++)
         f->extras[i].free = column(f, f->extras[i].free, sizeof(int64_t));
     r->odd_len = 0;
@@ -275,6 +279,7 @@ put_shape(struct fast *f, uint32_t row)
         return;
     leave_shape(f, row);
     f->shape_of[row] = shape;
+    f->shape_byte[row] = (uint8_t)shape;
     f->shapes[shape].rows++;
     f->shapes[shape].some = row;
     fast_event(f, (struct fast_event){.row = row, .kind = FAST_NONE, .shape = true});

@@ -165,12 +165,12 @@ scan_extra(const int64_t *have, int64_t want, int bit, size_t len, int16_t *leaf
     }
 }
 
-WIDE void
+WIDE uint32_t
 fast_scan_block(const int16_t *leaf, const uint8_t *gid, uint8_t group, int16_t *ret_most,
                 uint8_t *ret_rows)
 {
     int16_t mine[FAST_BLOCK], most = -1;
-    uint8_t rows = 0;
+    uint8_t rows = 0, members = 0;
 
     for (size_t i = 0; i < FAST_BLOCK; i++)
         mine[i] = gid[i] == group ? leaf[i] : (int16_t)-1;
@@ -178,15 +178,59 @@ fast_scan_block(const int16_t *leaf, const uint8_t *gid, uint8_t group, int16_t 
         most = mine[i] > most ? mine[i] : most;
     for (size_t i = 0; i < FAST_BLOCK; i++)
         rows += mine[i] == most;
+    for (size_t i = 0; i < FAST_BLOCK; i++)
+        members += gid[i] == group;
     *ret_most = most;
     *ret_rows = rows;
+    return members;
 }
 
-WIDE void
-fast_scan_fill(const int16_t *leaf, uint8_t *gid, size_t len, uint8_t group)
+WIDE bool
+fast_scan_few_shapes(const uint8_t *shape, const int16_t *verdict, const uint8_t *group,
+                     size_t shapes, int16_t *leaf, uint8_t *gid)
 {
-    for (size_t i = 0; i < len; i++)
-        gid[i] = leaf[i] < 0 ? FAST_NO_GROUP : group;
+    int16_t by_shape[FAST_BLOCK], least = 0;
+    uint8_t in[FAST_BLOCK];
+
+    for (size_t i = 0; i < FAST_BLOCK; i++) {
+        by_shape[i] = 0;
+        in[i] = FAST_NO_GROUP;
+    }
+    for (size_t s = 0; s < shapes; s++) {
+        uint8_t mine = (uint8_t)s, g = group[s];
+        int16_t v = verdict[s];
+
+        for (size_t i = 0; i < FAST_BLOCK; i++)
+            in[i] = shape[i] == mine ? g : in[i];
+        for (size_t i = 0; i < FAST_BLOCK; i++)
+            by_shape[i] = shape[i] == mine ? v : by_shape[i];
+    }
+    for (size_t i = 0; i < FAST_BLOCK; i++) {
+        int16_t l = leaf[i], other = l == FAST_GONE ? l : by_shape[i];
+
+        leaf[i] = in[i] == FAST_NO_GROUP ? other : l;
+        gid[i] = l < 0 ? FAST_NO_GROUP : in[i];
+        least = leaf[i] < least ? leaf[i] : least;
+    }
+    return least <= FAST_FIT;
+}
+
+bool
+fast_scan_shapes(const uint32_t *shape, const int16_t *verdict, const uint8_t *group, int16_t *leaf,
+                 uint8_t *gid)
+{
+    bool lacking = false;
+
+    for (size_t i = 0; i < FAST_BLOCK; i++) {
+        uint8_t g = group[shape[i]];
+        int16_t l = leaf[i], v = verdict[shape[i]];
+
+        gid[i] = l < 0 ? FAST_NO_GROUP : g;
+        l = g == FAST_NO_GROUP && l != FAST_GONE ? v : l;
+        lacking |= l <= FAST_FIT;
+        leaf[i] = l;
+    }
+    return lacking;
 }
 
 WIDE int32_t

@@ -185,6 +185,8 @@ put_vmi(const struct fast *f, const struct place_request *rq, struct sb *out)
     for (size_t i = 0; i < s->networks_len; i++) {
         put(out, s->networks[i].pod);
         put_text(out, s->networks[i].multus_name);
+        if (s->networks[i].multus_name) /* a name without a namespace is in its own */
+            put_text(out, v->meta.namespace_);
     }
     if (rq->purpose == PLACE_MIGRATE) {
         const char *name = v->status.node_name;

@@ -42,10 +42,8 @@ request_is_special(const struct cluster *c, const struct place_request *rq)
         return true;
     if (!s)
         return false;
-    for (size_t i = 0; c->attach && i < s->volumes_len; i++)
-        if (s->volumes[i].claim)
-            return true;
-    return rq->force || s->domain.cpu.numa_passthrough || host_rule_wants_tsc(&s->domain);
+    return rq->force || s->domain.cpu.numa_passthrough || host_rule_wants_tsc(&s->domain) ||
+           volumes_matter(c, rq->vmi);
 }
 
 void

@@ -36,6 +36,28 @@ volumes_compile(const struct cluster *c, const struct vmi *v, struct arena *a)
     return r;
 }
 
+bool
+volumes_matter(const struct cluster *c, const struct vmi *v)
+{
+    struct volume_rules r;
+    struct arena *a;
+    bool matter;
+
+    for (size_t i = 0;; i++) {
+        if (!c->attach || i == v->spec.volumes_len)
+            return false;
+        if (v->spec.volumes[i].claim)
+            break;
+    }
+    a = arena_new();
+    r = volumes_compile(c, v, a);
+    matter = r.refused || r.volume_missing;
+    for (size_t i = 0; i < r.len; i++)
+        matter = matter || r.items[i].waiting || r.items[i].at.has_required;
+    arena_free(a);
+    return matter;
+}
+
 void
 volumes_check(const struct cluster *c, const struct volume_rules *r, const struct cluster_node *n,
               struct arena *a, struct str_list *reasons)

@@ -25,6 +25,8 @@ struct volume_rules {
 };
 
 struct volume_rules volumes_compile(const struct cluster *c, const struct vmi *v, struct arena *a);
+/* Do the VM's claims keep it from any node? False: all are where every node can reach them. */
+bool volumes_matter(const struct cluster *c, const struct vmi *v);
 /* Appends kube-scheduler's reasons. */
 void volumes_check(const struct cluster *c, const struct volume_rules *r,
                    const struct cluster_node *n, struct arena *a, struct str_list *reasons);
