@@ -16,6 +16,7 @@ struct priorities {
 static struct priorities *ensure(struct cluster *c);
 static const struct priority_class *class_of(const struct cluster *c, const char *name);
 static int64_t value_of(const struct cluster *c, const char *class_name);
+static int64_t in_range(int64_t priority);
 static bool budget_covers(const struct pdb *b, const struct occupant *o);
 
 void
@@ -66,7 +67,7 @@ cluster_priority_of_vmi(const struct cluster *c, const struct vmi *v)
 int64_t
 cluster_priority_of_pod(const struct cluster *c, const struct pod *p)
 {
-    return p->has_priority ? p->priority : value_of(c, p->priority_class);
+    return p->has_priority ? in_range(p->priority) : value_of(c, p->priority_class);
 }
 
 bool
@@ -183,7 +184,14 @@ value_of(const struct cluster *c, const char *class_name)
 {
     const struct priority_class *k = class_of(c, class_name);
 
-    return k ? k->value : 0;
+    return k ? in_range(k->value) : 0;
+}
+
+/* What the API would have refused must not overflow a sum. */
+static int64_t
+in_range(int64_t priority)
+{
+    return priority < INT32_MIN ? INT32_MIN : priority > INT32_MAX ? INT32_MAX : priority;
 }
 
 /* As kube-scheduler: a budget without a selector, or with an empty one, covers nobody; nor one that has

@@ -120,6 +120,14 @@ static const struct row {
      "namespace: default}, spec: {priorityClassName: high, domain: {memory: {guest: 2Gi}, "
      "devices: {}}}}\n",
      "n1", "p", NULL, 0},
+    {"priorities that no API would have let in",
+     N4("n1", "", "") ON("a", "", "n1", "2", "-9223372036854775808", "")
+         ON("b", "", "n1", "2", "-9223372036854775807", ""),
+     NEW("4", "9223372036854775807", ""), "n1", "a b", NULL, 0},
+    {"a class without a name",
+     N4("n1", "", "") "---\n{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, value: 5}\n" ON(
+         "a", "", "n1", "4", "1", ""),
+     NEW("2", "5", ""), "n1", "a", NULL, 0},
     /* --- Never --- */
     {"preemptionPolicy Never", N4("n1", "", "") ON("a", "", "n1", "4", "1", ""),
      NEW("2", "5", "preemptionPolicy: Never, "), NULL, NULL,
