@@ -92,6 +92,7 @@ on_pass(void *ctx)
     loop_migration_pass(l);
     loop_taint_pass(l);
     loop_drain_pass(l);
+    loop_budget_pass(l);
     loop_evict_done(l);
     loop_cache_pass_done(l->cache);
     arena_free(TAKE_PTR(l->arena));

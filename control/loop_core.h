@@ -48,7 +48,9 @@ struct loops {
     struct strmap *gone;      /* names of deleted nodes -> int64_t: their last heartbeat */
     struct strmap *events;    /* see loop_event.c */
     uint64_t events_made;
-    struct strmap *tainted;  /* uid -> struct tainted: see loop_taint.c */
+    struct strmap *tainted; /* uid -> struct tainted: see loop_taint.c */
+    int64_t budgets_us;     /* loop_budget.c's: when they were counted, wall */
+    bool budgets_dirty;
     struct strmap *promises; /* uid -> struct promise: see loop_preempt.c */
 
     /* of the pass under way */
@@ -108,6 +110,7 @@ void loop_migration_pass(struct loops *l);
 void loop_taint_pass(struct loops *l);
 void loop_taint_free(void *tainted); /* of l->tainted */
 void loop_drain_pass(struct loops *l);
+void loop_budget_pass(struct loops *l);
 
 /* --- loop_core.c's, for loops.c --- */
 void loop_core_schedule(struct loops *l);

@@ -265,7 +265,6 @@ what_changed(const struct store_event *ev)
     case KIND_PVC:
     case KIND_PV:
     case KIND_STORAGE_CLASS:
-    case KIND_PDB:
     case KIND_PRIORITY:
     case KIND_NAD:
         return QUEUE_ALL;

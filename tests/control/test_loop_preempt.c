@@ -360,6 +360,76 @@ test_crashes(void **unused)
     }
 }
 
+static int64_t
+budget(struct world *w, const char *field)
+{
+    return tree_get_int(
+        tree_find(store_get(w->store, KIND_PDB, "shop", "b"), "status", field, NULL), -1);
+}
+
+/* Counted as upstream's disruption controller does, and then it protects: the other VM goes, though it
+ * matters more. */
+static void
+test_budgets(void **unused)
+{
+    static const struct {
+        const char *spec;
+        int64_t desired, allowed;
+    } rows[] = {
+        {"minAvailable: 1", 1, 1},
+        {"minAvailable: 2", 2, 0},
+        {"minAvailable: 5", 5, 0},
+        {"minAvailable: 50%", 1, 1},
+        {"minAvailable: 51%", 2, 0},
+        {"maxUnavailable: 1", 1, 1},
+        {"maxUnavailable: 0", 2, 0},
+        {"maxUnavailable: 9", 0, 2},
+        {"maxUnavailable: 10%", 1, 1},
+        {"unhealthyPodEvictionPolicy: AlwaysAllow", 0, 0},
+        {"maxUnavailable: 0, selector: {matchLabels: {app: no}}", 0, 0},
+    };
+    struct world *w = cluster(ON("n1"));
+
+    (void)unused;
+    world_vm(w, "low-2", "Always", "64Mi", "");
+    world_run(w, 5);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        world_applyf(w,
+                     "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: b, "
+                     "namespace: shop}\nspec: {%s%s}\n",
+                     rows[i].spec, strstr(rows[i].spec, "selector") ? "" : ", selector: {}");
+        world_run(w, 3);
+        assert_int_equal(budget(w, "expectedPods"),
+                         strstr(rows[i].spec, "app: no") || strstr(rows[i].spec, "unhealthy") ? 0
+                                                                                              : 2);
+        assert_int_equal(budget(w, "desiredHealthy"), rows[i].desired);
+        assert_int_equal(budget(w, "disruptionsAllowed"), rows[i].allowed);
+        assert_string_equal(
+            world_condition(w, KIND_PDB, "shop", "b", "DisruptionAllowed", "status"),
+            rows[i].allowed ? "True" : "False");
+        world_delete(w, KIND_PDB, "shop", "b");
+    }
+    world_free(w);
+
+    w = cluster(ON("n1"));
+    priority_class(w, "meek", "value: 500\npreemptionPolicy: Never\n");
+    world_vm(w, "worth-more", "Always", "1Gi", "      priorityClassName: meek\n" ON("n1"));
+    world_patch(w, KIND_VMI, "shop", "low-1", "{\"metadata\":{\"labels\":{\"app\":\"db\"}}}");
+    world_apply(w, "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: b, "
+                   "namespace: shop}\nspec: {maxUnavailable: 0, selector: {matchLabels: {app: "
+                   "db}}}\n");
+    world_run(w, 5);
+    assert_int_equal(budget(w, "expectedPods"), 1);
+    assert_int_equal(budget(w, "currentHealthy"), 1);
+    world_vm(w, "top", "Always", "1Gi", HIGH ON("n1"));
+    world_run(w, 20);
+    assert_string_equal(world_runs_on(w, "top"), "n1");
+    assert_string_equal(world_runs_on(w, "low-1"), "n1");
+    assert_null(world_runs_on(w, "worth-more"));
+    world_validate(w);
+    world_free(w);
+}
+
 /* --- random lives --- */
 
 #define LIVES    40
@@ -520,6 +590,7 @@ main(void)
         cmocka_unit_test(test_a_victim_whose_target_has_gone_is_shut_down),
         cmocka_unit_test(test_a_class_that_does_not_exist),
         cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_random),
     };
 
