@@ -335,8 +335,12 @@ check_toleration_value(struct check *c, const struct tree *map, const char *op)
 void
 placement_above_zero(struct check *c, struct tree *v)
 {
-    if (tree_get_int(v, 0) <= 0)
+    int64_t i = tree_get_int(v, 0);
+
+    if (i <= 0)
         check_invalid(c, v, "must be greater than zero");
+    else if (i > INT32_MAX)
+        check_invalid(c, v, "is too large");
 }
 
 void

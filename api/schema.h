@@ -33,7 +33,8 @@ enum field_flags {
     FIELD_LATER = 4,    /* decoded, but nothing acts on it yet: named in a warning */
     FIELD_NONEMPTY = 8, /* a string, list or map that is there must not be empty */
     FIELD_STATUS = 16,  /* looked at only with VALIDATE_STATUS */
-    FIELD_UNIQUE = 32   /* the items of a list have names of their own */
+    FIELD_UNIQUE = 32,  /* the items of a list have names of their own */
+    FIELD_CLAMP = 64 /* of F_INT: min and max bound what is decoded, check says what is allowed */
 };
 
 struct schema;

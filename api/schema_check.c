@@ -200,7 +200,7 @@ check_int(const struct field *f, struct check *c, struct tree *v)
         return false;
     int64_t i = tree_get_int(v, 0);
 
-    if (f->max == 0 || (i >= f->min && i <= f->max))
+    if (f->max == 0 || (f->flags & FIELD_CLAMP) || (i >= f->min && i <= f->max))
         return true;
     if (f->max >= INT32_MAX)
         check_invalid(c, v, i < f->min ? "must be greater than or equal to %lld" : "is too large",

@@ -178,7 +178,8 @@ put(struct strmap *m, const char *ns, const char *name, const void *object)
         void *out;
     } value = {.in = object};
 
-    strmap_put(m, key, value.out);
+    if (name && *name) /* nothing can refer to the others */
+        strmap_put(m, key, value.out);
 }
 
 static void

@@ -155,7 +155,7 @@ cluster_update_namespace(struct cluster *c, const struct namespace_ *ns)
 void
 cluster_remove_namespace(struct cluster *c, const char *name)
 {
-    free(strmap_del(c->namespaces, name));
+    free(strmap_del(c->namespaces, text(name)));
     if (c->watch)
         c->watch->relations(c->watch_arg);
 }
@@ -163,8 +163,11 @@ cluster_remove_namespace(struct cluster *c, const char *name)
 void
 cluster_add_node(struct cluster *c, const struct node *n)
 {
-    struct cluster_node *cn = ensure_node(c, text(n->meta.name));
+    struct cluster_node *cn;
 
+    if (!*text(n->meta.name))
+        return; /* nothing could be sent there */
+    cn = ensure_node(c, n->meta.name);
     if (!cn->node) {
         if (c->nodes_len == c->nodes_cap) {
             c->nodes_cap = c->nodes_cap ? 2 * c->nodes_cap : 16;
@@ -193,7 +196,7 @@ cluster_update_node(struct cluster *c, const struct node *n)
 void
 cluster_remove_node(struct cluster *c, const char *name)
 {
-    struct cluster_node *cn = strmap_get(c->by_name, name);
+    struct cluster_node *cn = strmap_get(c->by_name, text(name));
     size_t at = 0;
 
     if (!cn || !cn->node)

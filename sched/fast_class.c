@@ -314,7 +314,8 @@ label_by_row(struct fast_class *k, struct fast_ask *ask)
 {
     struct fast *f = ask->f;
 
-    memset(k->gid, FAST_NO_GROUP, f->rows_cap);
+    if (f->rows_cap > 0)
+        memset(k->gid, FAST_NO_GROUP, f->rows_cap);
     for (uint32_t row = 0; row < f->rows_len && !k->plain; row++) {
         int32_t verdict;
 

@@ -133,6 +133,7 @@ scan_scores(const struct fast_rows *rows, const struct scan *s, size_t len, int1
             bm = bm > 1 ? 1 : bm;
             std = fabs((bc - bm) / 2);
             score[j] = fit_weight * fit + balanced_weight * floor((1 - std) * 100);
+            score[j] = score[j] >= 0 ? score[j] : 0; /* no number: a row without room, see lack */
         }
         for (size_t j = 0; j < FAST_BLOCK; j++) {
             size_t i = at + j;

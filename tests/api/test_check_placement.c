@@ -361,6 +361,10 @@ static const struct object_row template_rows[] = {
      .text = "topologySpreadConstraints: [{maxSkew: -1, topologyKey: z, whenUnsatisfiable: "
              "DoNotSchedule}]",
      .error = "maxSkew: Invalid value: -1: must be greater than zero"},
+    {.name = "spread with a maxSkew beyond 32 bits",
+     .text = "topologySpreadConstraints: [{maxSkew: 2147483648, topologyKey: z, whenUnsatisfiable: "
+             "DoNotSchedule}]",
+     .error = "maxSkew: Invalid value: 2147483648: is too large"},
     {.name = "spread with minDomains 0",
      .text = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: "
              "DoNotSchedule, minDomains: 0}]",

@@ -1,7 +1,7 @@
 /* Manifests in, decisions out. Every document of a YAML stream is decoded as it is, and once more only
  * where the API accepts it; from both a cluster is made, and everything that asks for a place or for a target
- * gets one. What must hold whatever the bytes: no crash, the same answer twice, an answer that agrees
- * with itself, and a cluster that forgets a reservation as it took it. */
+ * gets one. What must hold whatever the bytes: no crash, the same answer twice and from the fast engine,
+ * an answer that agrees with itself, and a cluster that forgets a reservation as it took it. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,8 @@
 
 #include "api/object.h"
 #include "sched/evict.h"
+#include "sched/fast.h"
+#include "sched/nearest.h"
 #include "sched/place.h"
 #include "sched/preempt.h"
 #include "sched/profile.h"
@@ -23,6 +25,7 @@ struct item {
 struct run {
     struct arena *arena;
     struct cluster *cluster;
+    struct fast *fast;
     struct item items[OBJECTS_MAX];
     size_t len;
 };
@@ -33,8 +36,11 @@ static void read_item(struct run *run, struct tree *doc, bool check);
 static void add_settings(struct run *run);
 static void add_item(struct run *run, const struct item *it);
 static void place_item(struct run *run, const struct item *it);
+static void change_item(struct run *run, const struct item *it);
 static const struct vmi *find_vmi(const struct run *run, const struct vmim *m);
 static void decide(struct run *run, const struct place_request *rq);
+static void check_fast(struct run *run, const struct place_request *rq,
+                       const struct place_result *want);
 static void check_result(const struct place_result *r);
 static void check_node(const struct place_result *r, const struct place_node *n);
 static void check_same(const struct place_result *x, const struct place_result *y,
@@ -65,10 +71,14 @@ run_all(struct tree *docs, bool check)
         read_item(&run, tree_at(docs, i), check);
     cluster_set_heartbeat(run.cluster, INT64_C(1767225600) * 1000000, 300);
     add_settings(&run);
+    run.fast = fast_new(run.cluster);
     for (size_t i = 0; i < run.len; i++)
         add_item(&run, &run.items[i]);
     for (size_t i = 0; i < run.len; i++)
         place_item(&run, &run.items[i]);
+    for (size_t i = 0; i < run.len; i++)
+        change_item(&run, &run.items[i]);
+    fast_free(run.fast);
     cluster_free(run.cluster);
     arena_free(run.arena);
 }
@@ -112,6 +122,18 @@ read_item(struct run *run, struct tree *doc, bool check)
     case KIND_HCO:
         object = hco_decode(doc, run->arena);
         break;
+    case KIND_NAD:
+        object = nad_decode(doc, run->arena);
+        break;
+    case KIND_PVC:
+        object = pvc_decode(doc, run->arena);
+        break;
+    case KIND_PV:
+        object = pv_decode(doc, run->arena);
+        break;
+    case KIND_STORAGE_CLASS:
+        object = storage_class_decode(doc, run->arena);
+        break;
     case KIND_PRIORITY:
         object = priority_class_decode(doc, run->arena);
         break;
@@ -141,6 +163,14 @@ add_settings(struct run *run)
             cluster_add_priority_class(run->cluster, run->items[i].object);
         else if (run->items[i].kind == KIND_PDB)
             cluster_add_pdb(run->cluster, run->items[i].object);
+        else if (run->items[i].kind == KIND_NAD)
+            cluster_add_nad(run->cluster, run->items[i].object);
+        else if (run->items[i].kind == KIND_PVC)
+            cluster_add_pvc(run->cluster, run->items[i].object);
+        else if (run->items[i].kind == KIND_PV)
+            cluster_add_pv(run->cluster, run->items[i].object);
+        else if (run->items[i].kind == KIND_STORAGE_CLASS)
+            cluster_add_storage_class(run->cluster, run->items[i].object);
     }
 }
 
@@ -192,6 +222,41 @@ place_item(struct run *run, const struct item *it)
     }
 }
 
+/* The same again, then gone, then back: what is left must still be a cluster. */
+static void
+change_item(struct run *run, const struct item *it)
+{
+    const struct meta *m;
+
+    switch (it->kind) {
+    case KIND_NODE:
+        m = &((const struct node *)it->object)->meta;
+        cluster_update_node(run->cluster, it->object);
+        cluster_remove_node(run->cluster, m->name);
+        cluster_update_node(run->cluster, it->object);
+        break;
+    case KIND_NAMESPACE:
+        m = &((const struct namespace_ *)it->object)->meta;
+        cluster_update_namespace(run->cluster, it->object);
+        cluster_remove_namespace(run->cluster, m->name);
+        break;
+    case KIND_VMI:
+        m = &((const struct vmi *)it->object)->meta;
+        cluster_update_vmi(run->cluster, it->object);
+        place_item(run, it);
+        cluster_remove_vmi(run->cluster, m->namespace_, m->name);
+        break;
+    case KIND_POD:
+        m = &((const struct pod *)it->object)->meta;
+        cluster_update_pod(run->cluster, it->object);
+        place_item(run, it);
+        cluster_remove_pod(run->cluster, m->namespace_, m->name);
+        break;
+    default:
+        break;
+    }
+}
+
 /* NULL is as good: place() has to bear it. */
 static const struct vmi *
 find_vmi(const struct run *run, const struct vmim *m)
@@ -214,9 +279,11 @@ decide(struct run *run, const struct place_request *rq)
     check_result(r);
     check_same(r, again, "asked twice");
     place_result_free(again);
+    check_fast(run, rq, r);
     if (!r->node && (rq->vmi || rq->pod)) {
         struct preempt_result p = preempt(run->cluster, rq, run->arena);
 
+        nearest_miss(run->cluster, rq, r, run->arena);
         must(p.node ? p.victims_len > 0 && !*p.message : p.victims_len == 0, "victims");
         again = place(run->cluster, rq);
         check_same(r, again, "asked after preempt()");
@@ -225,6 +292,29 @@ decide(struct run *run, const struct place_request *rq)
     if (r->node)
         reserve(run, rq, r->node);
     place_result_free(r);
+}
+
+static void
+check_fast(struct run *run, const struct place_request *rq, const struct place_result *want)
+{
+    struct fast_decision got;
+    size_t fits = 0;
+
+    fast_place(run->fast, rq, &got);
+    must(!got.node == !want->node && (!got.node || strcmp(got.node, want->node) == 0),
+         "the fast engine's node");
+    if (strcmp(got.message, want->message) != 0)
+        fprintf(stderr, "fast:  %s\nplace: %s\n", got.message, want->message);
+    must(strcmp(got.message, want->message) == 0, "the fast engine's message");
+    must(got.best_len == want->best.len, "the fast engine's best");
+    for (size_t i = 0; i < want->nodes_len; i++) {
+        const struct place_node *n = &want->nodes[i];
+
+        fits += n->fits;
+        if (got.node && strcmp(n->name, got.node) == 0)
+            must(n->total == got.total && n->score == got.score, "the fast engine's total");
+    }
+    must(got.fits_len == fits, "how many fit, says the fast engine");
 }
 
 static void
@@ -247,7 +337,7 @@ check_node(const struct place_result *r, const struct place_node *n)
     must(!n->fits || r->node, "fits, but nowhere");
     must(n->score >= 0 && n->score <= 100, "score");
     for (size_t p = 0; p < n->scores_len; p++)
-        must(n->scores[p].score >= 0 && n->scores[p].score <= 100, "score of a plugin");
+        must(n->scores[p].score >= 0 && n->scores[p].score <= 100, n->scores[p].plugin);
 }
 
 static void
@@ -285,6 +375,7 @@ reserve(struct run *run, const struct place_request *rq, const char *node)
         cluster_unreserve(run->cluster, m->namespace_, m->name, node);
         after = place(run->cluster, rq);
         check_same(before, after, "reserved and not");
+        check_fast(run, rq, after);
         place_result_free(after);
         cluster_reserve(run->cluster, rq->vmi, node);
     } else {
