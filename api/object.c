@@ -289,6 +289,8 @@ fill_defaults(struct check *c, struct tree *obj)
         tree_type(tree_get(meta, "namespace")) == TREE_NULL)
         tree_set(meta, "namespace",
                  tree_string(c->kind->kind == KIND_HCO ? DEFAULT_HCO_NAMESPACE : "default"));
+    if (c->kind->kind == KIND_PRIORITY && tree_type(tree_get(obj, "preemptionPolicy")) == TREE_NULL)
+        tree_set(obj, "preemptionPolicy", tree_string("PreemptLowerPriority"));
     if (c->kind->kind == KIND_NAMESPACE && *name) {
         struct tree *labels = tree_get(meta, "labels");
 

@@ -168,6 +168,13 @@ strategic_map(struct tree *target, const struct tree *patch, const char *name, s
     return 0;
 }
 
+/* The selector of a PodDisruptionBudget: patchStrategy replace. */
+static bool
+is_replaced(const char *parent, const char *key)
+{
+    return strcmp(parent, "spec") == 0 && strcmp(key, "selector") == 0;
+}
+
 static int
 strategic_value(struct tree *target, const char *parent, const char *key, const struct tree *value,
                 struct err *err)
@@ -186,6 +193,8 @@ strategic_value(struct tree *target, const char *parent, const char *key, const 
             tree_del(target, key);
             return 0;
         }
+        if (is_replaced(parent, key))
+            tree_del(target, key);
         return strategic_map(tree_ensure_map(target, key), value, key, err);
     }
     if (value->type != TREE_LIST || !m) {

@@ -47,6 +47,7 @@ test_changes(void **state)
     struct api_fixture *f = *state;
 
     api_fixture_create(f, CLASSES, CLASS("c", "\"value\":1"));
+    assert_string_equal(api_fixture_text(f, "preemptionPolicy"), "PreemptLowerPriority");
     /* Kubernetes' own kinds are patched with a strategic merge; kubectl apply sends nothing else. */
     assert_int_equal(
         api_fixture_call(f, "PATCH", CLASSES "/c", STRATEGIC, "{\"description\":\"d\"}"), 200);
@@ -81,6 +82,25 @@ test_columns(void **state)
     assert_string_equal(api_fixture_text(f, "rows.0.cells.3"), "2");
 }
 
+/* As kubectl apply sends it: without a directive, and the old key has to go. */
+static void
+test_selector_is_replaced(void **state)
+{
+    struct api_fixture *f = *state;
+
+    api_fixture_create(
+        f, BUDGETS,
+        "{\"apiVersion\":\"policy/v1\",\"kind\":\"PodDisruptionBudget\","
+        "\"metadata\":{\"name\":\"b\",\"namespace\":\"default\"},"
+        "\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":\"1\"}}}}");
+    assert_int_equal(api_fixture_call(f, "PATCH", BUDGETS "/b", STRATEGIC,
+                                      "{\"spec\":{\"selector\":{\"matchLabels\":{\"b\":\"2\"}}}}"),
+                     200);
+    assert_string_equal(api_fixture_text(f, "spec.selector.matchLabels.a"), "");
+    assert_string_equal(api_fixture_text(f, "spec.selector.matchLabels.b"), "2");
+    assert_string_equal(api_fixture_text(f, "spec.minAvailable"), "1");
+}
+
 int
 main(void)
 {
@@ -88,6 +108,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_one_default, api_fixture_setup, api_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_changes, api_fixture_setup, api_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_columns, api_fixture_setup, api_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_selector_is_replaced, api_fixture_setup,
+                                        api_fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
