@@ -262,8 +262,6 @@ check_profiles(struct check *c, struct tree *list)
             check_leave(c);
             break;
         }
-        if (i == 1)
-            check_warn(c, "and those after it count for nothing: the first profile is used");
         check_leave(c);
     }
 }

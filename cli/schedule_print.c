@@ -16,7 +16,7 @@
 static void add_summary(struct table *t, const struct schedule_answer *a);
 static void print_answer(const struct schedule_answer *a, struct sb *out);
 static void print_scores(const struct place_result *r, struct sb *out);
-static void print_formula(const struct place_node *n, struct sb *out);
+static void add_formula(const struct place_node *n, struct sb *out);
 static const char *heading(const struct place_plugin_score *s);
 static void print_reasons(const struct place_result *r, struct sb *out);
 static void add_name(struct sb *names, const char *name, size_t count);
@@ -72,8 +72,8 @@ schedule_report_add(struct schedule_report *r, const struct schedule_answer *a)
 
     add_summary(r->summary, a);
     print_answer(a, &r->details);
-    if (scored && r->formula.len == 0)
-        print_formula(scored, &r->formula);
+    if (scored)
+        add_formula(scored, &r->formula);
     r->len++;
 }
 
@@ -164,9 +164,9 @@ print_scores(const struct place_result *r, struct sb *out)
         sb_printf(out, "  and %zu more that fit\n", len - shown);
 }
 
-/* "SCORE = (3 TAINTS + FIT) / 4", by the weights of the profile. */
+/* "SCORE = (3 TAINTS + FIT) / 4", by the weights of the profile; each once. */
 static void
-print_formula(const struct place_node *n, struct sb *out)
+add_formula(const struct place_node *n, struct sb *out)
 {
     AUTO_SB struct sb sum = SB_INIT;
     long long weights = 0;
@@ -180,8 +180,10 @@ print_formula(const struct place_node *n, struct sb *out)
         sb_puts(&sum, heading(s));
         weights += s->weight;
     }
-    if (weights > 0)
-        sb_printf(out, "\nSCORE = (%s) / %lld\n", sb_str(&sum), weights);
+    AUTO_FREE char *line = xasprintf("SCORE = (%s) / %lld\n", sb_str(&sum), weights);
+
+    if (weights > 0 && !strstr(sb_str(out), line))
+        sb_printf(out, "%s%s", out->len == 0 ? "\n" : "", line);
 }
 
 static const char *

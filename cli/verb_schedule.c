@@ -50,6 +50,8 @@ struct run {
     struct cluster *c;
     struct schedule_places *places;
     struct strmap *running; /* "NS/NAME" -> the struct vmi of a VM that this run has placed */
+    const struct sched_config *config; /* or NULL */
+    struct strmap *profiles;           /* schedulerName -> its struct profile, as they are needed */
     struct schedule_report *report;
     size_t len;
     bool one_fits_nowhere;
@@ -64,6 +66,7 @@ static void place_item(struct run *run, const struct offline_item *it);
 static void place_vmi(struct run *run, const struct vmi *v);
 static void place_migration(struct run *run, const struct vmim *m);
 static void place_pod(struct run *run, const struct pod *p);
+static void use_profile(struct run *run, const char *scheduler_name);
 static struct nearest explain(struct run *run, const struct place_request *rq,
                               struct place_result *result);
 static void answer(struct run *run, const struct meta *meta, const struct place_request *rq,
@@ -87,6 +90,7 @@ verb_schedule(int argc, char **argv)
         return rc;
     run.c = cluster_new();
     run.running = strmap_new();
+    run.profiles = strmap_new();
     run.report = schedule_report_new();
     rc = fill_cluster(&run);
     if (rc == EXIT_DONE)
@@ -101,6 +105,7 @@ verb_schedule(int argc, char **argv)
     }
     schedule_report_free(run.report);
     strmap_free(run.running, NULL);
+    strmap_free(run.profiles, NULL);
     schedule_places_free(run.places);
     cluster_free(run.c);
     return rc;
@@ -132,7 +137,7 @@ fill_cluster(struct run *run)
         else if (it->kind == KIND_POD)
             cluster_add_pod(run->c, it->pod);
         else if (it->kind == KIND_SCHED_CONFIG) /* two would have been an error */
-            cluster_set_profile(run->c, profile_compile(it->sched_config, o->arena));
+            run->config = it->sched_config;
     }
     run->places = schedule_places_new(run->c, o);
     return EXIT_DONE;
@@ -215,9 +220,12 @@ place_vmi(struct run *run, const struct vmi *v)
 {
     struct place_request rq = {.vmi = v, .purpose = PLACE_START};
     struct preempt_result preemption;
-    struct place_result *result = schedule_place(run->places, &rq, &preemption);
-    struct nearest nearest = explain(run, &rq, result);
+    struct place_result *result;
+    struct nearest nearest;
 
+    use_profile(run, v->spec.scheduler_name);
+    result = schedule_place(run->places, &rq, &preemption);
+    nearest = explain(run, &rq, result);
     if (result->node) {
         struct vmi *running = arena_alloc(run->o->arena, sizeof(*running));
 
@@ -262,6 +270,7 @@ place_migration(struct run *run, const struct vmim *m)
             rq.target = m->meta.annotations.items[i].value;
         else if (strcmp(m->meta.annotations.items[i].key, ANN_MIGRATION_FORCE) == 0)
             rq.force = strcmp(m->meta.annotations.items[i].value, "true") == 0;
+    use_profile(run, v->spec.scheduler_name);
     result = schedule_place(run->places, &rq, &preemption);
     nearest = explain(run, &rq, result);
     if (result->node)
@@ -274,12 +283,35 @@ place_pod(struct run *run, const struct pod *p)
 {
     struct place_request rq = {.pod = p};
     struct preempt_result preemption;
-    struct place_result *result = schedule_place(run->places, &rq, &preemption);
-    struct nearest nearest = explain(run, &rq, result);
+    struct place_result *result;
+    struct nearest nearest;
 
+    use_profile(run, p->scheduler_name);
+    result = schedule_place(run->places, &rq, &preemption);
+    nearest = explain(run, &rq, result);
     if (result->node)
         cluster_reserve_pod(run->c, p, result->node);
     answer(run, &p->meta, &rq, result, &preemption, &nearest);
+}
+
+/* Each is placed by the profile that it names. */
+static void
+use_profile(struct run *run, const char *scheduler_name)
+{
+    const char *key = scheduler_name ? scheduler_name : "";
+    union { /* the map does not change what it holds */
+        const struct profile *in;
+        void *out;
+    } p;
+
+    if (!run->config)
+        return;
+    p.out = strmap_get(run->profiles, key);
+    if (!p.out) {
+        p.in = profile_compile_for(run->config, scheduler_name, run->o->arena);
+        strmap_put(run->profiles, key, p.out);
+    }
+    cluster_set_profile(run->c, p.in);
 }
 
 /* Before room is reserved: the explanation is of the cluster that the decision saw. */

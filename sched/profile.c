@@ -10,6 +10,7 @@
 
 #define SHAPE_SCALE 10 /* a shape's scores are 0..10, a node's 0..100 */
 
+static const struct profile *compile(const struct sched_config_profile *in, struct arena *a);
 static void compile_plugins(struct profile *p, const struct sched_config_profile *in);
 static int64_t weight_of(const struct sched_config_profile *in, const char *name, int64_t dflt);
 static const struct sched_config_plugin *find(const struct sched_config_plugin *list, size_t len,
@@ -66,17 +67,21 @@ profile_default(void)
 const struct profile *
 profile_compile(const struct sched_config *config, struct arena *a)
 {
-    struct profile *p = arena_alloc(a, sizeof(*p));
+    return config->profiles_len > 0 ? compile(&config->profiles[0], a) : &usual;
+}
 
-    *p = usual;
-    if (config->profiles_len == 0)
-        return p;
-    p->scheduler_name = config->profiles[0].scheduler_name;
-    compile_plugins(p, &config->profiles[0]);
-    for (size_t i = 0; i < config->profiles[0].args_len; i++)
-        if (config->profiles[0].args[i].name)
-            compile_args(p, &config->profiles[0].args[i], a);
-    return p;
+const struct profile *
+profile_compile_for(const struct sched_config *config, const char *scheduler_name, struct arena *a)
+{
+    const char *want = scheduler_name ? scheduler_name : "default-scheduler";
+
+    for (size_t i = 0; i < config->profiles_len; i++) {
+        const char *name = config->profiles[i].scheduler_name;
+
+        if (name && strcmp(name, want) == 0)
+            return compile(&config->profiles[i], a);
+    }
+    return profile_compile(config, a);
 }
 
 bool
@@ -100,6 +105,20 @@ const char *
 profile_plugin_name(enum place_plugin p)
 {
     return plugins[p];
+}
+
+static const struct profile *
+compile(const struct sched_config_profile *in, struct arena *a)
+{
+    struct profile *p = arena_alloc(a, sizeof(*p));
+
+    *p = usual;
+    p->scheduler_name = in->scheduler_name;
+    compile_plugins(p, in);
+    for (size_t i = 0; i < in->args_len; i++)
+        if (in->args[i].name)
+            compile_args(p, &in->args[i], a);
+    return p;
 }
 
 static void

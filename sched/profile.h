@@ -1,5 +1,5 @@
 /* A scheduling profile: which scores count how much, and the arguments of the plugins that take any.
- * Compiled from the first profile of a kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration, or the
+ * Compiled from a profile of a kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration, or the
  * defaults of kube-scheduler 1.31. Read by score.c, peers.c, spread.c, filter_fit.c and request.c
  * through the cluster that it was set on. */
 #ifndef SCHED_PROFILE_H
@@ -50,9 +50,13 @@ struct profile {
 
 /* kube-scheduler's defaults. A constant. */
 const struct profile *profile_default(void);
-/* config: borrowed, as the profile's texts are; the profile lives in the arena. Never fails: what the API
- * accepts is taken, of the rest the default. */
+/* The first profile. config: borrowed, as the profile's texts are; the profile lives in the arena. Never
+ * fails: what the API accepts is taken, of the rest the default. */
 const struct profile *profile_compile(const struct sched_config *config, struct arena *a);
+/* The one by which a VM or Pod of that schedulerName (NULL: none, which is default-scheduler) is placed:
+ * that of the name, else the first. */
+const struct profile *profile_compile_for(const struct sched_config *config,
+                                          const char *scheduler_name, struct arena *a);
 /* Is room for this resource not looked at (ignoredResources, ignoredResourceGroups)? Extended resources
  * only: cpu, memory and huge pages always count. */
 bool profile_ignores(const struct profile *p, const char *resource);

@@ -55,6 +55,10 @@
 #define BUSY                                                                                     \
     "---\n{apiVersion: v1, kind: Pod, metadata: {name: busy}, spec: {nodeName: n1, containers: " \
     "[{name: c, resources: {requests: {cpu: 1, memory: 1Mi}}}]}}\n"
+#define ASKS(name, scheduler)                                 \
+    "---\n{apiVersion: v1, kind: Pod, metadata: {name: " name \
+    "}, spec: {schedulerName: " scheduler                     \
+    ", containers: [{name: c, resources: {requests: {cpu: 1, memory: 1Mi}}}]}}\n"
 #define PACK                                                                              \
     "schedulerName: packer, plugins: {score: {disabled: [{name: '*'}], enabled: [{name: " \
     "NodeResourcesFit, weight: 5}, {name: NodeAffinity}]}}, pluginConfig: [{name: "       \
@@ -160,6 +164,19 @@ static const struct offline_case cases[] = {
      {"--vm", "p"},
      0,
      "[{\"vm\":\"default/p\",\"node\":\"n1\",\"message\":\"\"}]",
+     NULL},
+    {"each by the profile that it names",
+     "schedule",
+     "---\n{apiVersion: kubescheduler.config.k8s.io/v1, kind: KubeSchedulerConfiguration, "
+     "profiles: [{"
+     "schedulerName: default-scheduler}, {" PACK "}]}\n" SMALL BUSY ASKS("q", "packer")
+         POD("p", "cpu: 1, memory: 1Mi") ASKS("r", "drover-scheduler") ASKS("s", "other"),
+     {NULL},
+     2,
+     "[{\"vm\":\"default/q\",\"node\":\"n1\",\"message\":\"\"},{\"vm\":\"default/p\",\"node\":"
+     "\"n2\",\"message\":\"\"},{\"vm\":\"default/r\",\"node\":\"n2\",\"message\":\"\"},{\"vm\":"
+     "\"default/s\",\"node\":null,\"message\":\"waiting for scheduler other: this is "
+     "drover-scheduler\"}]",
      NULL},
     {"two profiles' worth of configuration",
      "schedule",
