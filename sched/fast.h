@@ -3,8 +3,14 @@
  *
  * Requests that ask for the same thing (all that a decision reads, but the name) are one class. A class
  * keeps, for every node, whether it fits, its score, or why not; a placement touches the node it
- * changed, in every class that is asked again. Memory is bounded: FAST_CLASSES_MAX, the least
- * recently used one is forgotten. One thread. */
+ * changed, in every class that is asked again. Memory is bounded: FAST_CLASSES_MAX, and bytes by the
+ * number of nodes; the least recently asked class goes. One thread. One engine a cluster.
+ *
+ * place() itself decides, so in its time, what request_is_special() tells (claims that keep the VM from
+ * some node, default spread constraints of sets, NUMA cells, TSC frequencies, forced targets), a soft
+ * spread over another key than host names with more than about 200 domains, Gt and Lt on host names,
+ * more than 64 named nodes, more than 4 hard or 4 soft constraints, and more than 7 resources.
+ * docs/scheduling-engine.md tells how it works. */
 #ifndef SCHED_FAST_H
 #define SCHED_FAST_H
 
@@ -16,7 +22,7 @@
 
 struct fast;
 
-/* On a cluster, which it watches through cluster_watch: c must outlive it, and may be changed through
+/* On a cluster, which it watches (sched/cluster.h): c must outlive it, and may be changed through
  * place.h's functions at any time between decisions. */
 struct fast *fast_new(struct cluster *c);
 void fast_free(struct fast *f); /* NULL is fine */
@@ -34,7 +40,7 @@ void fast_place(struct fast *f, const struct place_request *rq, struct fast_deci
 /* The nodes that share the highest total of the last decision, in byte order of their names, at most max
  * names into out (borrowed as .node is); returns how many it wrote. Before the cluster changes. */
 size_t fast_best(const struct fast *f, const char **out, size_t max);
-/* How many decisions place() has taken instead, since fast_new: see docs/scheduling-engine.md for which. */
+/* How many decisions place() has taken instead, since fast_new. */
 uint64_t fast_plain(const struct fast *f);
 /* Bytes that it has allocated, beyond the cluster. */
 size_t fast_bytes(const struct fast *f);

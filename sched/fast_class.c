@@ -15,6 +15,7 @@ static void unlink_class(struct fast *f, struct fast_class *k);
 static void push_front(struct fast *f, struct fast_class *k);
 static void take_out(struct fast *f, struct fast_class *k);
 static void forget(struct fast *f, struct fast_class *k);
+static void release(struct fast_class *k);
 static void bound(struct fast *f);
 static void rebuild(struct fast_class *k, struct fast_ask *ask);
 static void replay(struct fast_class *k, struct fast_ask *ask);
@@ -24,6 +25,7 @@ static void label_by_row(struct fast_class *k, struct fast_ask *ask);
 static void label_by_shape(struct fast_class *k, struct fast_ask *ask);
 static uint8_t group_of_row(struct fast_class *k, struct fast_ask *ask, uint32_t row,
                             int32_t verdict);
+static void make_fine(const struct fast_class *k, struct fast *f);
 static void look_at_domain(struct fast_class *k, struct fast_ask *ask, const struct fast_counter *c,
                            uint32_t row);
 
@@ -54,8 +56,10 @@ fast_class_get(struct fast_ask *ask)
 void
 fast_classes_done(struct fast *f)
 {
-    while (f->newest)
-        forget(f, f->newest);
+    for (struct fast_class *k = f->newest, *older; k; k = older) {
+        older = k->older;
+        release(k);
+    }
 }
 
 void
@@ -223,6 +227,12 @@ forget(struct fast *f, struct fast_class *k)
 {
     take_out(f, k);
     f->classes_len--;
+    release(k);
+}
+
+static void
+release(struct fast_class *k)
+{
     fast_compile_drop(k);
     fast_group_drop(k);
     free(k->leaf);
@@ -253,7 +263,7 @@ rebuild(struct fast_class *k, struct fast_ask *ask)
 
     k->undo_len = 0;
     fast_compile(k, ask);
-    k->epoch = f->epoch;
+    k->epoch = f->epoch; /* now: labelling may move it, and then this has to be done again */
     k->seq = f->events_base + f->events_len;
     if (!k->plain && !k->why)
         label_all(k, ask);
@@ -409,9 +419,33 @@ group_of_row(struct fast_class *k, struct fast_ask *ask, uint32_t row, int32_t v
             key[len++] = row < c->cap ? c->count[row] : 0;
     }
     gid = fast_group_of(ask->f, k, key, (uint32_t)verdict, mask);
-    if (gid == FAST_NO_GROUP)
+    if (gid == FAST_NO_GROUP) {
         k->plain = true;
+        make_fine(k, ask->f);
+    }
     return gid;
+}
+
+/* There are too many groups: domains of the key that has most are told apart by counts from now on, and
+ * the class is made anew when it is asked again. Soft constraints need their domains. */
+static void
+make_fine(const struct fast_class *k, struct fast *f)
+{
+    struct fast_topo *most = NULL;
+
+    for (size_t i = 0; i < k->coarse_len; i++) {
+        struct fast_topo *t = &f->topos[k->coarse[i]];
+        bool soft = t->fine;
+
+        for (size_t s = 0; s < k->soft_len; s++)
+            soft = soft || k->soft[s].topo == k->coarse[i];
+        if (!soft && (!most || t->doms > most->doms))
+            most = t;
+    }
+    if (most) {
+        most->fine = true;
+        f->epoch++;
+    }
 }
 
 /* A count has changed by which rows are told apart. */

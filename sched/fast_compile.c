@@ -141,14 +141,15 @@ fast_compile_verdict(struct fast_class *k, struct fast_ask *ask, uint32_t row)
     const struct request *r;
     struct str_list reasons = {0};
 
-    for (size_t i = 0; i < k->specials_len && !verdict; i++) {
+    for (size_t i = 0; i < k->specials_len; i++) {
         struct fast_special *s = &k->specials[i];
 
         if (s->row != row)
             continue;
-        verdict = &s->verdict;
-        *verdict = s->shape == shape ? *verdict : -1;
+        s->verdict = s->shape == shape ? s->verdict : -1;
         s->shape = shape;
+        verdict = &s->verdict;
+        break;
     }
     if (!verdict && shape >= k->verdicts_len) {
         size_t len = f->shapes_cap;

@@ -50,7 +50,7 @@ fast_decide(struct fast *f, struct fast_class *k, struct fast_decision *ret)
         .peers_least = INT64_MAX, .peers_most = INT64_MIN, .spread_least = INT64_MAX};
     int64_t fewest[FAST_RULES], most = INT64_MIN;
     bool alone = k->has_near && k->near_sum == 0 && k->near_itself;
-    const struct fast_group *best = NULL;
+    uint32_t first = FAST_NONE;
 
     for (size_t i = 0; i < k->hard_len; i++)
         fewest[i] = fast_fewest(&k->hard[i], &k->counters[k->hard[i].counter]);
@@ -99,15 +99,15 @@ fast_decide(struct fast *f, struct fast_class *k, struct fast_decision *ret)
         if (f->group_total[i] > most) {
             most = f->group_total[i];
             ret->best_len = 0;
-            best = g;
+            first = g->first;
         }
         if (f->group_total[i] == most) {
             ret->best_len += g->most_rows;
-            best = g->first < best->first ? g : best;
+            first = g->first < first ? g->first : first;
         }
     }
     f->last_total = most;
-    ret->node = f->nodes[best->first]->name;
+    ret->node = f->nodes[first]->name;
     ret->total = most;
     ret->score = score_of_total(f->c->profile, most);
 }

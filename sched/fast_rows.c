@@ -13,7 +13,7 @@
 #define EVENTS_MIN   1024
 #define EVENTS_MAX   65536
 #define FINE_DOMAINS 8 /* more, and more than half the rows: each is told apart by its count */
-#define FINE_ALWAYS  60
+#define FINE_ALWAYS  200
 #define SPARE_SHAPES 1024
 
 static void renew(struct fast *f);
@@ -21,8 +21,8 @@ static void put_shape(struct fast *f, uint32_t row);
 static void leave_shape(struct fast *f, uint32_t row);
 static uint32_t shape_with(struct fast *f, const struct sb *sig);
 static void forget_shapes(struct fast *f);
-static void put_room(struct fast *f, uint32_t row);
-static void put_extra(struct fast *f, struct fast_extra *e, uint32_t row);
+static bool put_room(struct fast *f, uint32_t row);
+static bool put_extra(struct fast *f, struct fast_extra *e, uint32_t row);
 static bool put_dom(struct fast_topo *t, const struct cluster_node *n, uint32_t row);
 static void fill_topo(struct fast *f, struct fast_topo *t);
 static void drop_topos(struct fast *f);
@@ -97,8 +97,8 @@ fast_rows_node(struct fast *f, struct cluster_node *n)
     if (moved)
         f->epoch++;
     put_shape(f, n->row);
-    put_room(f, n->row);
-    fast_event(f, (struct fast_event){.row = n->row, .kind = FAST_NONE});
+    if (put_room(f, n->row))
+        fast_event(f, (struct fast_event){.row = n->row, .kind = FAST_NONE});
     if (f->c->heartbeat_timeout_s > 0) {
         int64_t at = ages_at(f, n);
 
@@ -335,48 +335,58 @@ forget_shapes(struct fast *f)
     memset(f->shape_buckets, 0, sizeof(f->shape_buckets));
 }
 
-static void
+/* Returns whether it is another than before. */
+static bool
 put_room(struct fast *f, uint32_t row)
 {
     const struct room *m = &f->nodes[row]->room;
     struct fast_rows *r = &f->rows;
     int64_t pods = m->pods - m->used_pods;
-    bool odd = m->cpu_milli <= 0 || m->memory_bytes <= 0 || m->cpu_milli > EXACT_BYTES ||
-               m->memory_bytes > EXACT_BYTES || m->used_cpu_milli > EXACT_BYTES ||
-               m->used_memory_bytes > EXACT_BYTES || m->used_score_cpu_milli > EXACT_BYTES ||
-               m->used_score_memory_bytes > EXACT_BYTES;
+    const int64_t all[] = {
+        m->cpu_milli,         m->memory_bytes,         m->used_cpu_milli,
+        m->used_memory_bytes, m->used_score_cpu_milli, m->used_score_memory_bytes};
+    double *const columns[] = {r->cpu,         r->memory,    r->used_cpu,
+                               r->used_memory, r->score_cpu, r->score_memory};
+    bool odd = m->cpu_milli <= 0 || m->memory_bytes <= 0, changed = false;
 
-    r->cpu[row] = (double)m->cpu_milli;
-    r->memory[row] = (double)m->memory_bytes;
-    r->used_cpu[row] = (double)m->used_cpu_milli;
-    r->used_memory[row] = (double)m->used_memory_bytes;
-    r->score_cpu[row] = (double)m->used_score_cpu_milli;
-    r->score_memory[row] = (double)m->used_score_memory_bytes;
-    r->pods[row] = pods > INT32_MAX ? INT32_MAX : pods < INT32_MIN ? INT32_MIN : (int32_t)pods;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        double now = (double)all[i];
+
+        /* of odd ones the columns do not tell all */
+        odd = odd || all[i] > EXACT_BYTES;
+        changed = changed || columns[i][row] != now;
+        columns[i][row] = now;
+    }
+    pods = pods > INT32_MAX ? INT32_MAX : pods < INT32_MIN ? INT32_MIN : pods;
+    changed = changed || odd || r->odd[row] || r->pods[row] != (int32_t)pods;
+    r->pods[row] = (int32_t)pods;
     r->odd_len += (size_t)odd - r->odd[row];
     r->odd[row] = odd;
     for (size_t i = 0; i < f->extras_len; i++)
-        put_extra(f, &f->extras[i], row);
+        changed |= put_extra(f, &f->extras[i], row);
+    return changed;
 }
 
-static void
+static bool
 put_extra(struct fast *f, struct fast_extra *e, uint32_t row)
 {
     const struct room_extra *have;
     const struct room *m;
+    int64_t before = e->free[row];
 
     if (!f->nodes[row])
-        return;
+        return false;
     m = &f->nodes[row]->room;
     if (!e->name) {
         e->free[row] = m->ephemeral_bytes - m->used_ephemeral_bytes;
-        return;
+        return e->free[row] != before;
     }
     have = need_room_extra(m, e->name);
     if (e->if_listed && !(have && have->listed))
         e->free[row] = INT64_MAX;
     else
         e->free[row] = have ? have->total - have->used : 0;
+    return e->free[row] != before;
 }
 
 /* Returns whether the row has another domain than before. */
@@ -391,7 +401,7 @@ put_dom(struct fast_topo *t, const struct cluster_node *n, uint32_t row)
         if (dom == FAST_NONE) {
             dom = t->doms++;
             if (dom == t->cap) {
-                t->cap = t->cap ? 2 * t->cap : 16;
+                t->cap *= 2;
                 t->head = xreallocarray(t->head, t->cap, sizeof(*t->head));
             }
             t->head[dom] = FAST_NONE;
@@ -420,6 +430,8 @@ fill_topo(struct fast *f, struct fast_topo *t)
     size_t with_key = 0;
 
     t->values = strmap_new();
+    t->cap = 16;
+    t->head = xcalloc(t->cap, sizeof(*t->head));
     t->dom = xreallocarray(NULL, f->rows_cap + 1, sizeof(*t->dom));
     t->next = xreallocarray(NULL, f->rows_cap + 1, sizeof(*t->next));
     memset(t->dom, 0xff, (f->rows_cap + 1) * sizeof(*t->dom));

@@ -10,6 +10,34 @@
 
 #define GIB (INT64_C(1) << 30)
 
+/* Claims in each rich cluster: the first can be reached from everywhere, the second from one zone. */
+static const struct pvc claims[] = {
+    {.meta = {.name = "claim0", .namespace_ = "default"}, .volume_name = "pv0", .phase = "Bound"},
+    {.meta = {.name = "claim1", .namespace_ = "default"}, .volume_name = "pv1", .phase = "Bound"},
+};
+static struct node_term in_z1 = {
+    .exprs =
+        (struct requirement[]){
+            {.key = "zone", .op = SEL_IN, .values = {.items = (const char *[]){"z1"}, .len = 1}}},
+    .exprs_len = 1};
+static const struct pv volumes[] = {
+    {.meta.name = "pv0"},
+    {.meta.name = "pv1",
+     .has_node_required = true,
+     .node_required = &in_z1,
+     .node_required_len = 1},
+};
+/* What an administrator may ask of all VMs. */
+static struct kv in_ssd = {"disk", "ssd"}, web = {"app", "web"};
+static struct label_selector webs = {.match_labels = {.items = &web, .len = 1}};
+static struct weighted_pod_term apart = {.weight = 40,
+                                         .term = {.selector = &webs, .topology_key = "zone"}};
+static const struct nad network = {
+    .meta = {.name = "net",
+             .namespace_ = "default",
+             .annotations = {.items = (struct kv[]){{"k8s.v1.cni.cncf.io/resourceName", "x/gpu"}},
+                             .len = 1}}};
+
 struct maker { /* makes one object */
     struct rng rng;
     struct arena *a;
@@ -103,26 +131,28 @@ make_node(struct maker *m, const char *name)
     if (!ONE_IN(m, 9))
         add_pair(m, &n->meta.annotations, "kubevirt.io/heartbeat",
                  arena_printf(m->a, "\"2026-01-01T00:%02zu:00Z\"", below(&m->rng, 10)));
-    n->unschedulable = ONE_IN(m, 9);
-    if (ONE_IN(m, 4)) {
-        n->conditions.items = arena_calloc(m->a, 1, sizeof(struct condition));
+    n->unschedulable = ONE_IN(m, 14);
+    n->conditions.items = arena_calloc(m->a, 2, sizeof(struct condition));
+    if (ONE_IN(m, 4))
         n->conditions.items[n->conditions.len++] =
             (struct condition){.type = "Ready", .status = ONE_IN(m, 4) ? "False" : "True"};
-    }
+    if (ONE_IN(m, 4))
+        n->conditions.items[n->conditions.len++] = (struct condition){
+            .type = PLACE_NETWORK_CONDITION, .status = ONE_IN(m, 2) ? "False" : "True"};
     n->taints = arena_calloc(m->a, 2, sizeof(*n->taints));
-    while (n->taints_len < 2 && ONE_IN(m, 4))
+    while (n->taints_len < 2 && ONE_IN(m, 6))
         n->taints[n->taints_len++] = (struct taint){
             .key = ONE_IN(m, 2) ? "k1" : "k2",
             .value = ONE_IN(m, 3) ? NULL : "v",
             .effect = PICK(m, effects),
         };
     if (!ONE_IN(m, 20))
-        add_milli(m, &n->allocatable, "cpu", 500 + (int64_t)below(&m->rng, 3500));
+        add_milli(m, &n->allocatable, "cpu", 500 + (int64_t)below(&m->rng, 6000));
     add_resource(m, &n->allocatable, "memory",
-                 ONE_IN(m, 40) ? INT64_MAX : (1 + (int64_t)below(&m->rng, 16)) * GIB);
-    add_resource(m, &n->allocatable, "pods", 1 + (int64_t)below(&m->rng, 8));
+                 ONE_IN(m, 40) ? INT64_MAX : (2 + (int64_t)below(&m->rng, 40)) * GIB);
+    add_resource(m, &n->allocatable, "pods", 2 + (int64_t)below(&m->rng, 16));
     if (ONE_IN(m, 2))
-        add_resource(m, &n->allocatable, "devices.kubevirt.io/kvm", (int64_t)below(&m->rng, 6));
+        add_resource(m, &n->allocatable, "devices.kubevirt.io/kvm", (int64_t)below(&m->rng, 20));
     if (rich && ONE_IN(m, 2))
         add_resource(m, &n->allocatable, "x/gpu", (int64_t)below(&m->rng, 3));
     if (rich && ONE_IN(m, 2))
@@ -351,6 +381,21 @@ make_vmi(struct maker *m, const char *name)
     v->spec.tolerations = make_tolerations(m, &v->spec.tolerations_len);
     if (rich && ONE_IN(m, 40))
         v->spec.scheduler_name = "theirs";
+    if (rich && ONE_IN(m, 3)) {
+        v->spec.volumes = arena_calloc(m->a, 1, sizeof(*v->spec.volumes));
+        v->spec.volumes_len = 1;
+        v->spec.volumes[0] = (struct vmi_volume){
+            .name = "disk",
+            .kind = "persistentVolumeClaim",
+            .claim = arena_printf(m->a, "claim%zu", below(&m->rng, ARRAY_LEN(claims) + 1))};
+    }
+    if (rich && ONE_IN(m, 4)) {
+        v->spec.networks = arena_calloc(m->a, 1, sizeof(*v->spec.networks));
+        v->spec.networks_len = 1;
+        v->spec.networks[0] = (struct vmi_network){.name = "net", .multus_name = "default/net"};
+    }
+    if (rich && ONE_IN(m, 12))
+        add_pair(m, &v->meta.annotations, PLACE_ANN_HOST_MODEL, "Penryn aes");
     if (m->style != GEN_BASIC) {
         make_peers(m, &v->spec.affinity);
         v->spec.spreads = make_spreads(m, &v->spec.spreads_len);
@@ -367,6 +412,12 @@ make_pod(struct maker *m, const char *name)
     p->meta.name = arena_strdup(m->a, name);
     p->meta.namespace_ = "default";
     make_labels(m, &p->meta.labels, p->meta.name);
+    if (ONE_IN(m, 5)) {
+        p->meta.owners = arena_calloc(m->a, 1, sizeof(*p->meta.owners));
+        p->meta.owners_len = 1;
+        p->meta.owners[0] =
+            (struct owner_ref){.kind = "ReplicaSet", .name = "set", .controller = true};
+    }
     p->containers = arena_calloc(m->a, 1, sizeof(*p->containers));
     p->containers_len = 1;
     if (!ONE_IN(m, 3))
@@ -420,6 +471,76 @@ some_node(struct gen *g)
     return g->nodes.items[gen_below(g, g->nodes.len)].node->meta.name;
 }
 
+/* One thing is another than the template's: an engine that takes the two for the same is found out. */
+static void
+tweak(struct gen *g, struct arena *a, struct vmi *v)
+{
+    struct vmi_spec *s = &v->spec;
+    struct affinity *f = &s->affinity;
+
+    switch (gen_below(g, 16)) {
+    case 0:
+        if (s->tolerations_len > 0)
+            s->tolerations[0].effect = s->tolerations[0].effect ? NULL : "PreferNoSchedule";
+        break;
+    case 1:
+        if (s->tolerations_len > 0)
+            s->tolerations[0].key = "k2";
+        break;
+    case 2:
+        s->tolerations_len = 0;
+        break;
+    case 3:
+        if (f->node_preferred_len > 0)
+            f->node_preferred[0].weight = 1;
+        break;
+    case 4:
+        if (f->node_required_len > 0)
+            f->node_required_len--;
+        break;
+    case 5:
+        if (f->node_required_len > 0 && f->node_required[0].exprs_len > 0)
+            f->node_required[0].exprs[0].op = SEL_EXISTS;
+        break;
+    case 6:
+        if (f->pod_preferred_len > 0)
+            f->pod_preferred[0].weight = 1;
+        break;
+    case 7:
+        if (f->pod_anti_required_len > 0)
+            f->pod_anti_required[0].topology_key = "zone";
+        break;
+    case 8:
+        if (s->spreads_len > 0)
+            s->spreads[0].max_skew = 4;
+        break;
+    case 9:
+        if (s->spreads_len > 0)
+            s->spreads[0].when_unsatisfiable = "DoNotSchedule";
+        break;
+    case 10:
+        if (s->spreads_len > 0)
+            s->spreads[0].node_taints_policy = "Honor";
+        break;
+    case 11:
+        s->domain.cpu.sockets = 2;
+        break;
+    case 12:
+        s->domain.has_tpm = !s->domain.has_tpm;
+        break;
+    case 13:
+        s->node_selector =
+            (struct kv_list){.items = arena_calloc(a, 1, sizeof(struct kv)), .len = 1};
+        s->node_selector.items[0] = (struct kv){"disk", "ssd"};
+        break;
+    case 14:
+        v->meta.labels.len--;
+        break;
+    default:
+        v->meta.namespace_ = "other";
+    }
+}
+
 /* A VMI or Pod of one of the templates; its status says where it runs, or nothing. */
 static struct gen_thing
 new_vm(struct gen *g, const char *name, uint64_t template_, bool runs)
@@ -435,6 +556,8 @@ new_vm(struct gen *g, const char *name, uint64_t template_, bool runs)
         return t;
     }
     t.vmi = make_vmi(&m, name);
+    if (gen_below(g, 3) == 0)
+        tweak(g, t.arena, t.vmi);
     t.vmi->status.node_name = node;
     t.vmi->status.phase = gen_below(g, 20) == 0 ? "Failed" : "Running";
     t.vmi->meta.deletion_us = gen_below(g, 15) == 0;
@@ -536,6 +659,8 @@ change_vm(struct gen *g)
         return;
     old = &g->vms.items[gen_below(g, g->vms.len)];
     t = new_vm(g, old->vmi ? old->vmi->meta.name : old->pod->meta.name, old->template_, true);
+    if (t.vmi) /* it is the same one */
+        t.vmi->meta.namespace_ = arena_strdup(t.arena, old->vmi->meta.namespace_);
     put_vm(&t, g->c, true);
     arena_free(old->arena);
     *old = t;
@@ -592,10 +717,51 @@ change_space(struct gen *g)
     append(&g->spaces, t);
 }
 
+/* Weights, strategies and what else a KubeSchedulerConfiguration changes. */
+static void
+change_profile(struct gen *g)
+{
+    static const struct profile_resource heavy[] = {
+        {"cpu", 3, PROFILE_CPU}, {"memory", 1, PROFILE_MEMORY}, {"x/gpu", 5, PROFILE_EXTRA}};
+    static const struct profile_point shape[] = {{0, 100}, {50, 30}, {100, 0}};
+    struct profile *p = &g->profile;
+
+    *p = *profile_default();
+    if (gen_below(g, 3) > 0) {
+        p->weights_sum = 0;
+        for (size_t i = 0; i < PLACE_PLUGINS; i++) {
+            p->weights[i] = (int64_t)gen_below(g, 6);
+            p->weights_sum += p->weights[i];
+        }
+        p->strategy = (enum profile_strategy)gen_below(g, 3);
+        p->shape = shape;
+        p->shape_len = ARRAY_LEN(shape);
+        p->hard_pod_affinity_weight = (int64_t)gen_below(g, 3) * 50;
+        p->ignore_preferred_terms_of_existing = gen_below(g, 3) == 0;
+        if (gen_below(g, 2) == 0) {
+            p->fit = p->balanced = heavy;
+            p->fit_len = ARRAY_LEN(heavy);
+            p->balanced_len = gen_below(g, 4);
+        }
+    }
+    g->profiled = true;
+    cluster_set_profile(g->c, p);
+}
+
+static void
+change_network(struct gen *g)
+{
+    g->networked = !g->networked;
+    if (g->networked)
+        cluster_add_nad(g->c, &network);
+    else
+        cluster_remove_nad(g->c, "default", "net");
+}
+
 void
 gen_change(struct gen *g)
 {
-    size_t what = gen_below(g, 40);
+    size_t what = gen_below(g, 42);
     char name[32];
 
     if (what < 12) {
@@ -611,9 +777,29 @@ gen_change(struct gen *g)
         remove_node(g);
     } else if (what < 38) {
         change_space(g);
+    } else if (what < 39) {
+        change_profile(g);
+    } else if (what < 40 && g->networks_change && g->style == GEN_RICH) {
+        change_network(g);
     } else {
         g->now_us += (int64_t)gen_below(g, 120) * 1000000 - 20 * 1000000;
         cluster_set_now(g->c, g->now_us);
+    }
+}
+
+/* What a cluster has before nodes and VMs come. */
+static void
+settle(const struct gen *g, struct cluster *c)
+{
+    cluster_set_hco(c, &g->hco);
+    cluster_set_heartbeat(c, g->now_us, g->timeout_s);
+    if (g->profiled)
+        cluster_set_profile(c, &g->profile);
+    if (g->networked)
+        cluster_add_nad(c, &network);
+    for (size_t i = 0; g->style == GEN_RICH && i < ARRAY_LEN(claims); i++) {
+        cluster_add_pvc(c, &claims[i]);
+        cluster_add_pv(c, &volumes[i]);
     }
 }
 
@@ -633,9 +819,17 @@ gen_init(struct gen *g, uint64_t seed, enum gen_style style, size_t nodes_max)
         g->hco.has_cpu_ratio = true;
         g->hco.cpu_allocation_ratio = 1 + (int64_t)below(&m.rng, 12);
     }
+    if (style == GEN_RICH && ONE_IN(&m, 5)) {
+        if (ONE_IN(&m, 2)) {
+            g->hco.workloads.affinity.pod_anti_preferred = &apart;
+            g->hco.workloads.affinity.pod_anti_preferred_len = 1;
+        } else {
+            g->hco.workloads.node_selector = (struct kv_list){.items = &in_ssd, .len = 1};
+        }
+    }
+    g->networked = style == GEN_RICH && ONE_IN(&m, 2);
     g->c = cluster_new();
-    cluster_set_hco(g->c, &g->hco);
-    cluster_set_heartbeat(g->c, g->now_us, g->timeout_s);
+    settle(g, g->c);
     nodes = 1 + gen_below(g, 2 * nodes_max);
     vms = gen_below(g, 2 * nodes_max);
     for (size_t i = 0; i < nodes; i++)
@@ -666,8 +860,7 @@ gen_fresh(const struct gen *g)
 {
     struct cluster *c = cluster_new();
 
-    cluster_set_hco(c, &g->hco);
-    cluster_set_heartbeat(c, g->now_us, g->timeout_s);
+    settle(g, c);
     for (size_t i = 0; i < g->spaces.len; i++)
         cluster_add_namespace(c, g->spaces.items[i].ns);
     for (size_t i = 0; i < g->nodes.len; i++)
@@ -684,7 +877,7 @@ gen_request(struct gen *g, struct place_request *rq, struct gen_thing *ret_new)
 
     *rq = (struct place_request){0};
     *ret_new = (struct gen_thing){0};
-    if (g->vms.len > 0 && gen_below(g, 4) == 0) {
+    if (g->vms.len > 0 && gen_below(g, 4) == 0) { /* one that is there */
         const struct gen_thing *t = &g->vms.items[gen_below(g, g->vms.len)];
 
         rq->vmi = t->vmi;
@@ -698,6 +891,14 @@ gen_request(struct gen *g, struct place_request *rq, struct gen_thing *ret_new)
     }
     if (gen_below(g, 25) == 0)
         rq->target = some_node(g);
+    rq->force = rq->target && gen_below(g, 6) == 0;
+    rq->needs_network = gen_below(g, 3) == 0;
+    if (rq->purpose == PLACE_MIGRATE && gen_below(g, 8) == 0) {
+        static struct kv z2 = {"zone", "z2"};
+        static const struct kv_list added = {.items = &z2, .len = 1};
+
+        rq->added_node_selector = &added;
+    }
 }
 
 void

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "sched/place.h"
+#include "sched/profile.h"
 
 #define GEN_NOW_US (INT64_C(1767225600) * 1000000) /* 2026-01-01T00:00:00Z */
 
@@ -37,6 +38,9 @@ struct gen {
     struct gen_list nodes, vms, spaces; /* nodes in the cluster's order; vms: VMIs and Pods */
     unsigned names;                     /* given so far */
     struct hco hco;
+    struct profile profile;
+    bool profiled, networked; /* profile is set; the network is there */
+    bool networks_change; /* the network comes and goes: VMs that are there keep what they took */
     int64_t now_us, timeout_s;
     struct cluster *c; /* what all changes go to */
 };
