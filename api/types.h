@@ -310,6 +310,7 @@ struct hco {
     const char *min_cpu_model;
     bool has_cpu_ratio;
     int64_t cpu_allocation_ratio; /* resourceRequirements.vmiCPUAllocationRatio */
+    bool align_cpus;              /* featureGates.alignCPUs */
     struct node_placement workloads;
     struct str_list workload_update_methods;
     bool has_workload_update_methods;

@@ -44,7 +44,8 @@ describe_spec(struct describe *d, const struct vmi_spec *s, const struct tree *s
     int64_t ratio = d->hco && d->hco->has_cpu_ratio ? d->hco->cpu_allocation_ratio : 0;
     char cpu[32];
 
-    quantity_format_cpu(vmi_cpu_request_milli(s, ratio), cpu, sizeof(cpu));
+    quantity_format_cpu(vmi_cpu_request_milli(s, ratio) + vmi_align_milli(s, d->hco), cpu,
+                        sizeof(cpu));
     line_bytes(d, "Guest memory", vmi_guest_memory_bytes(s));
     line_bytes(d, "Memory request", vmi_memory_request_bytes(s));
     describe_line(d, "CPU request", "%s", cpu);

@@ -583,6 +583,7 @@ vmi_occupant(struct cluster *c, const struct vmi *v)
     struct arena *a = scratch(c);
     struct need need = need_of_vmi(&v->spec, cluster_cpu_ratio(c), a);
 
+    need_add_cpu(&need, vmi_align_milli(&v->spec, c->hco));
     attach_network_needs(c, v, &need, a);
     return (struct occupant){
         .object = v,

@@ -32,27 +32,27 @@ enum helps { NO, YES, BY_REASON }; /* does it help when others leave the node? *
 
 static const struct {
     filter_fn fn;
-    bool for_pods; /* kube-scheduler has it, too */
     enum helps leaving;
+    bool for_pods; /* kube-scheduler has it, too */
     bool wish; /* somebody's rule, which a forced target overrides; the others are the VM's needs */
 } filters[FILTERS] = {
-    [FILTER_SOURCE] = {filter_source, false, NO, false},
-    [FILTER_UNSCHEDULABLE] = {filter_unschedulable, true, NO, true},
-    [FILTER_TARGET] = {filter_target, true, NO, false},
-    [FILTER_READY] = {filter_ready, false, NO, false},
-    [FILTER_HANDLER] = {filter_handler, false, NO, false},
-    [FILTER_WORKLOAD] = {filter_workload, false, NO, true},
-    [FILTER_TAINTS] = {filter_taints, true, NO, true},
-    [FILTER_AFFINITY] = {filter_affinity, true, NO, true},
-    [FILTER_CPU] = {filter_cpu, false, NO, false},
-    [FILTER_HOST] = {filter_host, false, NO, false},
-    [FILTER_FIT] = {filter_fit, true, YES, false},
-    [FILTER_NUMA] = {filter_numa, false, YES, false},
-    [FILTER_VOLUMES] = {filter_volumes, false, NO, false},
-    [FILTER_SPREAD] = {filter_spread, true, BY_REASON, true},
-    [FILTER_PEERS] = {filter_peers, true, BY_REASON, true},
+    [FILTER_SOURCE] = {filter_source, NO, false, false},
+    [FILTER_UNSCHEDULABLE] = {filter_unschedulable, NO, true, true},
+    [FILTER_TARGET] = {filter_target, NO, true, false},
+    [FILTER_READY] = {filter_ready, NO, false, false},
+    [FILTER_HANDLER] = {filter_handler, NO, false, false},
+    [FILTER_WORKLOAD] = {filter_workload, NO, false, true},
+    [FILTER_TAINTS] = {filter_taints, NO, true, true},
+    [FILTER_AFFINITY] = {filter_affinity, NO, true, true},
+    [FILTER_CPU] = {filter_cpu, NO, false, false},
+    [FILTER_HOST] = {filter_host, NO, false, false},
+    [FILTER_FIT] = {filter_fit, YES, true, false},
+    [FILTER_NUMA] = {filter_numa, YES, false, false},
+    [FILTER_VOLUMES] = {filter_volumes, NO, false, false},
+    [FILTER_SPREAD] = {filter_spread, BY_REASON, true, true},
+    [FILTER_PEERS] = {filter_peers, BY_REASON, true, true},
     /* last: what it refuses would do but for the network */
-    [FILTER_NETWORK] = {filter_network, false, NO, false},
+    [FILTER_NETWORK] = {filter_network, NO, false, false},
 };
 
 bool
@@ -170,7 +170,7 @@ filter_host(const struct request *r, const struct cluster_node *n, struct str_li
 static void
 filter_numa(const struct request *r, const struct cluster_node *n, struct str_list *reasons)
 {
-    if (!numa_fits(&r->vmi->spec, n, r->self))
+    if (!numa_fits(r->c, &r->vmi->spec, n, r->self))
         explain_add(reasons, r->arena, NUMA_REASON);
 }
 

@@ -238,6 +238,13 @@ need_find_extra(const struct need *n, const char *name)
 }
 
 void
+need_add_cpu(struct need *n, int64_t milli)
+{
+    n->cpu_milli = need_add(n->cpu_milli, milli);
+    n->score_cpu_milli = need_add(n->score_cpu_milli, milli);
+}
+
+void
 need_add_extra(struct need *n, const char *name, int64_t value, struct arena *a)
 {
     add_extra(n, name, value, false, a);

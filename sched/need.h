@@ -62,6 +62,7 @@ void need_room_done(struct room *r);
 const struct room_extra *need_room_extra(const struct room *r, const char *name); /* or NULL */
 const struct need_extra *need_find_extra(const struct need *n, const char *name); /* or NULL */
 
+void need_add_cpu(struct need *n, int64_t milli);
 /* More of an extended resource: with what is asked for already. The list is then in the arena. */
 void need_add_extra(struct need *n, const char *name, int64_t value, struct arena *a);
 int64_t need_add(int64_t a, int64_t b); /* saturating, for a, b >= 0 */

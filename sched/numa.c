@@ -23,8 +23,8 @@ struct part {
 };
 
 static bool read_cells(const struct node *n, const char *page, struct layout *ret);
-static bool lay_out(const struct cluster_node *n, const struct numa_need *want,
-                    const struct occupant *self, struct layout *l);
+static bool lay_out(const struct cluster *c, const struct cluster_node *n,
+                    const struct numa_need *want, const struct occupant *self, struct layout *l);
 static bool place_vm(struct layout *l, const struct numa_need *need, const char *page);
 static bool place_part(struct layout *l, const struct part *p);
 static void spill(struct layout *l, struct part p);
@@ -33,7 +33,7 @@ static int64_t amount(const struct tree *cell, const char *name);
 static int by_size(const void *x, const void *y);
 
 struct numa_need
-numa_need_of(const struct vmi_spec *s)
+numa_need_of(const struct vmi_spec *s, const struct hco *hco)
 {
     const struct vmi_domain *d = &s->domain;
     const struct vmi_cpu *cpu = &d->cpu;
@@ -44,6 +44,7 @@ numa_need_of(const struct vmi_spec *s)
         return n;
     n.extra = cpu->isolate_emulator_thread ? 1 : 0;
     total = vmi_cpu_request_milli(s, 0) / 1000 - n.extra;
+    n.extra += vmi_align_milli(s, hco) / 1000;
     n.parts = cpu->sockets > 0 && total % cpu->sockets == 0 ? cpu->sockets : 1;
     n.cpus = total / n.parts;
     n.strict = cpu->numa_passthrough;
@@ -55,26 +56,27 @@ numa_need_of(const struct vmi_spec *s)
 }
 
 bool
-numa_fits(const struct vmi_spec *s, const struct cluster_node *n, const struct occupant *self)
+numa_fits(const struct cluster *c, const struct vmi_spec *s, const struct cluster_node *n,
+          const struct occupant *self)
 {
-    struct numa_need want = numa_need_of(s);
+    struct numa_need want = numa_need_of(s, c->hco);
     struct layout l;
 
-    if (!want.strict || !lay_out(n, &want, self, &l))
+    if (!want.strict || !lay_out(c, n, &want, self, &l))
         return true;
     return place_vm(&l, &want, want.page);
 }
 
 const char *
-numa_free_text(const struct vmi_spec *s, const struct cluster_node *n, const struct occupant *self,
-               struct arena *a)
+numa_free_text(const struct cluster *c, const struct vmi_spec *s, const struct cluster_node *n,
+               const struct occupant *self, struct arena *a)
 {
-    struct numa_need want = numa_need_of(s);
+    struct numa_need want = numa_need_of(s, c->hco);
     AUTO_SB struct sb text = SB_INIT;
     struct layout l;
     char bytes[32];
 
-    if (!lay_out(n, &want, self, &l))
+    if (!lay_out(c, n, &want, self, &l))
         return "unknown";
     for (size_t i = 0; i < l.len; i++) {
         sb_printf(&text, "%scell %zu: %lld CPUs", i > 0 ? ", " : "", i, (long long)l.cells[i].cpus);
@@ -89,8 +91,8 @@ numa_free_text(const struct vmi_spec *s, const struct cluster_node *n, const str
 
 /* The cells of the node, less what runs there. False: its cells are not known. */
 static bool
-lay_out(const struct cluster_node *n, const struct numa_need *want, const struct occupant *self,
-        struct layout *l)
+lay_out(const struct cluster *c, const struct cluster_node *n, const struct numa_need *want,
+        const struct occupant *self, struct layout *l)
 {
     AUTO_FREE const struct occupant **list = NULL;
     const struct occupant *mine = cluster_occupant_on(self, n);
@@ -99,7 +101,7 @@ lay_out(const struct cluster_node *n, const struct numa_need *want, const struct
     if (!n->node || !read_cells(n->node, want->page, l))
         return false;
     for (const struct occupant *o = n->occupants; o; o = o->next) {
-        if (o == mine || o->is_pod || numa_need_of(spec_of(o)).parts == 0)
+        if (o == mine || o->is_pod || numa_need_of(spec_of(o), NULL).parts == 0)
             continue;
         if (len == cap) {
             cap = cap ? 2 * cap : 8;
@@ -110,7 +112,7 @@ lay_out(const struct cluster_node *n, const struct numa_need *want, const struct
     if (len > 1)
         qsort(list, len, sizeof(*list), by_size);
     for (size_t i = 0; i < len; i++) {
-        struct numa_need need = numa_need_of(spec_of(list[i]));
+        struct numa_need need = numa_need_of(spec_of(list[i]), c->hco);
 
         place_vm(l, &need, want->page);
     }
@@ -218,7 +220,7 @@ by_size(const void *x, const void *y)
 {
     const struct occupant *a = *(const struct occupant *const *)x;
     const struct occupant *b = *(const struct occupant *const *)y;
-    struct numa_need na = numa_need_of(spec_of(a)), nb = numa_need_of(spec_of(b));
+    struct numa_need na = numa_need_of(spec_of(a), NULL), nb = numa_need_of(spec_of(b), NULL);
     int c;
 
     if (na.cpus != nb.cpus)

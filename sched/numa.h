@@ -24,12 +24,14 @@ struct numa_need {
     bool strict;      /* it is refused where it does not fit */
 };
 
-struct numa_need numa_need_of(const struct vmi_spec *s);
+struct numa_need numa_need_of(const struct vmi_spec *s, const struct hco *hco);
 /* True when the VM fits there, or nothing is known of the node's cells, or it does not ask. self: what it
  * occupies already, which does not count. */
-bool numa_fits(const struct vmi_spec *s, const struct cluster_node *n, const struct occupant *self);
+bool numa_fits(const struct cluster *c, const struct vmi_spec *s, const struct cluster_node *n,
+               const struct occupant *self);
 /* "2 cells with 4 and 16 CPUs free": what the node's cells have left. In the arena. */
-const char *numa_free_text(const struct vmi_spec *s, const struct cluster_node *n,
-                           const struct occupant *self, struct arena *a);
+const char *numa_free_text(const struct cluster *c, const struct vmi_spec *s,
+                           const struct cluster_node *n, const struct occupant *self,
+                           struct arena *a);
 
 #endif

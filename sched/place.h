@@ -142,6 +142,8 @@ struct tree *place_result_tree(const struct place_result *r, const char *vm_ns,
 int64_t vmi_memory_request_bytes(const struct vmi_spec *s); /* guest memory + overhead */
 int64_t vmi_guest_memory_bytes(const struct vmi_spec *s);
 int64_t vmi_cpu_request_milli(const struct vmi_spec *s, int64_t allocation_ratio);
+/* What the feature gate alignCPUs adds to it: one CPU where the emulator's own would make the total odd. */
+int64_t vmi_align_milli(const struct vmi_spec *s, const struct hco *hco);
 /* The CPU model by precedence VM, cluster, host-model. Borrowed from its inputs or a literal. */
 const char *vmi_cpu_model(const struct vmi_spec *s, const struct hco *hco);
 

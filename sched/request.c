@@ -127,6 +127,7 @@ compile_vm(struct request *r, const struct place_request *rq)
             r->source = NULL;
     }
     r->need = need_of_vmi(&v->spec, cluster_cpu_ratio(r->c), r->arena);
+    need_add_cpu(&r->need, vmi_align_milli(&v->spec, hco));
     attach_network_needs(r->c, v, &r->need, r->arena);
     r->cpu = cpu_rule_compile(v, hco, r->migrate, r->source, r->arena);
     r->host = host_rule_compile(r->c, v, r->migrate, r->source, r->arena);

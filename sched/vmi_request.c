@@ -70,6 +70,16 @@ vmi_cpu_request_milli(const struct vmi_spec *s, int64_t allocation_ratio)
     return milli / allocation_ratio + (milli % allocation_ratio != 0);
 }
 
+int64_t
+vmi_align_milli(const struct vmi_spec *s, const struct hco *hco)
+{
+    const struct vmi_cpu *cpu = &s->domain.cpu;
+
+    if (!hco || !hco->align_cpus || !cpu->dedicated_placement || !cpu->isolate_emulator_thread)
+        return 0;
+    return vmi_cpu_request_milli(s, 0) / 1000 % 2 != 0 ? 1000 : 0;
+}
+
 const char *
 vmi_cpu_model(const struct vmi_spec *s, const struct hco *hco)
 {

@@ -47,17 +47,17 @@ void
 why_numa(struct why_ctx *w)
 {
     const struct vmi_spec *s = &w->r->vmi->spec;
-    struct numa_need need = numa_need_of(s);
+    struct numa_need need = numa_need_of(s, w->r->c->hco);
     const char *pages = "";
+    int64_t cpus = need.cpus + need.extra;
 
     if (need.page)
         pages = arena_printf(w->a, " and %s of hugepages-%s", amount(w, BYTES, need.bytes, true),
                              need.page);
     why_add(w,
-            arena_printf(w->a, "%lld CPUs%s from one NUMA cell%s",
-                         (long long)(need.cpus + need.extra), pages,
+            arena_printf(w->a, "%lld CPUs%s from one NUMA cell%s", (long long)cpus, pages,
                          need.parts > 1 ? ", for each socket" : ""),
-            numa_free_text(s, w->n, w->r->self, w->a), WHY_COST_ROOM,
+            numa_free_text(w->r->c, s, w->n, w->r->self, w->a), WHY_COST_ROOM,
             arena_printf(w->a, "free a NUMA cell of %s, or give the VM more sockets", w->n->name));
 }
 

@@ -272,6 +272,34 @@ static const struct world_row rows[] = {
      DOMAIN("cpu: {cores: 8}"),
      "n1"},
 
+    /* --- alignCPUs --- */
+    {.name = "the emulator's CPU makes the total odd: one more",
+     HCO("featureGates: {alignCPUs: true}")
+         NODE_WITH("n1", "cpumanager: 'true'", "", "cpu: '9', memory: 64Gi, pods: '9'")
+             NODE_WITH("n2", "cpumanager: 'true'", "", "cpu: '10', memory: 64Gi, pods: '9'"),
+     DOMAIN("cpu: {cores: 8, dedicatedCpuPlacement: true, isolateEmulatorThread: true}"),
+     "n2",
+     NULL,
+     "n1: Insufficient cpu"},
+    {.name = "an even total stays",
+     HCO("featureGates: {alignCPUs: true}")
+         NODE_WITH("n1", "cpumanager: 'true'", "", "cpu: '8', memory: 64Gi, pods: '9'"),
+     DOMAIN("cpu: {cores: 7, dedicatedCpuPlacement: true, isolateEmulatorThread: true}"),
+     "n1"},
+    {.name = "without the gate nothing is added",
+     NODE_WITH("n1", "cpumanager: 'true'", "", "cpu: '9', memory: 64Gi, pods: '9'"),
+     DOMAIN("cpu: {cores: 8, dedicatedCpuPlacement: true, isolateEmulatorThread: true}"),
+     "n1"},
+    {.name = "those that run have it, too",
+     HCO("featureGates: {alignCPUs: true}")
+         NODE_WITH("n1", "cpumanager: 'true'", "", "cpu: '10', memory: 64Gi, pods: '9'")
+             VMI("other", "", "",
+                 "cpu: {cores: 8, dedicatedCpuPlacement: true, isolateEmulatorThread: true}",
+                 "nodeName: n1, phase: Running"),
+     DOMAIN(""),
+     NULL,
+     NONE(1, "Insufficient cpu")},
+
     /* --- networks --- */
     {.name = "a bridge is a resource of the node",
      NAD("br", BRIDGE_ANN) NODE_WITH("n1", "", "", ROOM)
