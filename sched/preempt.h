@@ -41,6 +41,9 @@ bool cluster_may_preempt(const struct cluster *c, const struct place_request *rq
 /* One that was added, or of the system. */
 bool cluster_has_priority_class(const struct cluster *c, const char *name);
 
+/* Can a VM have a lower priority than this, by the classes that there are? No: preempt() would look at all
+ * nodes and find nobody. */
+bool cluster_has_lower_class(const struct cluster *c, int64_t priority);
 /* The node that was promised to it when it preempted others, or NULL. Borrowed. A Pod's
  * status.nominatedNodeName, a VMI's annotation ANN_NOMINATED. */
 const char *preempt_nominated(const struct place_request *rq);

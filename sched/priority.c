@@ -89,6 +89,18 @@ cluster_has_priority_class(const struct cluster *c, const char *name)
     return class_of(c, name) != NULL;
 }
 
+bool
+cluster_has_lower_class(const struct cluster *c, int64_t priority)
+{
+    size_t it = 0;
+    void *value;
+
+    while (c->priorities && strmap_next(c->priorities->classes, &it, NULL, &value))
+        if (in_range(((const struct priority_class *)value)->value) < priority)
+            return true;
+    return value_of(c, NULL) < priority;
+}
+
 int64_t
 priority_of_occupant(const struct cluster *c, const struct occupant *o)
 {

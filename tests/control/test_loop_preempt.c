@@ -153,12 +153,13 @@ test_no_more_victims_than_needed(void **unused)
 static void
 test_never_and_equals(void **unused)
 {
-    struct world *w = cluster("");
+    struct world *w = cluster(MID);
 
     (void)unused;
     priority_class(w, "meek", "value: 1000\npreemptionPolicy: Never\n");
     world_vm(w, "meek", "Always", "3Gi", "      priorityClassName: meek\n" ON("n1"));
-    world_vm(w, "equal", "Always", "3Gi", ON("n1"));
+    world_vm(w, "equal", "Always", "3Gi", MID ON("n1"));
+    world_vm(w, "lowest", "Always", "3Gi", ON("n1"));
     world_run(w, 30);
     assert_string_equal(world_runs_on(w, "low-1"), "n1");
     assert_non_null(strstr(world_condition(w, KIND_VMI, "shop", "meek", "PodScheduled", "message"),
@@ -167,6 +168,8 @@ test_never_and_equals(void **unused)
         strstr(world_condition(w, KIND_VMI, "shop", "equal", "PodScheduled", "message"),
                "1 No preemption victims found for incoming pod, 1 Preemption is not helpful for "
                "scheduling."));
+    assert_null(strstr(world_condition(w, KIND_VMI, "shop", "lowest", "PodScheduled", "message"),
+                       "preemption"));
     assert_string_equal(annotation(w, "meek", ANN_NOMINATED), "");
     world_free(w);
 }
