@@ -25,6 +25,7 @@
 #define LABEL_OBSOLETE_HOST_MODEL "node-labeller.kubevirt.io/obsolete-host-model"
 #define LABEL_CPUMANAGER          "cpumanager"
 #define LABEL_HOSTNAME            "kubernetes.io/hostname"
+#define LABEL_ARCH                "kubernetes.io/arch"
 #define LABEL_ZONE                "topology.kubernetes.io/zone"
 
 #define ANN_HEARTBEAT             "kubevirt.io/heartbeat"           /* on nodes: RFC 3339 time */

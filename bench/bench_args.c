@@ -10,7 +10,8 @@
 #include "base/options.h"
 #include "bench/bench_print.h"
 
-#define MAX_RUNS 999
+#define MAX_RUNS  999
+#define MAX_NODES 1000000
 
 static const struct row {
     const char *name;
@@ -27,6 +28,8 @@ static const struct row {
     {"faults", BENCH_ROW_FAULTS, bench_row_faults},
     {"predict", BENCH_ROW_PREDICT, bench_row_predict},
     {"delta", BENCH_ROW_DELTA, bench_row_delta},
+    {"sched", BENCH_ROW_SCHED, bench_row_sched},
+    {"replay", BENCH_ROW_REPLAY, bench_row_replay},
 };
 
 static const char *const formats[] = {[BENCH_TABLE] = "table",
@@ -56,6 +59,16 @@ static const struct options_def defs[] = {
      .repeat = true,
      .arg = "PROGRAM",
      .help = "a qemu-system-x86_64 to compare with, instead of those that are found"},
+    {.name = "nodes",
+     .type = OPTIONS_INT,
+     .min = 1,
+     .max = MAX_NODES,
+     .help = "sched: one cluster of so many, instead of three"},
+    {.name = "data",
+     .type = OPTIONS_STRING,
+     .arg = "DIR",
+     .dflt = "../shared/data",
+     .help = "replay: where the recorded placements are"},
     {.name = "output",
      .letter = 'o',
      .type = OPTIONS_STRING,
@@ -77,8 +90,8 @@ static const struct options_program program = {
     .name = "drover-bench",
     .usage = "[OPTIONS] [all | ROW...]",
     .about = "Measures the engine beside what else could have moved the memory, in one run (needs "
-             "root).\nRows: raw tls cpu qemu sparse downtime faults predict delta; "
-             "docs/benchmark.md says what they are.\n"
+             "root).\nRows: raw tls cpu qemu sparse downtime faults predict delta sched "
+             "replay; docs/benchmark.md says what they\nare. sched and replay need no root.\n"
              "Exit status: 0 what must hold does, 1 something could not be measured, 2 something "
              "does not\nhold, 77 this machine lacks something (root, a kernel feature).",
     .defs = defs,
@@ -102,7 +115,7 @@ parse_rows(const struct options *o, unsigned *ret, struct err *err)
         if (bit == 0)
             return err_set(err, -EINVAL,
                            "'%s' is no row: want all, raw, tls, cpu, qemu, sparse, downtime, "
-                           "faults, predict or delta",
+                           "faults, predict, delta, sched or replay",
                            args[i]);
         *ret |= bit;
     }
@@ -132,6 +145,8 @@ bench_args_parse(int argc, char *const *argv, struct bench_args **ret, struct er
         a->o.memory_bytes = (uint64_t)options_int(a->parsed, "memory");
         a->o.runs = (unsigned)options_int(a->parsed, "runs");
         a->o.channels = (unsigned)options_int(a->parsed, "channels");
+        a->o.nodes = (size_t)options_int(a->parsed, "nodes");
+        a->o.data = options_string(a->parsed, "data");
         a->save = options_string(a->parsed, "save");
         a->o.qemu_len = options_count(a->parsed, "qemu");
         qemu = xcalloc(a->o.qemu_len + 1, sizeof *qemu);
@@ -177,6 +192,12 @@ bench_args_print_help(void)
 
     options_help(&program, &sb);
     fputs(sb_str(&sb), stdout);
+}
+
+bool
+bench_args_need_house(const struct bench_args *a)
+{
+    return (a->o.rows & ~(unsigned)(BENCH_ROW_SCHED | BENCH_ROW_REPLAY)) != 0;
 }
 
 /* --- a run --- */

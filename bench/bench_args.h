@@ -20,8 +20,10 @@ struct bench_args {
 int bench_args_parse(int argc, char *const *argv, struct bench_args **ret, struct err *err);
 void bench_args_free(struct bench_args *a); /* NULL is fine */
 void bench_args_print_help(void);
+/* False when nothing that is measured starts a guest. */
+bool bench_args_need_house(const struct bench_args *a);
 
-/* Measures what was asked for and prints it. In a house (bench_house.h). Exit status: 0 all that
+/* Measures what was asked for and prints it, in a house (bench_house.h) where one is needed. Exit status: 0 all that
  * must hold does, 1 something could not be measured, 2 something does not hold. */
 int bench_run_all(const struct bench_args *a);
 

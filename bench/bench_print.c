@@ -12,16 +12,26 @@ bench_verdict(const struct bench_check *c)
     return bench_check_met(c) ? "met" : "NOT MET";
 }
 
+/* Of things that are counted, which have no unit, all digits. */
+static void
+number(char *buf, size_t size, double v, const char *unit)
+{
+    if (!unit[0] && v == floor(v))
+        snprintf(buf, size, "%.0f", v);
+    else
+        bench_number(buf, size, v);
+}
+
 static void
 value(char *buf, size_t size, double v, const char *unit, const char *text)
 {
     char n[32];
 
-    bench_number(n, sizeof n, v);
+    number(n, sizeof n, v, unit);
     if (text[0])
         snprintf(buf, size, "%s", text);
     else
-        snprintf(buf, size, "%s %s", n, unit);
+        snprintf(buf, size, "%s%s%s", n, unit[0] ? " " : "", unit);
 }
 
 void
@@ -68,7 +78,7 @@ figure_line(const struct bench_figure *f, struct sb *out)
     char n[ARRAY_LEN(q)][32];
 
     for (size_t i = 0; i < ARRAY_LEN(q); i++)
-        bench_number(n[i], sizeof n[i], bench_quantile(&f->samples, q[i]));
+        number(n[i], sizeof n[i], bench_quantile(&f->samples, q[i]), f->unit);
     sb_printf(out, "    %-58s %8s %-5s %s..%s (%s..%s), %zu\n", f->what, n[0], f->unit, n[1], n[2],
               n[3], n[4], f->samples.len);
 }

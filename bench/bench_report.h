@@ -12,8 +12,8 @@
 #include "bench/bench_stat.h"
 
 #define BENCH_TEXT       200
-#define BENCH_MAX_CHECKS 6
-#define BENCH_MAX_ROWS   16
+#define BENCH_MAX_CHECKS 12
+#define BENCH_MAX_ROWS   24
 
 /* One thing that must hold: ours is at least, or at most, limit. */
 struct bench_check {

@@ -16,6 +16,8 @@ enum bench_row_bit {
     BENCH_ROW_FAULTS = 1 << 6,
     BENCH_ROW_PREDICT = 1 << 7,
     BENCH_ROW_DELTA = 1 << 8,
+    BENCH_ROW_SCHED = 1 << 9,
+    BENCH_ROW_REPLAY = 1 << 10,
 };
 
 struct bench_options {
@@ -26,6 +28,8 @@ struct bench_options {
     unsigned channels;       /* of the engine; 0 = its own choice */
     const char *const *qemu; /* programs */
     size_t qemu_len;
+    size_t nodes;     /* of the scheduler's row; 0 = its own three sizes */
+    const char *data; /* folder of recorded placements */
 };
 
 struct bench_run {
@@ -41,6 +45,8 @@ int bench_row_downtime(struct bench_run *b, struct err *err);
 int bench_row_faults(struct bench_run *b, struct err *err);
 int bench_row_predict(struct bench_run *b, struct err *err);
 int bench_row_delta(struct bench_run *b, struct err *err);
+int bench_row_sched(struct bench_run *b, struct err *err);
+int bench_row_replay(struct bench_run *b, struct err *err);
 
 /* What was asked for, or the row's own. */
 uint64_t bench_run_memory(const struct bench_run *b, uint64_t usual, uint64_t quick);

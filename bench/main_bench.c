@@ -10,6 +10,14 @@ run(void *ctx)
     return bench_run_all(ctx);
 }
 
+static int
+run_in_house(struct bench_args *a, int *ret_status, struct err *err)
+{
+    int rc = mig_probe(err);
+
+    return rc ? rc : bench_house_run(run, a, ret_status, err);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -19,10 +27,10 @@ main(int argc, char **argv)
 
     if (rc == 0 && a->help)
         bench_args_print_help();
+    else if (rc == 0 && bench_args_need_house(a))
+        rc = run_in_house(a, &status, &err);
     else if (rc == 0)
-        rc = mig_probe(&err);
-    if (rc == 0 && !a->help)
-        rc = bench_house_run(run, a, &status, &err);
+        status = bench_run_all(a);
     if (rc != 0)
         fprintf(stderr, "drover-bench: %s\n", err_msg(&err));
     bench_args_free(a);

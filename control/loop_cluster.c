@@ -7,7 +7,7 @@
 
 #include "control/loop_core.h"
 #include "migrate/coord.h"
-#include "sched/place.h"
+#include "sched/fast.h"
 #include "sched/preempt.h"
 
 struct reservation {
@@ -18,6 +18,7 @@ struct reservation {
 
 struct loop_cluster {
     struct cluster *c;
+    struct fast *engine;
     struct strmap *reserved; /* "ns/name" of a VMI -> struct reservation of the last pass */
     bool anew, priorities;   /* to be done when all changes are told */
     size_t explained;        /* nodes looked at for explanations in this pass */
@@ -48,6 +49,7 @@ loop_cluster_free(struct loop_cluster *lc)
 {
     if (!lc)
         return;
+    fast_free(lc->engine);
     cluster_free(lc->c);
     strmap_free(lc->reserved, reservation_free);
     free(lc);
@@ -65,8 +67,10 @@ loop_cluster_sync(struct loops *l)
         loop_cache_tell(l->cache, on_change, l);
     }
     if (lc->anew) { /* the first one, or the settings change what each VMI asks for */
+        fast_free(lc->engine);
         cluster_free(lc->c);
         lc->c = make(l);
+        lc->engine = fast_new(lc->c);
         loop_cache_tell_anew(l->cache);
         loop_cache_tell(l->cache, on_change_of_new, l);
     }
@@ -80,6 +84,12 @@ struct cluster *
 loop_cluster_get(struct loops *l)
 {
     return l->cluster->c;
+}
+
+struct fast *
+loop_cluster_engine(struct loops *l)
+{
+    return l->cluster->engine;
 }
 
 void

@@ -7,6 +7,7 @@
 #include "api/types.h"
 
 struct cluster;
+struct fast;
 struct loop_cluster;
 struct loops;
 
@@ -19,6 +20,8 @@ void loop_cluster_free(struct loop_cluster *lc); /* before the cache; NULL is fi
 void loop_cluster_sync(struct loops *l);
 /* For place() and the like; to be changed through the functions here only. */
 struct cluster *loop_cluster_get(struct loops *l);
+/* The engine on it. */
+struct fast *loop_cluster_engine(struct loops *l);
 /* Room for a decision of this pass; v is of the cache. One decision a VMI and pass. */
 void loop_cluster_reserve(struct loops *l, const struct vmi *v, const char *node);
 /* Takes back the room that was reserved for v in this pass. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "base/heap.h"
+#include "control/heap.h"
 #include "base/sb.h"
 #include "base/strmap.h"
 

@@ -7,47 +7,106 @@
 
 #include "api/selector.h"
 #include "control/loop_cluster.h"
+#include "sched/fast.h"
 #include "sched/nearest.h"
 
-#define RESULT_NODES_SHOWN 64  /* of the nodes in ANN_SCHEDULE_RESULT */
-#define WHY_SIZE           512 /* of the messages of single nodes */
+#define WHY_SIZE 512 /* of the messages of single nodes */
 
+static void place_small(struct loops *l, const struct place_request *rq, struct loop_placed *p);
+static void place_large(struct loops *l, const struct place_request *rq, struct loop_placed *p);
 static void compare(struct loops *l, const struct place_request *rq, const struct place_result *r);
-static void add_network_details(struct loops *l, const struct place_result *r, struct sb *why);
-static struct tree *result_tree(struct loops *l, const struct place_result *r, const char *node,
-                                const struct vmi *v);
+static void compare_engine(struct loops *l, const struct place_request *rq,
+                           const struct fast_decision *d);
+static const char *with_network_details(struct loops *l, const struct place_request *rq,
+                                        const char *message);
+static const char *with_nearest(struct loops *l, const struct place_request *rq,
+                                const char *message);
 
 struct loop_placed
 loop_place(struct loops *l, const struct place_request *rq)
 {
-    struct place_result *r = place(loop_cluster_get(l), rq);
     struct loop_placed p = {.message = ""};
-    struct nearest nearest = {.change = ""};
 
-    if (l->on_mismatch)
-        compare(l, rq, r);
-    if (r->node) {
-        p.node = arena_strdup(l->arena, r->node);
+    if (loop_cache_count(l->cache, KIND_NODE) <= LOOP_PLACE_NODES_SHOWN)
+        place_small(l, rq, &p);
+    else
+        place_large(l, rq, &p);
+    if (p.node) {
         loop_cluster_reserve(l, rq->vmi, p.node);
-    } else {
-        AUTO_SB struct sb why = SB_INIT;
-
-        sb_puts(&why, r->message);
-        if (rq->needs_network)
-            add_network_details(l, r, &why);
-        if (loop_cluster_may_explain(l)) {
-            place_explain(loop_cluster_get(l), rq, r, RESULT_NODES_SHOWN);
-            nearest = nearest_miss(loop_cluster_get(l), rq, r, l->arena);
-        }
-        if (rq->target && *nearest.change) /* somebody asked for this one, and wants to know */
-            sb_printf(&why, " %s.", nearest.change);
-        p.message = arena_strdup(l->arena, sb_str(&why));
+        return p;
     }
-    p.result = result_tree(l, r, r->node, rq->vmi);
-    if (*nearest.change)
-        tree_set(p.result, "nearest", nearest_tree(&nearest));
-    place_result_free(r);
+    if (rq->needs_network)
+        p.message = with_network_details(l, rq, p.message);
+    if (rq->target) /* somebody asked for this one, and wants to know */
+        p.message = with_nearest(l, rq, p.message);
     return p;
+}
+
+struct tree *
+loop_place_refusal(struct loops *l, const struct place_request *rq, const char *message)
+{
+    struct cluster *c = loop_cluster_get(l);
+    struct place_result *r = place_look(c, rq, LOOP_PLACE_NODES_SHOWN);
+    size_t nodes = loop_cache_count(l->cache, KIND_NODE);
+    struct nearest nearest = {.change = ""};
+    struct tree *t;
+
+    if (loop_cluster_may_explain(l)) {
+        place_explain(c, rq, r, LOOP_PLACE_NODES_EXPLAINED);
+        nearest = nearest_miss(c, rq, r, r->arena);
+    }
+    t = place_result_tree(r, rq->vmi->meta.namespace_, rq->vmi->meta.name);
+    tree_set(t, "message", tree_string(message));
+    if (nodes > r->nodes_len)
+        tree_set(t, "nodesNotShown", tree_int((int64_t)(nodes - r->nodes_len)));
+    if (*nearest.change)
+        tree_set(t, "nearest", nearest_tree(&nearest));
+    place_result_free(r);
+    return t;
+}
+
+/* Few nodes: a full scan costs little, and says how each of them scores. */
+static void
+place_small(struct loops *l, const struct place_request *rq, struct loop_placed *p)
+{
+    struct place_result *r = place(loop_cluster_get(l), rq);
+    struct fast_decision d;
+
+    if (l->on_mismatch) {
+        fast_place(loop_cluster_engine(l), rq, &d);
+        compare_engine(l, rq, &d);
+    }
+    p->node = arena_strdup(l->arena, r->node);
+    p->message = arena_strdup(l->arena, r->message);
+    if (p->node)
+        p->result = place_result_tree(r, rq->vmi->meta.namespace_, rq->vmi->meta.name);
+    place_result_free(r);
+}
+
+static void
+place_large(struct loops *l, const struct place_request *rq, struct loop_placed *p)
+{
+    struct fast *engine = loop_cluster_engine(l);
+    const char *best[LOOP_PLACE_NODES_SHOWN];
+    struct fast_decision d;
+    struct place_node chosen;
+    struct place_result shown = {.message = "", .nodes = &chosen, .nodes_len = 1};
+
+    fast_place(engine, rq, &d);
+    if (l->on_mismatch)
+        compare_engine(l, rq, &d);
+    p->message = arena_strdup(l->arena, d.message);
+    if (!d.node)
+        return;
+    p->node = arena_strdup(l->arena, d.node);
+    chosen = (struct place_node){.name = p->node, .fits = true, .score = d.score, .total = d.total};
+    shown.node = p->node;
+    shown.best = (struct str_list){best, fast_best(engine, best, ARRAY_LEN(best))};
+    p->result = place_result_tree(&shown, rq->vmi->meta.namespace_, rq->vmi->meta.name);
+    tree_set(p->result, "bestCount", tree_int((int64_t)d.best_len));
+    tree_set(p->result, "fitsCount", tree_int((int64_t)d.fits_len));
+    tree_set(p->result, "nodesNotShown",
+             tree_int((int64_t)loop_cache_count(l->cache, KIND_NODE) - 1));
 }
 
 int64_t
@@ -110,38 +169,48 @@ compare(struct loops *l, const struct place_request *rq, const struct place_resu
     cluster_free(c);
 }
 
-/* " n2: link is down." for each node that lacks nothing but the network. */
 static void
-add_network_details(struct loops *l, const struct place_result *r, struct sb *why)
+compare_engine(struct loops *l, const struct place_request *rq, const struct fast_decision *d)
 {
-    size_t end = why->len + WHY_SIZE;
+    struct place_result *r = place(loop_cluster_get(l), rq);
 
-    for (size_t i = 0; i < r->nodes_len && why->len < end; i++)
-        for (size_t j = 0; j < r->nodes[i].reasons.len; j++)
-            if (strcmp(r->nodes[i].reasons.items[j], PLACE_NETWORK_REASON) == 0)
-                sb_printf(why, " %s: %s.", r->nodes[i].name,
-                          loop_place_network_trouble(l, r->nodes[i].name));
+    compare(l, rq, r);
+    if (strcmp(r->message, d->message) != 0 ||
+        strcmp(r->node ? r->node : "", d->node ? d->node : "") != 0 ||
+        (r->node && r->best.len != d->best_len)) {
+        AUTO_FREE char *text =
+            xasprintf("%s/%s: the engine says %s (%s), not %s (%s)", rq->vmi->meta.namespace_,
+                      rq->vmi->meta.name, d->node, d->message, r->node, r->message);
+
+        l->on_mismatch(l->mismatch_ctx, text);
+    }
+    place_result_free(r);
 }
 
-/* An annotation cannot hold the scores of thousands of nodes: the chosen one and the first ones
- * stay. */
-static struct tree *
-result_tree(struct loops *l, const struct place_result *r, const char *node, const struct vmi *v)
+/* " n2: link is down." for each node that lacks nothing but the network. */
+static const char *
+with_network_details(struct loops *l, const struct place_request *rq, const char *message)
 {
-    struct place_result shown = *r;
-    struct tree *t;
+    struct place_result *r = place_look(loop_cluster_get(l), rq, SIZE_MAX);
+    AUTO_SB struct sb why = SB_INIT;
 
-    if (r->nodes_len > RESULT_NODES_SHOWN) {
-        shown.nodes = arena_calloc(l->arena, RESULT_NODES_SHOWN, sizeof(*shown.nodes));
-        shown.nodes_len = 0;
-        for (size_t i = 0; i < r->nodes_len && shown.nodes_len < RESULT_NODES_SHOWN; i++)
-            if (i < RESULT_NODES_SHOWN - 1 || (node && strcmp(r->nodes[i].name, node) == 0))
-                shown.nodes[shown.nodes_len++] = r->nodes[i];
-        if (shown.best.len > RESULT_NODES_SHOWN)
-            shown.best.len = RESULT_NODES_SHOWN;
-    }
-    t = place_result_tree(&shown, v->meta.namespace_, v->meta.name);
-    if (shown.nodes_len < r->nodes_len)
-        tree_set(t, "nodesNotShown", tree_int((int64_t)(r->nodes_len - shown.nodes_len)));
-    return t;
+    sb_puts(&why, message);
+    for (size_t i = 0; i < r->nodes_len && why.len < strlen(message) + WHY_SIZE; i++)
+        for (size_t j = 0; j < r->nodes[i].reasons.len; j++)
+            if (strcmp(r->nodes[i].reasons.items[j], PLACE_NETWORK_REASON) == 0)
+                sb_printf(&why, " %s: %s.", r->nodes[i].name,
+                          loop_place_network_trouble(l, r->nodes[i].name));
+    place_result_free(r);
+    return arena_strdup(l->arena, sb_str(&why));
+}
+
+static const char *
+with_nearest(struct loops *l, const struct place_request *rq, const char *message)
+{
+    const struct place_result none = {.message = message};
+    struct nearest n = {.change = ""};
+
+    if (loop_cluster_may_explain(l))
+        n = nearest_miss(loop_cluster_get(l), rq, &none, l->arena);
+    return *n.change ? arena_printf(l->arena, "%s %s.", message, n.change) : message;
 }

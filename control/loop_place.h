@@ -9,11 +9,20 @@
 struct loop_placed {
     const char *node;    /* NULL: fits nowhere. In the pass' arena. */
     const char *message; /* why; "" when it fits */
-    struct tree *result; /* for ANN_SCHEDULE_RESULT; the caller's */
+    struct tree *result; /* for ANN_SCHEDULE_RESULT when it fits, else NULL; the caller's */
 };
+
+/* In clusters of up to so many nodes the result shows how each of them scores; in larger ones the
+ * chosen one and the count of the best. A refusal names at most so many with their reasons. */
+#define LOOP_PLACE_NODES_SHOWN     64
+#define LOOP_PLACE_NODES_EXPLAINED 16 /* of these: what each rule wants and what they have */
 
 /* Places rq->vmi and, when it fits, reserves the room there. */
 struct loop_placed loop_place(struct loops *l, const struct place_request *rq);
+
+/* The same for a request that was just refused with this message. The caller's. */
+struct tree *loop_place_refusal(struct loops *l, const struct place_request *rq,
+                                const char *message);
 
 /* The wall time of a node's last heartbeat; 0 when it never beat. */
 int64_t loop_place_heartbeat_us(const struct kv_list *annotations);

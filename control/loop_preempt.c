@@ -86,7 +86,6 @@ loop_preempt_place(struct loops *l, const struct vmi *v, int64_t priority)
             loop_cluster_reserve(l, v, plan.node);
         placed.message = arena_printf(l->arena, "%s%s", placed.message, plan.message);
     }
-    tree_set(placed.result, "message", tree_string(placed.message));
     return placed;
 }
 

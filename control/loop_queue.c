@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/heap.h"
+#include "control/heap.h"
 #include "base/sb.h"
 #include "base/strmap.h"
 

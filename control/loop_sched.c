@@ -106,10 +106,11 @@ decide(struct loops *l, struct queued *q, const struct vmi *v)
         loop_queue_park(l->queue, q, "Unschedulable", p.message, l->now_us);
         if (old && old->status && strcmp(old->status, "False") == 0 && old->message &&
             strcmp(old->message, p.message) == 0) { /* nothing new to say, but how often */
-            tree_free(p.result);
             tell_failure(l, &v->meta, p.message);
             return;
         }
+        p.result = loop_place_refusal(l, &(struct place_request){.vmi = v, .purpose = PLACE_START},
+                                      p.message);
     }
     w = loop_write_new(l, KIND_VMI, &v->meta, sizeof(*a));
     a = w->args;

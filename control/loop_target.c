@@ -52,7 +52,7 @@ loop_target_find(struct loops *l, struct migration *mg)
         mg->target_result = p.result;
         return;
     }
-    mg->target_result = p.result;
+    mg->target_result = loop_place_refusal(l, &rq, p.message);
     q = loop_queue_add(l->queue, KIND_VMIM, &mg->m->meta, 0, mg->m->meta.creation_us);
     loop_queue_park(l->queue, q, "Unschedulable", p.message, l->now_us);
     unschedulable(mg, q);

@@ -4,6 +4,7 @@
  * are refused instead of going another way (rule 5). */
 #include <errno.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "api/names.h"
 #include "base/log.h"
@@ -230,6 +231,22 @@ write_status(struct handler *h)
     writer_send(h->writer, "node-status", "PATCH", path, NULL, obj, NULL, NULL);
 }
 
+/* Kubernetes' name of this machine's architecture, as Go has it; "" for others. */
+static const char *
+arch_name(void)
+{
+    static const char *const names[][2] = {
+        {"x86_64", "amd64"}, {"aarch64", "arm64"}, {"s390x", "s390x"}, {"ppc64le", "ppc64le"}};
+    struct utsname u;
+
+    if (uname(&u) < 0)
+        return "";
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(u.machine, names[i][0]) == 0)
+            return names[i][1];
+    return "";
+}
+
 static struct tree *
 metadata_of(struct handler *h)
 {
@@ -238,6 +255,8 @@ metadata_of(struct handler *h)
 
     time_format(loop_wall_us(h->l), false, now, sizeof now);
     tree_set(labels, LABEL_HOSTNAME, tree_string(h->cfg.node_name));
+    if (*arch_name())
+        tree_set(labels, LABEL_ARCH, tree_string(arch_name()));
     tree_set(labels, LABEL_SCHEDULABLE, tree_string("true"));
     for (size_t i = 0; i < h->cfg.labels.len; i++)
         tree_set(labels, h->cfg.labels.items[i].key, tree_string(h->cfg.labels.items[i].value));

@@ -399,7 +399,7 @@ compile_rules(struct fast_class *k, struct fast *f, const struct request *r)
             if (!s->topology_key)
                 return false;
             *rule = (struct fast_rule){
-                .max_skew = s->max_skew,
+                .max_skew = l[i].max_skew,
                 .min_domains = s->has_min_domains ? s->min_domains : 1,
                 .self = l[i].self,
                 .hostname = soft && strcmp(s->topology_key, LABEL_HOSTNAME) == 0,

@@ -35,7 +35,7 @@ void
 fast_rows_init(struct fast *f)
 {
     f->node_keys = strmap_new();
-    strmap_put(f->node_keys, HOST_LABEL_ARCH, f); /* read for every VM */
+    strmap_put(f->node_keys, LABEL_ARCH, f); /* read for every VM */
     f->rows_stale = true;
 }
 

@@ -99,7 +99,7 @@ host_rule_machine_ok(const struct host_rule *r, const struct cluster_node *n)
 bool
 host_rule_arch_ok(const struct host_rule *r, const struct cluster_node *n)
 {
-    const char *have = r->arch ? node_labels_get(&n->labels, HOST_LABEL_ARCH) : NULL;
+    const char *have = r->arch ? node_labels_get(&n->labels, LABEL_ARCH) : NULL;
 
     return !have || strcmp(have, r->arch) == 0;
 }

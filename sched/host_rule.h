@@ -9,7 +9,6 @@
 #include "sched/cluster.h"
 
 #define HOST_ABILITIES_MAX 24
-#define HOST_LABEL_ARCH    "kubernetes.io/arch"
 
 struct host_ability {        /* the node must have the label, "true" or empty */
     const char *label, *alt; /* alt: another name for the same, or NULL */

@@ -131,8 +131,9 @@ node_terms_preferred(const struct affinity *affinity, struct arena *a, struct no
         const struct preferred_node_term *p = &affinity->node_preferred[i];
 
         compile_clause(&items[len], &p->preference, a);
-        items[len].weight = p->weight;
-        if (p->weight != 0 && !items[len].never)
+        /* as upstream's type, whatever comes */
+        items[len].weight = p->weight < INT32_MAX ? p->weight : INT32_MAX;
+        if (p->weight > 0 && !items[len].never)
             len++;
     }
     ret->items = items;

@@ -61,7 +61,7 @@ struct node_clauses {
     size_t len;
 };
 
-/* Terms that are preferred; those of weight 0 and empty ones are left out. Appends to ret. */
+/* Terms that are preferred; those of no weight and empty ones are left out. Appends to ret. */
 void node_terms_preferred(const struct affinity *affinity, struct arena *a,
                           struct node_clauses *ret);
 /* The sum of the weights of the terms that match. */

@@ -45,6 +45,7 @@ static bool term_matches(const struct peers *p, const struct pod_term *t, const 
                          const char *ns, const struct kv_list *labels);
 static bool in_namespace(const struct peers *p, const struct pod_term *t, const struct author *by,
                          const char *ns);
+static int64_t weight_of(const struct weighted_pod_term *w);
 static bool is_self(const struct request *r, const struct occupant *o);
 
 struct peers *
@@ -190,12 +191,12 @@ score_peer(struct peers *p, const struct occupant *o, const struct node_labels *
     for (size_t i = 0; i < mine->pod_preferred_len; i++) {
         w = &mine->pod_preferred[i];
         if (term_matches(p, &w->term, &p->me, o->ns, o->labels))
-            add(p, PEERS_SCORE, w->term.topology_key, at, w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, weight_of(w));
     }
     for (size_t i = 0; i < mine->pod_anti_preferred_len; i++) {
         w = &mine->pod_anti_preferred[i];
         if (term_matches(p, &w->term, &p->me, o->ns, o->labels))
-            add(p, PEERS_SCORE, w->term.topology_key, at, -w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, -weight_of(w));
     }
     for (size_t i = 0; i < theirs->pod_required_len; i++)
         if (term_matches(p, &theirs->pod_required[i], &them, p->me.ns, p->me.labels))
@@ -204,12 +205,12 @@ score_peer(struct peers *p, const struct occupant *o, const struct node_labels *
     for (size_t i = 0; i < theirs->pod_preferred_len; i++) {
         w = &theirs->pod_preferred[i];
         if (term_matches(p, &w->term, &them, p->me.ns, p->me.labels))
-            add(p, PEERS_SCORE, w->term.topology_key, at, w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, weight_of(w));
     }
     for (size_t i = 0; i < theirs->pod_anti_preferred_len; i++) {
         w = &theirs->pod_anti_preferred[i];
         if (term_matches(p, &w->term, &them, p->me.ns, p->me.labels))
-            add(p, PEERS_SCORE, w->term.topology_key, at, -w->weight);
+            add(p, PEERS_SCORE, w->term.topology_key, at, -weight_of(w));
     }
 }
 
@@ -350,6 +351,13 @@ in_namespace(const struct peers *p, const struct pod_term *t, const struct autho
     return t->namespace_selector &&
            label_selector_matches(t->namespace_selector,
                                   cluster_namespace_labels(p->r->c, ns, p->r->arena));
+}
+
+/* As upstream's type, whatever comes. */
+static int64_t
+weight_of(const struct weighted_pod_term *w)
+{
+    return w->weight < 0 ? 0 : w->weight > INT32_MAX ? INT32_MAX : w->weight;
 }
 
 static bool

@@ -9,7 +9,7 @@
 #include "sched/filter.h"
 #include "sched/score.h"
 
-static void scan(struct place_result *res, const struct request *r);
+static void scan(struct place_result *res, const struct request *r, size_t max);
 static void score(struct place_result *res, const struct request *r);
 static const char *refusal(const struct place_result *res, const struct request *r);
 static void pick(struct place_result *res);
@@ -30,12 +30,29 @@ place(const struct cluster *c, const struct place_request *rq)
     } else if (c->nodes_len == 0) {
         res->message = "no nodes available to schedule pods";
     } else {
-        scan(res, &r);
+        scan(res, &r, c->nodes_len);
         score(res, &r);
         pick(res);
         if (!res->node)
             res->message = refusal(res, &r);
     }
+    request_done(&r);
+    return res;
+}
+
+struct place_result *
+place_look(const struct cluster *c, const struct place_request *rq, size_t max)
+{
+    struct arena *a = arena_new();
+    struct place_result *res = arena_alloc(a, sizeof(*res));
+    struct request r;
+    const char *why;
+
+    res->arena = a;
+    why = request_compile(&r, c, rq, a);
+    res->message = why ? why : "";
+    if (!why)
+        scan(res, &r, max < c->nodes_len ? max : c->nodes_len);
     request_done(&r);
     return res;
 }
@@ -48,9 +65,9 @@ place_result_free(struct place_result *r)
 }
 
 static void
-scan(struct place_result *res, const struct request *r)
+scan(struct place_result *res, const struct request *r, size_t max)
 {
-    res->nodes_len = r->c->nodes_len;
+    res->nodes_len = max;
     res->nodes = arena_calloc(res->arena, res->nodes_len, sizeof(*res->nodes));
     for (size_t i = 0; i < res->nodes_len; i++) {
         struct place_node *pn = &res->nodes[i];

@@ -129,6 +129,9 @@ struct place_result {
 /* Never fails: a malformed request fits nowhere and says why. The result is the caller's. Ties go to the
  * first name in byte order. */
 struct place_result *place(const struct cluster *c, const struct place_request *rq);
+/* Which of the first max nodes fit and why the others do not: no scores, no choice. */
+struct place_result *place_look(const struct cluster *c, const struct place_request *rq,
+                                size_t max);
 /* Adds to the nodes that do not fit (the first max of them) what each rule wants and what they have. c and
  * rq as for place(), and unchanged since. */
 void place_explain(const struct cluster *c, const struct place_request *rq,

@@ -20,6 +20,8 @@ static void compile_args(struct profile *p, const struct sched_config_args *args
 static const struct profile_resource *resources(const struct sched_config_args *args,
                                                 size_t *ret_len, struct arena *a);
 static const struct profile_point *shape(const struct sched_config_args *args, struct arena *a);
+static bool is_shape(const struct sched_config_args *args);
+static bool within(int64_t n, int64_t least, int64_t most);
 static enum profile_resource_kind kind_of(const char *name);
 static bool is_extended(const char *name);
 static bool has_prefix(const char *s, const char *prefix);
@@ -142,7 +144,7 @@ weight_of(const struct sched_config_profile *in, const char *name, int64_t dflt)
     if (!e)
         e = find(in->multi_point.enabled, in->multi_point.enabled_len, name);
     if (e)
-        return e->weight > 0 ? e->weight : 1;
+        return within(e->weight, 1, INT32_MAX) ? e->weight : 1;
     return is_off(&in->multi_point, name) ? 0 : dflt;
 }
 
@@ -170,14 +172,16 @@ compile_args(struct profile *p, const struct sched_config_args *args, struct are
         p->fit = resources(args, &p->fit_len, a);
         if (args->strategy && strcmp(args->strategy, "MostAllocated") == 0)
             p->strategy = PROFILE_MOST;
-        if (args->strategy && strcmp(args->strategy, "RequestedToCapacityRatio") == 0)
+        if (args->strategy && strcmp(args->strategy, "RequestedToCapacityRatio") == 0 &&
+            is_shape(args)) {
             p->strategy = PROFILE_RATIO;
-        p->shape = shape(args, a);
-        p->shape_len = args->shape_len;
+            p->shape = shape(args, a);
+            p->shape_len = args->shape_len;
+        }
     } else if (strcmp(args->name, "NodeResourcesBalancedAllocation") == 0) {
         p->balanced = resources(args, &p->balanced_len, a);
     } else if (strcmp(args->name, "InterPodAffinity") == 0) {
-        if (args->has_hard_weight)
+        if (args->has_hard_weight && within(args->hard_weight, 0, 100))
             p->hard_pod_affinity_weight = args->hard_weight;
         p->ignore_preferred_terms_of_existing = args->ignore_preferred;
     } else if (strcmp(args->name, "PodTopologySpread") == 0) {
@@ -204,10 +208,24 @@ resources(const struct sched_config_args *args, size_t *ret_len, struct arena *a
         const struct sched_config_resource *r = &args->resources[i];
         const char *name = r->name ? r->name : "";
 
-        list[i] = (struct profile_resource){name, r->weight > 0 ? r->weight : 1, kind_of(name)};
+        list[i] = (struct profile_resource){name, within(r->weight, 1, 100) ? r->weight : 1,
+                                            kind_of(name)};
     }
     *ret_len = args->resources_len;
     return list;
+}
+
+static bool
+is_shape(const struct sched_config_args *args)
+{
+    for (size_t i = 0; i < args->shape_len; i++) {
+        const struct sched_config_point *p = &args->shape[i];
+
+        if (!within(p->utilization, 0, 100) || !within(p->score, 0, 10) ||
+            (i > 0 && p[-1].utilization >= p->utilization))
+            return false;
+    }
+    return args->shape_len > 0;
 }
 
 static const struct profile_point *
@@ -241,6 +259,12 @@ static bool
 is_extended(const char *name)
 {
     return strchr(name, '/') && !strstr(name, "kubernetes.io/") && !has_prefix(name, "requests.");
+}
+
+static bool
+within(int64_t n, int64_t least, int64_t most)
+{
+    return n >= least && n <= most;
 }
 
 static bool

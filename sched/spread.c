@@ -26,6 +26,7 @@ static void add_soft(const struct spread_rules *s, const struct spread_rule *rul
 static bool is_scored(const struct spread_rules *s, const struct cluster_node *n);
 static const struct owner_ref *set_of(const struct occupant *o);
 static bool same_set(const struct owner_ref *a, const struct owner_ref *b);
+static int64_t bounded(int64_t n, int64_t least);
 static void count_hard(struct spread_rules *s);
 static void find_fewest(struct spread_rule *rule);
 static void count_domains(const struct spread_rules *s, const struct spread_rule *rule,
@@ -80,7 +81,7 @@ spread_check(const struct spread_rules *s, const struct cluster_node *n)
             return SPREAD_NO_KEY;
         here = topo_get(rule->counts, rule->s->topology_key, &n->labels);
 
-        if (here + rule->self - rule->fewest > rule->s->max_skew)
+        if (here + rule->self - rule->fewest > rule->max_skew)
             return "node(s) didn't match pod topology spread constraints";
     }
     return NULL;
@@ -191,7 +192,7 @@ add_soft(const struct spread_rules *s, const struct spread_rule *rule,
             continue;
         n = is_hostname(rule) ? matching(s->r, rule, nodes[k])
                               : topo_get(counts, key, &nodes[k]->labels);
-        sums[k] += (double)n * weight + (double)(rule->s->max_skew - 1);
+        sums[k] += (double)n * weight + (double)(rule->max_skew - 1);
     }
     topo_free(counts);
 }
@@ -207,6 +208,8 @@ compile(struct spread_rules *s, const struct spread *list, size_t len, const str
         bool soft =
             list[i].when_unsatisfiable && strcmp(list[i].when_unsatisfiable, "ScheduleAnyway") == 0;
 
+        /* as upstream's type, whatever comes */
+        rule.max_skew = bounded(list[i].max_skew, soft ? 1 : INT32_MIN);
         rule.honor_affinity = !affinity || strcmp(affinity, "Ignore") != 0;
         rule.honor_taints = taints && strcmp(taints, "Honor") == 0;
         rule.self = set || selects(s->r, &rule, s->r->labels);
@@ -216,6 +219,12 @@ compile(struct spread_rules *s, const struct spread *list, size_t len, const str
         else
             s->hard[s->hard_len++] = rule;
     }
+}
+
+static int64_t
+bounded(int64_t n, int64_t least)
+{
+    return n < least ? least : n > INT32_MAX ? INT32_MAX : n;
 }
 
 static void

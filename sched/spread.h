@@ -38,6 +38,7 @@ bool spread_score(const struct spread_rules *s, const struct cluster_node *const
 struct spread_rule {
     const struct spread *s;
     const struct owner_ref *set; /* of a default constraint: who counts, in place of a selector */
+    int64_t max_skew;            /* within 32 bits; at least 1 when it is soft */
     bool self;                   /* the newcomer matches its own selector */
     bool empty; /* the selector is there and says nothing: kube-scheduler counts nobody */
     bool honor_affinity, honor_taints;

@@ -116,7 +116,7 @@ why_host(struct why_ctx *w)
                 some(w, LABEL_MACHINE_TYPE, "machine type"), WHY_COST_VM,
                 arena_printf(w->a, "ask for a machine type that %s has", w->n->name));
     if (!host_rule_arch_ok(h, w->n))
-        why_add(w, arena_printf(w->a, "architecture %s", h->arch), why_label(w, HOST_LABEL_ARCH),
+        why_add(w, arena_printf(w->a, "architecture %s", h->arch), why_label(w, LABEL_ARCH),
                 WHY_COST_NEVER, NULL);
     if (!host_rule_tsc_ok(h, w->n))
         why_add(w, arena_printf(w->a, "TSC frequency %lld Hz", (long long)h->tsc_hz),

@@ -24,18 +24,17 @@ why_spread(struct why_ctx *w)
             continue;
         }
         here = topo_get(rules[i].counts, key, &w->n->labels);
-        if (here + rules[i].self - rules[i].fewest <= rules[i].s->max_skew)
+        if (here + rules[i].self - rules[i].fewest <= rules[i].max_skew)
             continue;
         why_add(
             w,
             arena_printf(w->a, "VMs with %s spread over %s with a skew of at most %lld",
-                         selector_text(w, rules[i].s->selector), key,
-                         (long long)rules[i].s->max_skew),
+                         selector_text(w, rules[i].s->selector), key, (long long)rules[i].max_skew),
             arena_printf(w->a, "%lld of them in %s, %lld where they are fewest", (long long)here,
                          domain_text(w, key), (long long)rules[i].fewest),
             WHY_COST_PEERS,
             arena_printf(w->a, "move %lld of them out of %s, or make room in the emptiest %s",
-                         (long long)(here + rules[i].self - rules[i].fewest - rules[i].s->max_skew),
+                         (long long)(here + rules[i].self - rules[i].fewest - rules[i].max_skew),
                          domain_text(w, key), key));
     }
 }

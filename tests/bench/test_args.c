@@ -39,6 +39,7 @@ test_rows(void **state)
         {"qemu --quick", BENCH_ROW_QEMU},
         {"--quick sparse raw cpu", BENCH_ROW_SPARSE | BENCH_ROW_RAW | BENCH_ROW_CPU},
         {"downtime all", ~0u},
+        {"sched replay", BENCH_ROW_SCHED | BENCH_ROW_REPLAY},
     };
 
     (void)state;
@@ -68,10 +69,36 @@ test_options(void **state)
     assert_int_equal(a->o.qemu_len, 2);
     assert_string_equal(a->o.qemu[1], "/b");
     assert_false(a->o.quick);
+    assert_int_equal(a->o.nodes, 0);
+    assert_string_equal(a->o.data, "../shared/data");
+    bench_args_free(a);
+    assert_int_equal(parse("sched --nodes 100 --data /d", &a, NULL), 0);
+    assert_int_equal(a->o.nodes, 100);
+    assert_string_equal(a->o.data, "/d");
     bench_args_free(a);
     assert_int_equal(parse("--help", &a, NULL), 0);
     assert_true(a->help);
     bench_args_free(a);
+}
+
+/* Only what starts guests needs root and the kernel's help. */
+static void
+test_house(void **state)
+{
+    static const struct {
+        const char *line;
+        bool want;
+    } cases[] = {
+        {"", true}, {"raw", true}, {"sched raw", true}, {"sched", false}, {"replay sched", false}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bench_args *a = NULL;
+
+        assert_int_equal(parse(cases[i].line, &a, NULL), 0);
+        assert_int_equal(bench_args_need_house(a), cases[i].want);
+        bench_args_free(a);
+    }
 }
 
 static void
@@ -91,6 +118,8 @@ test_errors(void **state)
         {"--runs x", "runs"},
         {"--channels 65", "channels"},
         {"-o yaml", "table"},
+        {"--nodes 0", "nodes"},
+        {"--nodes 1000001", "nodes"},
         {"--what", "what"},
         {"--save /proc/none", "/proc/none"},
     };
@@ -113,7 +142,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_options),
-                                       cmocka_unit_test(test_errors)};
+                                       cmocka_unit_test(test_house), cmocka_unit_test(test_errors)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

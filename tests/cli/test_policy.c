@@ -279,14 +279,37 @@ test_examples_placement(void **state)
     ran_done(&r);
 }
 
+/* As docs/profiles.md shows it. */
+static void
+test_examples_packed(void **state)
+{
+    static const char want[] = "VM           NODE  SCORE  FITS\n"
+                               "shop/basket  n1        3   2/3\n"
+                               "shop/cache   n1       22   3/3\n"
+                               "shop/db      n1       12   2/3\n"
+                               "shop/jobs    n1       15   3/3\n"
+                               "shop/ledger  n1       17   2/3\n"
+                               "shop/queue   n1       20   2/3\n"
+                               "shop/misfit  -         -   0/3\n";
+    const char *args[] = {"schedule",         "-f", "examples/profile",     "-f",
+                          "examples/offline", "-f", "examples/30-vms.yaml", NULL};
+    struct ran r = run_verb(verb_schedule, args);
+
+    (void)state;
+    assert_string_equal(r.err, "");
+    if (strncmp(r.out, want, strlen(want)) != 0)
+        fail_msg("%s", r.out);
+    assert_non_null(strstr(r.out, "\nSCORE = (AFFINITY + 5 FIT) / 6\n"));
+    ran_done(&r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_examples),
-        cmocka_unit_test(test_examples_placement),
+        cmocka_unit_test(test_cases),           cmocka_unit_test(test_words),
+        cmocka_unit_test(test_examples),        cmocka_unit_test(test_examples_placement),
+        cmocka_unit_test(test_examples_packed),
     };
 
     return cmocka_run_group_tests_name("policy", tests, set_up, cut_up);

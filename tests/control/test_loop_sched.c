@@ -258,6 +258,64 @@ test_way_back(void **unused)
     world_free(w);
 }
 
+/* More nodes than an annotation can show: the engine decides, and the result is short. */
+static void
+test_large(void **unused)
+{
+    struct world *w = world_new(9);
+    AUTO_TREE struct tree *result = NULL;
+    const char *json;
+    char now[32], name[32];
+
+    (void)unused;
+    time_format(loop_wall_us(w->loop), false, now, sizeof(now));
+    for (int i = 0; i < 70; i++)
+        world_applyf(w,
+                     "apiVersion: v1\n"
+                     "kind: Node\n"
+                     "metadata:\n"
+                     "  name: n%02d\n"
+                     "  labels: {kubernetes.io/hostname: n%02d, zone: z%d,\n"
+                     "    kubevirt.io/schedulable: 'true'}\n"
+                     "  annotations: {kubevirt.io/heartbeat: '%s'}\n"
+                     "status:\n"
+                     "  allocatable: {cpu: '16', memory: %dGi, pods: '110'}\n"
+                     "  conditions:\n"
+                     "  - {type: Ready, status: 'True'}\n",
+                     i, i, i % 3, now, i < 60 ? 8 : 4);
+    for (int i = 0; i < 75; i++) {
+        snprintf(name, sizeof(name), "vm-%d", i);
+        world_vm(w, name, "Always", i % 5 ? "1Gi" : "3Gi",
+                 i % 2 ? ""
+                       : "      topologySpreadConstraints:\n"
+                         "      - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: "
+                         "DoNotSchedule,\n"
+                         "         labelSelector: {matchExpressions: [{key: app, operator: "
+                         "Exists}]}}\n");
+    }
+    world_vm(w, "big", "Always", "6Gi", "");
+    world_vm(w, "huge", "Always", "60Gi", "");
+    world_run(w, 3);
+    json = object_annotation(store_get(w->store, KIND_VMI, "shop", "big"), ANN_SCHEDULE_RESULT);
+    assert_int_equal(tree_from_json(json, strlen(json), &result, NULL), 0);
+    assert_int_equal(tree_len(tree_get(result, "nodes")), 1);
+    assert_string_equal(tree_find_string(tree_at(tree_get(result, "nodes"), 0), "", "name", NULL),
+                        world_vmi_node(w, "big"));
+    assert_int_equal(tree_get_int(tree_get(result, "nodesNotShown"), 0), 69);
+    assert_in_range(tree_get_int(tree_get(result, "fitsCount"), 0), 1, 60);
+    assert_int_equal(tree_get_int(tree_get(result, "bestCount"), 0),
+                     tree_len(tree_get(result, "best")));
+    tree_free(TAKE_PTR(result));
+    assert_string_equal(placed(w, "huge", "message"),
+                        "0/70 nodes are available: 70 Insufficient memory.");
+    json = object_annotation(store_get(w->store, KIND_VMI, "shop", "huge"), ANN_SCHEDULE_RESULT);
+    assert_int_equal(tree_from_json(json, strlen(json), &result, NULL), 0);
+    assert_int_equal(tree_len(tree_get(result, "nodes")), 64);
+    assert_int_equal(tree_get_int(tree_get(result, "nodesNotShown"), 0), 6);
+    assert_non_null(strstr(tree_find_string(result, "", "nearest", "change", NULL), "memory"));
+    world_free(w);
+}
+
 /* --- decided together --- */
 
 #define NODES  6
@@ -413,7 +471,7 @@ main(void)
         cmocka_unit_test(test_flush),           cmocka_unit_test(test_events_are_few),
         cmocka_unit_test(test_only_what_helps), cmocka_unit_test(test_asks_anew),
         cmocka_unit_test(test_settings_change), cmocka_unit_test(test_way_back),
-        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_large),           cmocka_unit_test(test_together),
     };
 
     return cmocka_run_group_tests_name("loop_sched", tests, NULL, NULL);

@@ -390,7 +390,7 @@ test_throttle(void **state)
         if (slow * 10 > full * 4 || slow == 0)
             fail_msg("%llu of %llu bytes", (unsigned long long)slow, (unsigned long long)full);
         guest_vcpus_counters(r.vcpus, &c);
-        assert_true(c.throttled_us > 100000);
+        assert_true(c.throttled_us > 20000); /* of 420 ms, four fifths where nothing else runs */
         guest_vcpus_throttle(r.vcpus, 99, false);
         let_pass(15000);
         hold(&r);

@@ -357,6 +357,42 @@ TEST_SCORES(peers)
 TEST_SCORES(added)
 TEST_SCORES(defaults)
 
+/* What no API server lets through: the defaults take its place, and nothing overflows. */
+static const struct world_score odd[] = {
+    {"a weight below 0 is 1", PLUGINS("", "enabled: [{name: NodeAffinity, weight: -5}]") A(""),
+     ASK(""), NULL, "a=424/42"},
+    {"weights of resources beyond 100 are 1",
+     STRATEGY("MostAllocated", "{name: cpu, weight: 101}, {name: memory, weight: -1}") A(""),
+     ASK(""), FIT, "a=62"},
+    {"no shape: least allocated", RATIO("", "") A(""), ASK(""), FIT, "a=37"},
+    {"a shape that falls back", RATIO("", AT("50", "0") ", " AT("50", "10")) A(""), ASK(""), FIT,
+     "a=37"},
+    {"a shape out of range", RATIO("", AT("-9223372036854775808", "9223372036854775807")) A(""),
+     ASK(""), FIT, "a=37"},
+    {"a strategy that there is not", STRATEGY("FewestAllocated", "") A(""), ASK(""), FIT, "a=37"},
+    {"a skew beyond 64 bits less one",
+     LIST("{maxSkew: -9223372036854775808, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: "
+          "ScheduleAnyway}") TWO_AND_ONE,
+     MEMBER("w", "web", ""), SPREAD, "a=0 b=33 c=100"},
+    {"preferred weights", POOLS,
+     POD("p", "",
+         "affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: "
+         "9223372036854775807, preference: {matchExpressions: [{key: disk, operator: Exists}]}}, "
+         "{weight: 9223372036854775807, preference: {matchExpressions: [{key: pool, operator: "
+         "Exists}]}}, {weight: -9223372036854775808, preference: {matchExpressions: [{key: pool, "
+         "operator: DoesNotExist}]}}]}}",
+         ""),
+     "NodeAffinity", "a=50 b=50 c=100"},
+    {"preferred weights between VMs", HOSTS POD("x", "app: db", "nodeName: a", ""),
+     POD("p", "app: web",
+         "affinity: {" NEAR(
+             TERM("9223372036854775807", "db") ", " TERM("9223372036854775807", "db")) "}",
+         ""),
+     "InterPodAffinity", "a=100 b=0"},
+};
+
+TEST_SCORES(odd)
+
 /* No profile, and the default profile, are the same. */
 static void
 test_default(void **state)
@@ -385,7 +421,8 @@ main(void)
         cmocka_unit_test(test_weights),  cmocka_unit_test(test_strategies),
         cmocka_unit_test(test_ratios),   cmocka_unit_test(test_balance),
         cmocka_unit_test(test_peers),    cmocka_unit_test(test_added),
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_default),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_odd),
+        cmocka_unit_test(test_default),
     };
     int failed = world_run("profile: filters", filters, ARRAY_LEN(filters));
 

@@ -17,11 +17,19 @@ struct world *
 world_new(const char *yaml)
 {
     struct world *w = xcalloc(1, sizeof(*w));
-    AUTO_TREE struct tree *docs = NULL;
-    struct err err = {0};
 
     w->arena = arena_new();
     w->cluster = cluster_new();
+    world_add(w, yaml);
+    return w;
+}
+
+void
+world_add(struct world *w, const char *yaml)
+{
+    AUTO_TREE struct tree *docs = NULL;
+    struct err err = {0};
+
     if (tree_from_yaml("test", yaml, strlen(yaml), &docs, &err) != 0)
         fail_msg("%s", err_msg(&err));
     for (int pass = 0; pass < 2; pass++) {
@@ -81,7 +89,6 @@ world_new(const char *yaml)
             }
         }
     }
-    return w;
 }
 
 void

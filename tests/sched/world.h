@@ -48,6 +48,8 @@ struct world {
 /* All documents of the text are in the cluster (VMIs and Pods where they have a node). Objects are
  * decoded, not validated. Fails the test on text that is no YAML or of a kind that is not known. */
 struct world *world_new(const char *yaml);
+/* More of them, later. */
+void world_add(struct world *w, const char *yaml);
 void world_free(struct world *w);
 
 struct world_row {

@@ -1,7 +1,7 @@
 /* Binary heap of pointers: the first by a given order, and any of them taken out by its position,
  * which each item keeps. Items are borrowed. Not thread-safe. */
-#ifndef BASE_HEAP_H
-#define BASE_HEAP_H
+#ifndef CONTROL_HEAP_H
+#define CONTROL_HEAP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* Binary heap; see heap.h. */
-#include "base/heap.h"
+#include "control/heap.h"
 
 #include "base/cleanup.h"
 #include "base/sb.h"

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/heap.h"
+#include "control/heap.h"
 #include "base/rng.h"
 
 #define ITEMS 200

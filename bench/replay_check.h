@@ -1,0 +1,35 @@
+/* Watches a replay from outside: knows the data and where each VM went, and nothing of sched/. Counts
+ * at each step what the step breaks. And bounds: fewer hosts than this cannot hold the VMs. */
+#ifndef BENCH_REPLAY_CHECK_H
+#define BENCH_REPLAY_CHECK_H
+
+#include <stdbool.h>
+
+#include "bench/replay_data.h"
+
+struct replay_check;
+
+struct replay_faults { /* VMs whose step broke it */
+    size_t cpu, memory, rule[REPLAY_RULES];
+};
+
+struct replay_check *replay_check_new(const struct replay *r); /* r is borrowed */
+void replay_check_free(struct replay_check *c);                /* NULL is fine */
+void replay_check_place(struct replay_check *c, size_t vm, size_t host);
+/* A host that could take the VM now without breaking a rule (NUMA apart). */
+bool replay_check_fits_somewhere(const struct replay_check *c, size_t vm);
+const struct replay_faults *replay_check_faults(const struct replay_check *c);
+size_t replay_check_broken(const struct replay_check *c); /* all of them */
+/* The VMs on the host can be laid out on its NUMA nodes: each, or each half of those of two, whole on
+ * one, the largest first, on the fullest that has room. No fault where nobody asked for it. */
+bool replay_check_numa_fits(const struct replay_check *c, size_t host);
+size_t replay_check_hosts_used(const struct replay_check *c);
+
+/* Largest hosts first until their CPUs, and their memory, hold what all VMs want: the larger number. */
+size_t replay_bound_sums(const struct replay *r);
+/* For hosts of one size (else 0): Martello and Toth's bound L2 of bin packing, of the CPUs and of the
+ * memory, each alone: VMs of more than half a host need one each, and what is left in those may not
+ * be enough for the others. The larger number. */
+size_t replay_bound_l2(const struct replay *r);
+
+#endif
