@@ -6,18 +6,22 @@
 
 #include "tests/sched/naive_int.h"
 
-struct who
-naive_who(const struct vmi *v, const struct pod *p)
+static struct who
+of_pod(const struct pod *p)
 {
-    if (p)
-        return (struct who){.pod = p,
-                            .meta = &p->meta,
-                            .affinity = &p->affinity,
-                            .selector = &p->node_selector,
-                            .spreads = p->spreads,
-                            .spreads_len = p->spreads_len,
-                            .tolerations = p->tolerations,
-                            .tolerations_len = p->tolerations_len};
+    return (struct who){.pod = p,
+                        .meta = &p->meta,
+                        .affinity = &p->affinity,
+                        .selector = &p->node_selector,
+                        .spreads = p->spreads,
+                        .spreads_len = p->spreads_len,
+                        .tolerations = p->tolerations,
+                        .tolerations_len = p->tolerations_len};
+}
+
+static struct who
+of_vmi(const struct vmi *v)
+{
     return (struct who){.vmi = v,
                         .meta = &v->meta,
                         .affinity = &v->spec.affinity,
@@ -26,6 +30,12 @@ naive_who(const struct vmi *v, const struct pod *p)
                         .spreads_len = v->spec.spreads_len,
                         .tolerations = v->spec.tolerations,
                         .tolerations_len = v->spec.tolerations_len};
+}
+
+struct who
+naive_who(const struct naive_one *one)
+{
+    return one->pod ? of_pod(one->pod) : of_vmi(one->vmi);
 }
 
 size_t
@@ -37,8 +47,7 @@ naive_others(const struct naive_cluster *c)
 struct who
 naive_other(const struct naive_cluster *c, size_t i)
 {
-    return i < c->vmis_len ? naive_who(&c->vmis[i], NULL)
-                           : naive_who(NULL, &c->pods[i - c->vmis_len]);
+    return i < c->vmis_len ? of_vmi(&c->vmis[i]) : of_pod(&c->pods[i - c->vmis_len]);
 }
 
 bool
@@ -498,7 +507,7 @@ naive_fits(const struct naive_cluster *c, const struct naive_one *one, size_t n)
                                         .effect = "NoSchedule"};
     const struct sched_config_args *added = naive_args(c, "NodeAffinity");
     const struct node *node = &c->nodes[n];
-    struct who w = naive_who(one->vmi, one->pod);
+    struct who w = naive_who(one);
 
     if (one->source >= 0 && (size_t)one->source == n)
         return false;

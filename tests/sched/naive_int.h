@@ -16,7 +16,7 @@ struct who { /* a VM or a Pod, as far as both have the same */
     size_t tolerations_len;
 };
 
-struct who naive_who(const struct vmi *v, const struct pod *p);
+struct who naive_who(const struct naive_one *one);
 size_t naive_others(const struct naive_cluster *c); /* how many VMs and Pods there are */
 struct who naive_other(const struct naive_cluster *c, size_t i);
 bool naive_same(const struct who *a, const struct who *b);

@@ -295,7 +295,7 @@ naive_scores(const struct naive_cluster *c, const struct naive_one *one, const b
     static const struct affinity none;
     const struct sched_config_args *args = naive_args(c, "NodeAffinity");
     const struct affinity *added = args ? &args->added_affinity : &none;
-    struct who w = naive_who(one->vmi, one->pod);
+    struct who w = naive_who(one);
     int64_t most_taints = 0, most_liked = 0, most = INT64_MIN, least = INT64_MAX;
 
     for (size_t n = 0; n < c->nodes_len; n++) {
