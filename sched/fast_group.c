@@ -7,6 +7,8 @@
 #include "sched/fast_priv.h"
 
 static void account(struct fast_class *k, int16_t leaf, int64_t by);
+static void group_blocks(const struct fast *f, struct fast_class *k, const int16_t *verdict,
+                         const uint8_t *group, uint8_t *lacking);
 static void sum_block(struct fast_class *k, uint8_t gid, size_t block);
 static size_t key_len(const struct fast_class *k);
 static struct fast_group *new_group(struct fast *f, struct fast_class *k);
@@ -126,25 +128,21 @@ void
 fast_group_by_shape(struct fast *f, struct fast_class *k, const int16_t *verdict,
                     const uint8_t *group)
 {
+    AUTO_FREE uint8_t *lacking = xmalloc(f->blocks + 1);
+
     for (uint32_t i = 0; i < f->shapes_len; i++)
         if (f->shapes[i].rows > 0 && group[i] == FAST_NO_GROUP)
             k->reasons[-1 - verdict[i]].rows += f->shapes[i].rows;
-    for (size_t b = 0; b < f->blocks; b++) {
-        size_t from = b * FAST_BLOCK;
-        int16_t *leaf = k->leaf + from;
-        uint8_t *gid = k->gid + from;
-        bool lacking = f->shapes_len <= FAST_FEW_SHAPES
-                           ? fast_scan_few_shapes(f->shape_byte + from, verdict, group,
-                                                  f->shapes_len, leaf, gid)
-                           : fast_scan_shapes(f->shape_of + from, verdict, group, leaf, gid);
-
-        for (size_t g = 0; g < k->groups_len; g++)
-            k->groups[g].rows += fast_scan_block(leaf, gid, (uint8_t)g, &k->groups[g].block_most[b],
-                                                 &k->groups[g].block_rows[b]);
-        for (size_t i = 0; lacking && i < FAST_BLOCK; i++)
-            if (leaf[i] <= FAST_FIT)
-                account(k, leaf[i], 1);
-    }
+    if (f->shapes_len <= FAST_FEW_SHAPES && k->groups_len == 1)
+        k->groups[0].rows =
+            fast_scan_one_group(f->shape_byte, verdict, group, f->shapes_len, f->blocks, k->leaf,
+                                k->gid, k->groups[0].block_most, k->groups[0].block_rows, lacking);
+    else
+        group_blocks(f, k, verdict, group, lacking);
+    for (size_t b = 0; b < f->blocks; b++)
+        for (size_t i = b * FAST_BLOCK; lacking[b] && i < (b + 1) * FAST_BLOCK; i++)
+            if (k->leaf[i] <= FAST_FIT)
+                account(k, k->leaf[i], 1);
 }
 
 void
@@ -181,6 +179,23 @@ account(struct fast_class *k, int16_t leaf, int64_t by)
     }
     for (unsigned bits = (unsigned)(FAST_FIT - leaf); bits != 0; bits &= bits - 1)
         k->fit_rows[__builtin_ctz(bits)] += by;
+}
+
+/* Any number of shapes and groups. */
+static void
+group_blocks(const struct fast *f, struct fast_class *k, const int16_t *verdict,
+             const uint8_t *group, uint8_t *lacking)
+{
+    for (size_t b = 0; b < f->blocks; b++) {
+        size_t from = b * FAST_BLOCK;
+        int16_t *leaf = k->leaf + from;
+        uint8_t *gid = k->gid + from;
+
+        lacking[b] = fast_scan_shapes(f->shape_of + from, verdict, group, leaf, gid);
+        for (size_t g = 0; g < k->groups_len; g++)
+            k->groups[g].rows += fast_scan_block(leaf, gid, (uint8_t)g, &k->groups[g].block_most[b],
+                                                 &k->groups[g].block_rows[b]);
+    }
 }
 
 static void

@@ -345,12 +345,15 @@ uint32_t fast_scan_block(const int16_t *leaf, const uint8_t *gid, uint8_t group,
                          uint8_t *ret_rows);
 int16_t fast_scan_row(const struct fast *f, const struct fast_class *k, uint32_t row,
                       const struct occupant *self);
-/* One block: leaves by room become leaves, and groups, by shape too: verdict is for shapes without a group.
- * Returns whether any row lacks room. */
-bool fast_scan_few_shapes(const uint8_t *shape, const int16_t *verdict, const uint8_t *group,
-                          size_t shapes, int16_t *leaf, uint8_t *gid);
+/* Leaves by room become leaves, and groups, by shape too: verdict is for shapes without a group. One block;
+ * returns whether any row lacks room. */
 bool fast_scan_shapes(const uint32_t *shape, const int16_t *verdict, const uint8_t *group,
                       int16_t *leaf, uint8_t *gid);
+/* The same for all blocks, when there are few shapes and one group, and the group's summary. lacking: by
+ * block; returns the group's rows. */
+uint32_t fast_scan_one_group(const uint8_t *shape, const int16_t *verdict, const uint8_t *group,
+                             size_t shapes, size_t blocks, int16_t *leaf, uint8_t *gid,
+                             int16_t *most, uint8_t *rows, uint8_t *lacking);
 int32_t fast_scan_most(const int16_t *most, size_t len);
 uint32_t fast_scan_rows(const int16_t *most, const uint8_t *rows, size_t len, int16_t at);
 

@@ -186,34 +186,52 @@ fast_scan_block(const int16_t *leaf, const uint8_t *gid, uint8_t group, int16_t 
     return members;
 }
 
-WIDE bool
-fast_scan_few_shapes(const uint8_t *shape, const int16_t *verdict, const uint8_t *group,
-                     size_t shapes, int16_t *leaf, uint8_t *gid)
+WIDE uint32_t
+fast_scan_one_group(const uint8_t *shape, const int16_t *verdict, const uint8_t *group,
+                    size_t shapes, size_t blocks, int16_t *leaf, uint8_t *gid, int16_t *most,
+                    uint8_t *rows, uint8_t *lacking)
 {
-    int16_t by_shape[FAST_BLOCK], least = 0;
-    uint8_t in[FAST_BLOCK];
+    uint32_t members = 0;
 
-    for (size_t i = 0; i < FAST_BLOCK; i++) {
-        by_shape[i] = 0;
-        in[i] = FAST_NO_GROUP;
-    }
-    for (size_t s = 0; s < shapes; s++) {
-        uint8_t mine = (uint8_t)s, g = group[s];
-        int16_t v = verdict[s];
+    for (size_t b = 0; b < blocks; b++) {
+        const uint8_t *restrict in = shape + b * FAST_BLOCK;
+        int16_t *restrict l = leaf + b * FAST_BLOCK;
+        uint8_t *restrict out = gid + b * FAST_BLOCK;
+        int16_t by_shape[FAST_BLOCK], best = -1, least = 0;
+        uint8_t of[FAST_BLOCK], with_best = 0, some = 0;
 
+        for (size_t i = 0; i < FAST_BLOCK; i++) {
+            by_shape[i] = verdict[0];
+            of[i] = group[0];
+        }
+        for (size_t s = 1; s < shapes; s++) {
+            uint8_t mine = (uint8_t)s, g = group[s];
+            int16_t v = verdict[s];
+
+            for (size_t i = 0; i < FAST_BLOCK; i++)
+                of[i] = in[i] == mine ? g : of[i];
+            for (size_t i = 0; i < FAST_BLOCK; i++)
+                by_shape[i] = in[i] == mine ? v : by_shape[i];
+        }
+        for (size_t i = 0; i < FAST_BLOCK; i++) {
+            int16_t other = l[i] == FAST_GONE ? l[i] : by_shape[i];
+
+            l[i] = of[i] == FAST_NO_GROUP ? other : l[i];
+            least = l[i] < least ? l[i] : least;
+            best = l[i] > best ? l[i] : best;
+        }
         for (size_t i = 0; i < FAST_BLOCK; i++)
-            in[i] = shape[i] == mine ? g : in[i];
+            out[i] = l[i] < 0 ? FAST_NO_GROUP : of[i];
         for (size_t i = 0; i < FAST_BLOCK; i++)
-            by_shape[i] = shape[i] == mine ? v : by_shape[i];
+            some += l[i] >= 0;
+        for (size_t i = 0; i < FAST_BLOCK; i++)
+            with_best += l[i] == best;
+        most[b] = best;
+        rows[b] = with_best;
+        lacking[b] = least <= FAST_FIT;
+        members += some;
     }
-    for (size_t i = 0; i < FAST_BLOCK; i++) {
-        int16_t l = leaf[i], other = l == FAST_GONE ? l : by_shape[i];
-
-        leaf[i] = in[i] == FAST_NO_GROUP ? other : l;
-        gid[i] = l < 0 ? FAST_NO_GROUP : in[i];
-        least = leaf[i] < least ? leaf[i] : least;
-    }
-    return least <= FAST_FIT;
+    return members;
 }
 
 bool
