@@ -198,10 +198,10 @@ offline_print_items_end(const struct offline *o, size_t len)
 void
 offline_wrap(struct sb *out, int indent, const char *text)
 {
-    size_t width = (size_t)(OFFLINE_COLUMNS - indent);
+    int margin = indent;
 
     while (*text) {
-        size_t len = strlen(text), next;
+        size_t len = strlen(text), width = (size_t)(OFFLINE_COLUMNS - margin), next;
 
         if (len > width) {
             len = width;
@@ -211,11 +211,12 @@ offline_wrap(struct sb *out, int indent, const char *text)
                 len = strcspn(text, " ");
         }
         next = len + strspn(text + len, " ");
-        sb_printf(out, "%*s", indent, "");
+        sb_printf(out, "%*s", margin, "");
         for (size_t i = 0; i < len; i++)
             sb_putc(out, (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]);
         sb_putc(out, '\n');
         text += next;
+        margin = indent + 2;
     }
 }
 

@@ -101,8 +101,8 @@ bool offline_print(const struct offline *o, const struct tree *answer);
 bool offline_is_table(const struct offline *o);
 void offline_print_item(const struct offline *o, struct tree *item, size_t index); /* takes it */
 void offline_print_items_end(const struct offline *o, size_t len);
-/* Appends text in lines of at most 80 columns, each with `indent` blanks before it; breaks at blanks,
- * and ends with a newline. Control characters become blanks. */
+/* Appends text in lines of at most 80 columns, `indent` blanks before the first, two more before the
+ * others; breaks at blanks, and ends with a newline. Control characters become blanks. */
 void offline_wrap(struct sb *out, int indent, const char *text);
 /* One line on stderr, "drover: ..."; returns EXIT_ERROR. */
 int offline_errorf(const char *fmt, ...) PRINTF_LIKE(1, 2);

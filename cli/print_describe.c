@@ -200,10 +200,12 @@ describe_conditions(struct describe *d, const struct tree *obj)
     flush(d, t);
 }
 
-/* "NodeAffinity 100, TaintToleration 100" or the reasons against the node. */
+/* "NodeAffinity 100, TaintToleration 100", without those that give nothing, or the reasons against the
+ * node. */
 static void
 put_why(const struct tree *node, struct sb *out)
 {
+    const char *sep = "";
     const struct tree *reasons = tree_get(node, "reasons"), *scores = tree_get(node, "scores");
     const struct tree *whys = tree_get(node, "why");
 
@@ -214,9 +216,27 @@ put_why(const struct tree *node, struct sb *out)
                   tree_find_string(tree_at(whys, i), "", "has", NULL));
     for (size_t i = 0; !tree_len(whys) && i < tree_len(reasons); i++)
         sb_printf(out, "%s%s", i ? ", " : "", tree_get_string(tree_at(reasons, i), ""));
-    for (size_t i = 0; !tree_len(reasons) && i < tree_len(scores); i++)
-        sb_printf(out, "%s%s %lld", i ? ", " : "", tree_key_at(scores, i),
-                  (long long)tree_get_int(tree_at(scores, i), 0));
+    for (size_t i = 0; !tree_len(reasons) && i < tree_len(scores); i++) {
+        int64_t score = tree_get_int(tree_at(scores, i), 0);
+
+        if (score == 0)
+            continue;
+        sb_printf(out, "%s%s %" PRId64, sep, tree_key_at(scores, i), score);
+        sep = ", ";
+    }
+}
+
+/* The best first, then by name. */
+static int
+by_total(const void *x, const void *y)
+{
+    const struct tree *a = *(const struct tree *const *)x, *b = *(const struct tree *const *)y;
+    int64_t ta = tree_get_int(tree_get(a, "total"), -1),
+            tb = tree_get_int(tree_get(b, "total"), -1);
+
+    if (ta != tb)
+        return ta > tb ? -1 : 1;
+    return strcmp(tree_find_string(a, "", "name", NULL), tree_find_string(b, "", "name", NULL));
 }
 
 void
@@ -226,6 +246,7 @@ describe_placement(struct describe *d, const char *heading, const struct tree *o
     const char *json = object_annotation(obj, ANN_SCHEDULE_RESULT);
     AUTO_TREE struct tree *result = NULL;
     AUTO_TABLE struct table *t = table_new();
+    AUTO_FREE const struct tree **sorted = NULL;
     const struct tree *nodes;
     const char *chosen, *message, *nearest;
 
@@ -243,8 +264,12 @@ describe_placement(struct describe *d, const char *heading, const struct tree *o
     if (nearest[0])
         sb_printf(&d->out, "  Nearest: %s\n", nearest);
     columns(t, headings, ARRAY_LEN(headings));
+    sorted = xcalloc(tree_len(nodes) + 1, sizeof(*sorted));
+    for (size_t i = 0; i < tree_len(nodes); i++)
+        sorted[i] = tree_at(nodes, i);
+    qsort(sorted, tree_len(nodes), sizeof(*sorted), by_total);
     for (size_t i = 0; i < tree_len(nodes); i++) {
-        const struct tree *n = tree_at(nodes, i);
+        const struct tree *n = sorted[i];
         bool fits = tree_get_bool(tree_get(n, "fits"), false);
         AUTO_SB struct sb why = SB_INIT;
 

@@ -53,6 +53,7 @@ void describe_vm(struct describe *d, const struct tree *vm);
 void describe_vmi(struct describe *d, const struct tree *vmi);
 void describe_vmim(struct describe *d, const struct tree *vmim);
 void describe_node(struct describe *d, const struct tree *node);
+void describe_priority(struct describe *d, const struct tree *priority_class);
 void describe_policy(struct describe *d, const struct tree *policy);
 void describe_maintenance(struct describe *d, const struct tree *maintenance);
 

@@ -2,6 +2,7 @@
  * it waits, which policy and what follows from it, why it failed. */
 #include "cli/print_describe.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "api/names.h"
@@ -51,6 +52,8 @@ describe_spec(struct describe *d, const struct vmi_spec *s, const struct tree *s
     describe_line(d, "CPU request", "%s", cpu);
     describe_line(d, "CPU model", "%s", vmi_cpu_model(s, d->hco));
     describe_line(d, "Eviction strategy", "%s", or_none(s->eviction_strategy));
+    if (s->priority_class)
+        describe_line(d, "Priority class", "%s", s->priority_class);
     if (s->node_selector.len)
         describe_map(d, "Node selector", tree_get(spec, "nodeSelector"));
     describe_tolerations(d, s);
@@ -309,6 +312,20 @@ describe_node(struct describe *d, const struct tree *obj)
     }
     if (table_rows(t))
         table_flush(t, 2, &d->out);
+}
+
+void
+describe_priority(struct describe *d, const struct tree *obj)
+{
+    const struct priority_class *p = priority_class_decode(obj, d->arena);
+    const char *about = tree_find_string(obj, "", "description", NULL);
+
+    describe_line(d, "Value", "%" PRId64, p->value);
+    describe_line(d, "Global default", "%s", p->global_default ? "yes" : "no");
+    describe_line(d, "Preemption policy", "%s",
+                  p->preemption_policy ? p->preemption_policy : "PreemptLowerPriority");
+    if (about[0])
+        describe_line(d, "Description", "%s", about);
 }
 
 void

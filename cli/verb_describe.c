@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "api/names.h"
 #include "base/clock.h"
 #include "cli/client_drain.h"
 #include "cli/client_migration.h"
@@ -104,6 +105,9 @@ add_instance(struct verb *v, struct describe *d, const struct tree *vm)
         return rc;
     typed = vmi_decode(vmi, d->arena);
     describe_line(d, "Node", "%s", typed->status.node_name ? typed->status.node_name : "<none>");
+    if (!typed->status.node_name && object_annotation(vmi, ANN_NOMINATED))
+        describe_line(d, "Promised", "room on %s, when those of lower priority have left it",
+                      object_annotation(vmi, ANN_NOMINATED));
     describe_placement(d, "Placement when it started", vmi);
     return 0;
 }
@@ -290,12 +294,16 @@ add_vm_policy(struct describe *d, const struct policies *p, const struct vmi *vm
     put_table(d, t);
 }
 
+/* Those of a VirtualMachine with those of its instance, which has the same name: most of what happens
+ * to a VM is told of the instance. */
 static int
 add_events(struct verb *v, struct describe *d, const struct kind_info *ki, const struct tree *obj)
 {
     AUTO_TREE struct tree *events = NULL;
-    AUTO_FREE char *fields =
-        xasprintf("involvedObject.kind=%s,involvedObject.name=%s", ki->name, object_name(obj));
+    AUTO_FREE char *fields = ki->kind == KIND_VM
+                                 ? xasprintf("involvedObject.name=%s", object_name(obj))
+                                 : xasprintf("involvedObject.kind=%s,involvedObject.name=%s",
+                                             ki->name, object_name(obj));
     AUTO_SB struct sb path = SB_INIT;
     int rc;
 
@@ -335,6 +343,9 @@ describe_kind(struct verb *v, struct describe *d, const struct policies *p,
     case KIND_NODE:
         describe_node(d, obj);
         return add_node_vms(v, d, object_name(obj));
+    case KIND_PRIORITY:
+        describe_priority(d, obj);
+        return 0;
     case KIND_POLICY:
         describe_policy(d, obj);
         return add_policy_vms(v, d, p, object_name(obj));

@@ -191,9 +191,10 @@ tell_end(struct loop_write *w, const struct tree *obj)
     const char *why =
         well ? a->message
              : tree_find_string(obj, a->message, "status", "migrationState", "failureReason", NULL);
-    AUTO_FREE char *text = xasprintf("migration of %s/%s from %s to %s %s%s%s", w->ns, a->vmi,
-                                     a->source ? a->source : "?", a->target ? a->target : "?",
-                                     well ? "succeeded" : "failed", *why ? ": " : "", why);
+    AUTO_FREE char *text =
+        xasprintf("migration of %s/%s from %s%s%s %s%s%s", w->ns, a->vmi,
+                  a->source ? a->source : "?", a->target ? " to " : "", a->target ? a->target : "",
+                  well ? "succeeded" : "failed", *why ? ": " : "", why);
     enum loop_event_type type = well || a->cancelled ? EVENT_NORMAL : EVENT_WARNING;
 
     log_info("migration.end", LS("namespace", w->ns), LS("migration", w->name), LS("vmi", a->vmi),

@@ -26,6 +26,7 @@ struct plan_args { /* node NULL: there is none any more */
 };
 
 static void make_promise(struct loops *l, const struct vmi *v, const char *node);
+static void only_chosen(struct tree *result);
 static void break_promise(struct loops *l, const char *uid);
 static void hold(struct loops *l, struct promise *p, const char *uid);
 static bool still_helps(struct loops *l, const struct place_request *rq, const struct promise *p);
@@ -67,7 +68,9 @@ loop_preempt_place(struct loops *l, const struct vmi *v, int64_t priority)
         placed = loop_place(l, &rq);
         rq.target = NULL;
     }
-    if (!placed.node) {
+    if (placed.node) {
+        only_chosen(placed.result);
+    } else {
         tree_free(placed.result);
         placed = loop_place(l, &rq);
     }
@@ -87,6 +90,22 @@ loop_preempt_place(struct loops *l, const struct vmi *v, int64_t priority)
         placed.message = arena_printf(l->arena, "%s%s", placed.message, plan.message);
     }
     return placed;
+}
+
+/* The promised node is taken without a look at the others: of them nothing is known, and "didn't match
+ * the requested node name" would be what nobody asked for. */
+static void
+only_chosen(struct tree *result)
+{
+    const char *node = tree_find_string(result, "", "node", NULL);
+    const struct tree *nodes = tree_get(result, "nodes");
+    struct tree *kept = tree_list();
+
+    for (size_t i = 0; i < tree_len(nodes); i++)
+        if (strcmp(tree_find_string(tree_at(nodes, i), "", "name", NULL), node) == 0)
+            tree_append(kept, tree_copy(tree_at(nodes, i)));
+    tree_set(result, "nodes", kept);
+    tree_set(result, "message", tree_string("promised by preemption; no other node was looked at"));
 }
 
 bool

@@ -78,7 +78,7 @@ place_explain(const struct cluster *c, const struct place_request *rq, struct pl
     request_done(&r);
 }
 
-/* "n3 would do: uncordon n3 (wants a node that takes VMs, has a cordon), and ..." */
+/* "n3 would do: uncordon n3, and ..."; what n3 lacks is said by place_explain(). */
 static const char *
 change_text(const struct cluster_node *n, const struct why_list *l, struct arena *a)
 {
@@ -86,8 +86,7 @@ change_text(const struct cluster_node *n, const struct why_list *l, struct arena
 
     sb_printf(&text, "%s would do: ", n->name);
     for (size_t i = 0; i < l->len; i++)
-        sb_printf(&text, "%s%s (wants %s, has %s)", i > 0 ? ", and " : "", l->items[i].change,
-                  l->items[i].wanted, l->items[i].has);
+        sb_printf(&text, "%s%s", i > 0 ? ", and " : "", l->items[i].change);
     return arena_strdup(a, sb_str(&text));
 }
 

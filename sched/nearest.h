@@ -7,9 +7,7 @@
 
 struct nearest {
     const char *node; /* the one that lacks least, or NULL: no single node can be named */
-    const char
-        *change; /* "memory: the VM asks for 8546Mi, n3 has 6Gi free: free 2402Mi there or ask for
-                           6Gi"; "" when nothing can be said */
+    const char *change; /* "n3 would do: uncordon n3, and ..."; "" when nothing can be said */
 };
 
 /* res: what place() said; it must not have found a node. Texts are in the arena. */

@@ -177,6 +177,26 @@ static const struct describe_row descriptions[] = {
      {"  Chosen: n1\n", "  n1     yes    61      NodeAffinity 100\n",
       "  n2     no     -       Insufficient memory\n"},
      NULL},
+    {"placement: the best node first, then by name; no plugin that gives nothing",
+     SCHEDULED("{\\\"node\\\":\\\"n2\\\",\\\"nodes\\\":["
+               "{\\\"name\\\":\\\"n9\\\",\\\"fits\\\":false,\\\"reasons\\\":[\\\"x\\\"]},"
+               "{\\\"name\\\":\\\"n1\\\",\\\"fits\\\":true,\\\"score\\\":3,\\\"total\\\":6,"
+               "\\\"scores\\\":{\\\"A\\\":0,\\\"B\\\":6}},"
+               "{\\\"name\\\":\\\"n4\\\",\\\"fits\\\":false,\\\"reasons\\\":[\\\"x\\\"]},"
+               "{\\\"name\\\":\\\"n2\\\",\\\"fits\\\":true,\\\"score\\\":3,\\\"total\\\":7,"
+               "\\\"scores\\\":{\\\"A\\\":7,\\\"B\\\":0}}]}"),
+     placement,
+     {"  n2     yes    3       A 7\n  n1     yes    3       B 6\n"
+      "  n4     no     -       x\n  n9     no     -       x\n"},
+     NULL},
+    {"a priority class",
+     "{\"apiVersion\":\"scheduling.k8s.io/"
+     "v1\",\"kind\":\"PriorityClass\",\"metadata\":{\"name\":\"c\"},"
+     "\"value\":-7,\"preemptionPolicy\":\"Never\",\"description\":\"batch\"}",
+     describe_priority,
+     {"Value:              -7\nGlobal default:     no\nPreemption policy:  Never\n"
+      "Description:        batch\n"},
+     NULL},
     {"placement nowhere",
      SCHEDULED("{\\\"node\\\":null,\\\"message\\\":\\\"0/1 nodes are available: "
                "x.\\\",\\\"nodes\\\":[]}"),

@@ -41,7 +41,7 @@ static const struct row rows[] = {
      SMALL("n1", "", "") NODE("n2", "", "unschedulable: true"),
      VM(""),
      "n2",
-     "n2 would do: uncordon n2 (wants a node that takes VMs, has a cordon)",
+     "n2 would do: uncordon n2",
      "n1: NodeResourcesFit: 1269Mi memory | 1Gi free of 1Gi; n2: NodeUnschedulable: a node that "
      "takes VMs | a cordon"},
     {.name = "all rules that fail count, not only the first",
@@ -49,20 +49,19 @@ static const struct row rows[] = {
          NODE("n2", "", "taints: [{key: k, value: v, effect: NoSchedule}]"),
      VM(""),
      "n2",
-     "n2 would do: tolerate k=v:NoSchedule or take that taint from n2 (wants no taint "
-     "k=v:NoSchedule, or a toleration for it, has taint k=v:NoSchedule)"},
+     "n2 would do: tolerate k=v:NoSchedule or take that taint from n2"},
     {.name = "two changes",
      NODE("n1", "", "unschedulable: true, taints: [{key: k, effect: NoExecute}]"),
      VM(""),
      "n1",
-     "n1 would do: uncordon n1 (wants a node that takes VMs, has a cordon), and tolerate "
-     "k:NoExecute or take that taint from n1 (wants no taint k:NoExecute, or a toleration for it, "
-     "has taint k:NoExecute)"},
+     "n1 would do: uncordon n1, and tolerate k:NoExecute or take that taint from n1",
+     "n1: NodeUnschedulable: a node that takes VMs | a cordon, TaintToleration: no taint "
+     "k:NoExecute, or a toleration for it | taint k:NoExecute"},
     {.name = "of equals the first name",
      NODE("n2", "", "unschedulable: true") NODE("n1", "", "unschedulable: true"),
      VM(""),
      "n1",
-     "n1 would do: uncordon n1 (wants a node that takes VMs, has a cordon)"},
+     "n1 would do: uncordon n1"},
     {.name = "room: the node that lacks least",
      NODE_WITH("n1", "", "", "cpu: '4', memory: 1300Mi, pods: '9'")
          NODE_WITH("n2", "", "", "cpu: '4', memory: 2Gi, pods: '9'") VMI(
@@ -71,25 +70,25 @@ static const struct row rows[] = {
                  "nodeName: n2, phase: Running"),
      VM(""),
      "n2",
-     "n2 would do: free 65Mi more memory on n2, or ask for less (wants 1269Mi memory, has 1204Mi "
-     "free of 2Gi)"},
+     "n2 would do: free 65Mi more memory on n2, or ask for less"},
     {.name = "a node that is too small when it is empty",
      SMALL("n1", "", ""),
      VM(""),
      "n1",
-     "n1 would do: ask for at most 1Gi memory, all that n1 has (wants 1269Mi memory, has 1Gi free "
-     "of 1Gi)"},
+     "n1 would do: ask for at most 1Gi memory, all that n1 has",
+     "n1: NodeResourcesFit: 1269Mi memory | 1Gi free of 1Gi"},
     {.name = "a device that the node does not have",
      NODE("n1", "", ""),
      VMI_DOMAIN("memory: {guest: 1Gi}, devices: {gpus: [{name: g, deviceName: nvidia.com/T4}]}"),
      "n1",
-     "n1 would do: give n1 some nvidia.com/T4 (wants 1 nvidia.com/T4, has 0 free of 0)"},
+     "n1 would do: give n1 some nvidia.com/T4",
+     "n1: NodeResourcesFit: 1 nvidia.com/T4 | 0 free of 0"},
     {.name = "a label",
      NODE("n1", "disk: hdd", ""),
      VM("nodeSelector: {disk: ssd}"),
      "n1",
-     "n1 would do: label n1 disk=ssd (wants disk=ssd (its node selector or affinity), has "
-     "disk=hdd)"},
+     "n1 would do: label n1 disk=ssd",
+     "n1: NodeAffinity: disk=ssd (its node selector or affinity) | disk=hdd"},
     {.name = "of ORed terms the one that is nearest",
      NODE("n1", "zone: c, cpus: '4'", ""),
      VM(NODES_IN(
@@ -97,14 +96,15 @@ static const struct row rows[] = {
          "Gt, values: ['8']}]}, {matchExpressions: [{key: cpus, operator: Gt, values: "
          "['8']}, {key: zone, operator: Exists}]}")),
      "n1",
-     "n1 would do: label n1 with cpus above 8 (wants cpus above 8 (its node selector or affinity), "
-     "has cpus=4)"},
+     "n1 would do: label n1 with cpus above 8",
+     "n1: NodeAffinity: cpus above 8 (its node selector or affinity) | cpus=4"},
     {.name = "a term that matches nothing",
      NODE("n1", "", ""),
      VM(NODES_IN("{}")),
      "n1",
-     "n1 would do: correct the required node affinity (wants its node selector or affinity: a "
-     "required term that can match, has terms that are all empty or not valid)"},
+     "n1 would do: correct the required node affinity",
+     "n1: NodeAffinity: its node selector or affinity: a required term that can match | terms that "
+     "are all empty or not valid"},
     {.name = "a node by another name cannot be named",
      NODE("n1", "", ""),
      VM(NODES_IN("{matchFields: [{key: metadata.name, operator: In, values: [n9]}]}")),
@@ -116,35 +116,36 @@ static const struct row rows[] = {
      NODE("n1", "host: n1", "") VMI("other", "app: db", "", "", "nodeName: n1, phase: Running"),
      VM(ANTI),
      "n1",
-     "n1 would do: move default/other out of host=n1 (wants no VM with app=db in the same host, "
-     "has default/other in host=n1)"},
+     "n1 would do: move default/other out of host=n1",
+     "n1: InterPodAffinity: no VM with app=db in the same host | default/other in host=n1"},
     {.name = "a neighbour that keeps away",
      NODE("n1", "host: n1", "") VMI("other", "", ANTI, "", "nodeName: n1, phase: Running"),
      VM(""),
      "n1",
-     "n1 would do: move default/other out of host=n1 (wants no VM in the same host that keeps away "
-     "from it, has default/other in host=n1 keeps away from VMs with app=db)"},
+     "n1 would do: move default/other out of host=n1",
+     "n1: InterPodAffinity: no VM in the same host that keeps away from it | default/other in "
+     "host=n1 keeps away from VMs with app=db"},
     {.name = "a neighbour that is missing",
      NODE("n1", "host: n1", ""),
      VM(NEAR),
      "n1",
-     "n1 would do: start one with app in (web, api) in host=n1 (wants a VM with app in (web, api) "
-     "in the same host, has none in host=n1)"},
+     "n1 would do: start one with app in (web, api) in host=n1",
+     "n1: InterPodAffinity: a VM with app in (web, api) in the same host | none in host=n1"},
     {.name = "spread",
      NODE("n1", "zone: a", "") NODE("n2", "zone: b", "unschedulable: true")
          VMI("other", "app: db", "", "", "nodeName: n1, phase: Running"),
      VM("topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: "
         "DoNotSchedule, labelSelector: {matchLabels: {app: db}}}]"),
      "n2",
-     "n2 would do: uncordon n2 (wants a node that takes VMs, has a cordon)",
+     "n2 would do: uncordon n2",
      "n1: PodTopologySpread: VMs with app=db spread over zone with a skew of at most 1 | 1 of them "
      "in zone=a, 0 where they are fewest; n2: NodeUnschedulable: a node that takes VMs | a cordon"},
     {.name = "CPU model",
      NODE("n1", "cpu-model.node.kubevirt.io/Penryn: 'true'", ""),
      VMI("vm", "", "", "cpu: {model: EPYC, features: [{name: aes}]}", ""),
      "n1",
-     "n1 would do: ask for a CPU model that n1 has (wants CPU model EPYC, has Penryn), and do "
-     "without CPU feature aes (wants CPU feature aes that it requires, has no label of it)"},
+     "n1 would do: ask for a CPU model that n1 has, and do without CPU feature aes",
+     "n1: CPU: CPU model EPYC | Penryn, CPU: CPU feature aes that it requires | no label of it"},
     {.name = "another vendor is never near",
      NODE("src", "cpu-vendor.node.kubevirt.io/Intel: 'true'", "") NODE(
          "n1", "cpu-vendor.node.kubevirt.io/AMD: 'true', cpu-model.node.kubevirt.io/Penryn: 'true'",
@@ -158,16 +159,14 @@ static const struct row rows[] = {
          NODE("n2", "", "taints: [{key: k, effect: NoSchedule}]"),
      VMI("vm", "", "", "", "nodeName: src, phase: Running"),
      "n2",
-     "n2 would do: tolerate k:NoSchedule or take that taint from n2 (wants no taint k:NoSchedule, "
-     "or a toleration for it, has taint k:NoSchedule)",
+     "n2 would do: tolerate k:NoSchedule or take that taint from n2",
      .migrate = true,
      .target = "n2"},
     {.name = "a forced target overrides rules, but not room",
      NODE("src", "", "") SMALL("n2", "", "unschedulable: true"),
      VMI("vm", "", "nodeSelector: {a: b}", "", "nodeName: src, phase: Running"),
      "n2",
-     "n2 would do: ask for at most 1Gi memory, all that n2 has (wants 1269Mi memory, has 1Gi free "
-     "of 1Gi)",
+     "n2 would do: ask for at most 1Gi memory, all that n2 has",
      .migrate = true,
      .force = true,
      .target = "n2"},
