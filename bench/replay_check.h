@@ -1,5 +1,5 @@
 /* Watches a replay from outside: knows the data and where each VM went, and nothing of sched/. Counts
- * at each step what the step breaks. And bounds: fewer hosts than this cannot hold the VMs. */
+ * at each step what the step breaks. */
 #ifndef BENCH_REPLAY_CHECK_H
 #define BENCH_REPLAY_CHECK_H
 
@@ -24,12 +24,5 @@ size_t replay_check_broken(const struct replay_check *c); /* all of them */
  * one, the largest first, on the fullest that has room. No fault where nobody asked for it. */
 bool replay_check_numa_fits(const struct replay_check *c, size_t host);
 size_t replay_check_hosts_used(const struct replay_check *c);
-
-/* Largest hosts first until their CPUs, and their memory, hold what all VMs want: the larger number. */
-size_t replay_bound_sums(const struct replay *r);
-/* For hosts of one size (else 0): Martello and Toth's bound L2 of bin packing, of the CPUs and of the
- * memory, each alone: VMs of more than half a host need one each, and what is left in those may not
- * be enough for the others. The larger number. */
-size_t replay_bound_l2(const struct replay *r);
 
 #endif

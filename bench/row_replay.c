@@ -9,6 +9,7 @@
 
 #include "base/fs.h"
 #include "base/sb.h"
+#include "bench/replay_bound.h"
 #include "bench/replay_run.h"
 
 #define COMPARE   50 /* every so manieth decision with place() */
@@ -75,13 +76,23 @@ out:
     return rc;
 }
 
+static size_t
+larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static int
 run_snapshot(struct bench_run *b, struct bench_row *row, const struct replay *r, struct totals *t,
              struct err *err)
 {
-    size_t sums = replay_bound_sums(r), l2 = replay_bound_l2(r), bound = sums > l2 ? sums : l2;
+    size_t bounds[2]; /* without and with NUMA */
 
-    add(row, "", (double)bound, r->name, "", "hosts, lower bound");
+    for (int numa = 0; numa < 2; numa++) {
+        bounds[numa] = larger(larger(replay_bound_sums(r), replay_bound_l2(r, false)),
+                              numa ? replay_bound_l2(r, true) : 0);
+        add(row, "", (double)bounds[numa], r->name, numa ? ", NUMA" : "", "hosts, lower bound");
+    }
     add(row, "", (double)r->hosts_used, r->name, "", "hosts in the recorded placement");
     for (int k = 0; k < 4; k++) {
         static const char *const hows[] = {", as recorded", ", largest first",
@@ -98,7 +109,7 @@ run_snapshot(struct bench_run *b, struct bench_row *row, const struct replay *r,
             return rc;
         snprintf(what, sizeof what, "%s%s: hosts", r->name, how);
         c = bench_row_limit(row, "", (double)res.hosts_used, (double)r->hosts_used, false, what);
-        c->peer = (double)bound;
+        c->peer = (double)bounds[o.numa];
         c->ratio = c->ours / c->peer;
         snprintf(c->peer_name, sizeof c->peer_name, "lower bound");
         snprintf(c->bound, sizeof c->bound, "<= %zu as recorded", r->hosts_used);
@@ -211,11 +222,11 @@ report(struct bench_row *row, const struct totals *t, bool snapshot)
     want_none(row, t->wrongly, "VMs refused though a host had room");
     if (snapshot)
         want_none(row, all, "VMs without a host");
-    len =
-        snprintf(row->note, sizeof row->note,
-                 "%zu steps, each checked for room%s from outside; %zu compared with place(): the "
-                 "same. NUMA nodes are no rule of the scheduler: counted, not kept.",
-                 t->steps, snapshot ? "" : " and the group's rule", t->compared);
+    len = snprintf(
+        row->note, sizeof row->note,
+        "%zu steps, each checked from outside for room%s; %zu compared with place(): the "
+        "same. Only NUMA asks for a NUMA layout.",
+        t->steps, snapshot ? " (NUMA: a layout, too)" : " and the group's rule", t->compared);
     if (!snapshot)
         snprintf(
             row->note + len, sizeof row->note - (size_t)len,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "bench/replay_bound.h"
 #include "bench/replay_run.h"
 
 #define SNAPSHOT(host, vm)                                                \
@@ -286,29 +287,34 @@ test_bounds(void **state)
 {
     static const struct {
         const char *requests;
-        size_t sums, l2;
+        size_t sums, l2, numa;
     } cases[] = {
-        {"", 0, 0},
-        {"1,1,1,,,\n", 1, 1},
-        {"8,8,1,,,\n8,8,1,,,\n", 1, 1},
-        {"9,1,1,,,\n9,1,1,,,\n", 2, 2},
-        {"9,1,1,,,\n9,1,1,,,\n9,1,1,,,\n", 2, 3},              /* no two share a host */
-        {"10,1,1,,,\n10,1,1,,,\n8,1,1,,,\n", 2, 3},            /* 8 does not fit beside a 10 */
-        {"1,20,1,,,\n1,20,1,,,\n1,20,1,,,\n", 2, 3},           /* the same by memory */
-        {"16,1,1,,,\n16,1,1,,,\n16,1,1,,,\n1,1,1,,,\n", 4, 4}, /* more than there are */
+        {"", 0, 0, 0},
+        {"1,1,1,,,\n", 1, 1, 1},
+        {"8,8,1,,,\n8,8,1,,,\n", 1, 1, 1},
+        {"9,1,1,,,\n9,1,1,,,\n", 2, 2, 1},
+        {"9,1,1,,,\n9,1,1,,,\n9,1,1,,,\n", 2, 3, 2},                     /* no two share a host */
+        {"10,1,1,,,\n10,1,1,,,\n8,1,1,,,\n", 2, 3, 2},                   /* 8 not beside a 10 */
+        {"1,20,1,,,\n1,20,1,,,\n1,20,1,,,\n", 2, 3, 2},                  /* the same by memory */
+        {"16,1,1,,,\n16,1,1,,,\n16,1,1,,,\n1,1,1,,,\n", 4, 4, 2},        /* more than there are */
+        {"6,1,1,,,\n6,1,1,,,\n6,1,1,,,\n6,1,1,,,\n4,1,1,,,\n", 2, 2, 3}, /* 4 not beside a 6 */
+        {"12,1,2,,,\n12,1,2,,,\n4,1,1,,,\n", 2, 2, 3},                   /* the same by halves */
     };
     struct data *d = *state;
 
     read_hosts(d);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         read_requests(d, cases[i].requests);
-        if (replay_bound_sums(&d->r) != cases[i].sums || replay_bound_l2(&d->r) != cases[i].l2)
-            fail_msg("case %zu: %zu, %zu", i, replay_bound_sums(&d->r), replay_bound_l2(&d->r));
+        assert_int_equal(replay_bound_sums(&d->r), cases[i].sums);
+        assert_int_equal(replay_bound_l2(&d->r, false), cases[i].l2);
+        assert_int_equal(replay_bound_l2(&d->r, true), cases[i].numa);
     }
     d->r.hosts[1].all.cpus = 4; /* of several sizes: the largest first, and no L2 */
     read_requests(d, "16,1,1,,,\n16,1,1,,,\n4,1,1,,,\n");
     assert_int_equal(replay_bound_sums(&d->r), 3);
-    assert_int_equal(replay_bound_l2(&d->r), 0);
+    assert_int_equal(replay_bound_l2(&d->r, false), 1); /* of the memory */
+    d->r.hosts[1].all.mib = 1;
+    assert_int_equal(replay_bound_l2(&d->r, false), 0);
 }
 
 /* Rules, sizes and orders reach the scheduler. */
