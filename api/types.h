@@ -47,7 +47,7 @@ struct kv {
     const char *key, *value;
 };
 
-struct kv_list {
+struct kv_list { /* decoded ones: in byte order of the keys */
     struct kv *items;
     size_t len;
 };

@@ -1,6 +1,7 @@
 /* See sched_world.h. */
 #include "bench/sched_world.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/names.h"
@@ -44,6 +45,7 @@ struct cpu_labels { /* the keys, made once for all nodes of the kind */
 };
 
 static void make_cpu_labels(struct cpu_labels *l, const struct cpu_kind *k, struct arena *a);
+static int by_key(const void *a, const void *b);
 static void make_node(struct sched_world *w, size_t i, const struct cpu_labels *kinds,
                       struct rng *rng);
 static void make_vm(struct sched_world *w, size_t i, struct rng *rng);
@@ -157,6 +159,7 @@ make_node(struct sched_world *w, size_t i, const struct cpu_labels *kinds, struc
     labels[len++] = (struct kv){"node-role.kubernetes.io/worker", ""};
     labels[len++] = (struct kv){LABEL_SCHEDULABLE, "true"};
     memcpy(labels + len, cpu->items, cpu->len * sizeof *labels);
+    qsort(labels, len + cpu->len, sizeof *labels, by_key); /* as decoded ones are */
     n->meta.labels = sched_world_pairs(w->arena, len + cpu->len, labels);
     n->allocatable.items = arena_calloc(w->arena, ARRAY_LEN(has), sizeof *has);
     memcpy(n->allocatable.items, has, sizeof has);
@@ -166,6 +169,12 @@ make_node(struct sched_world *w, size_t i, const struct cpu_labels *kinds, struc
         n->taints = &dedicated;
         n->taints_len = 1;
     }
+}
+
+static int
+by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct kv *)a)->key, ((const struct kv *)b)->key);
 }
 
 static void
