@@ -46,19 +46,20 @@ struct tree *
 loop_place_refusal(struct loops *l, const struct place_request *rq, const char *message)
 {
     struct cluster *c = loop_cluster_get(l);
-    struct place_result *r = place_look(c, rq, LOOP_PLACE_NODES_SHOWN);
     size_t nodes = loop_cache_count(l->cache, KIND_NODE);
+    struct place_result none = {.message = ""}, *r = NULL;
     struct nearest nearest = {.change = ""};
     struct tree *t;
 
     if (loop_cluster_may_explain(l)) {
+        r = place_look(c, rq, LOOP_PLACE_NODES_SHOWN);
         place_explain(c, rq, r, LOOP_PLACE_NODES_EXPLAINED);
         nearest = nearest_miss(c, rq, r, r->arena);
     }
-    t = place_result_tree(r, rq->vmi->meta.namespace_, rq->vmi->meta.name);
+    t = place_result_tree(r ? r : &none, rq->vmi->meta.namespace_, rq->vmi->meta.name);
     tree_set(t, "message", tree_string(message));
-    if (nodes > r->nodes_len)
-        tree_set(t, "nodesNotShown", tree_int((int64_t)(nodes - r->nodes_len)));
+    if (nodes > (r ? r->nodes_len : 0))
+        tree_set(t, "nodesNotShown", tree_int((int64_t)(nodes - (r ? r->nodes_len : 0))));
     if (*nearest.change)
         tree_set(t, "nearest", nearest_tree(&nearest));
     place_result_free(r);

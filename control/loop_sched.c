@@ -12,7 +12,7 @@
 #include "control/loop_preempt.h"
 #include "control/loop_priority.h"
 
-#define TRIED_PER_PASS  128 /* the rest waits for the next pass: the loop stays answerable */
+#define TRIED_PER_PASS  512 /* the rest waits for the next pass: the loop stays answerable */
 #define EVENTS_AT_FIRST 10
 #define EVENTS_EVERY_US (60 * INT64_C(1000000))
 

@@ -184,15 +184,20 @@ big_free(struct big *b)
 }
 
 static void
-add_vm(struct big *b)
+create_vm(struct big *b, char prefix, size_t number, int memory_gib)
 {
     create(b,
            "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachine\",\"metadata\":{\"name\":"
-           "\"vm%06zu\",\"namespace\":\"shop\"},\"spec\":{\"runStrategy\":\"Always\",\"template\":{"
+           "\"%c%06zu\",\"namespace\":\"shop\"},\"spec\":{\"runStrategy\":\"Always\",\"template\":{"
            "\"metadata\":{\"labels\":{\"app\":\"a%zu\"}},\"spec\":{\"domain\":{\"devices\":{},"
-           "\"memory\":{\"guest\":\"2Gi\"}}}}}}",
-           b->vms, b->vms % 20);
-    b->vms++;
+           "\"memory\":{\"guest\":\"%dGi\"}}}}}}",
+           prefix, number, number % 20, memory_gib);
+}
+
+static void
+add_vm(struct big *b)
+{
+    create_vm(b, 'v', b->vms++, 2);
 }
 
 static bool
@@ -249,6 +254,42 @@ cost_of_one(struct big *b)
     return best;
 }
 
+/* VMs that fit nowhere wait, and cost the others nothing. */
+static void
+wait_in_vain(struct big *b, size_t vms, double few, bool print)
+{
+    double start = cpu_s(), took;
+    struct tree *patch = tree_map();
+    char name[32];
+
+    for (size_t i = 0; i < vms; i++) {
+        create_vm(b, 'w', i, 400);
+        if (i % 250 == 249)
+            run(b, 0.1);
+    }
+    run(b, 20);
+    took = cpu_s() - start;
+    assert_int_equal(in_phase(b, KIND_VMI, "Scheduling"), vms);
+    if (print)
+        print_message("%zu VMs that fit nowhere: %.2f s\n", vms, took);
+    took = cost_of_one(b);
+    if (print)
+        print_message("one VM while they wait: %.0f us\n", took * 1e6);
+    assert_true(took < 3 * few);
+    start = cpu_s();
+    tree_set_path(patch, tree_string("true"), "metadata", "labels", "new", NULL);
+    store_patch(b->store, KIND_NODE, NULL, "n00000", 0, patch, must_work, NULL);
+    run(b, 20);
+    if (print)
+        print_message("a node has another label, all are tried again: %.2f s\n", cpu_s() - start);
+    for (size_t i = 0; i < vms; i++) {
+        snprintf(name, sizeof(name), "w%06zu", i);
+        store_delete(b->store, KIND_VM, "shop", name, NULL, 0, must_work, NULL);
+    }
+    run(b, 5);
+    assert_int_equal(in_phase(b, KIND_VMI, "Scheduling"), 0);
+}
+
 static void
 test_scale(void **state)
 {
@@ -282,6 +323,7 @@ test_scale(void **state)
         print_message("one VM: %.0f us among %zu, %.0f us among %zu\n", few * 1e6, vms / 10,
                       many * 1e6, vms);
     assert_true(many < 3 * few);
+    wait_in_vain(b, vms / 5, few, scale != NULL);
 
     start = cpu_s();
     writes = b->writes;
@@ -306,7 +348,7 @@ test_scale(void **state)
     for (size_t i = 0; i < b->vms; i++) {
         char name[32];
 
-        snprintf(name, sizeof(name), "vm%06zu", i);
+        snprintf(name, sizeof(name), "v%06zu", i);
         store_delete(b->store, KIND_VM, "shop", name, NULL, 0, must_work, NULL);
     }
     run(b, 30);

@@ -15,10 +15,10 @@ die() { echo "scale: $*" >&2; tail -5 "$tmp/log" "$tmp"/out* >&2; exit 1; }
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 cpu_ms() { awk '{ print ($14 + $15) * 10 }' "/proc/$pid/stat"; }
 rate() { echo "$1: $2 in $3 ms, $(($2 * 1000 / ($3 + 1))) a second; controller's CPU $4 ms"; }
-settings() { # LABEL: VMs may go to nodes that have it
+settings() { # MODEL: the CPU that VMs want
     printf '%s\n' "apiVersion: hco.kubevirt.io/v1beta1" "kind: HyperConverged" \
         "metadata: {name: kubevirt-hyperconverged, namespace: openshift-cnv}" \
-        "spec: {workloads: {nodePlacement: {nodeSelector: {$1: 'yes'}}}}" | bin/drover apply -f - >"$tmp/out" 2>&1 ||
+        "spec: {defaultCPUModel: $1}" | bin/drover apply -f - >"$tmp/out" 2>&1 ||
         die "the settings"
 }
 node() { # NUMBER
@@ -28,7 +28,7 @@ apiVersion: v1
 kind: Node
 metadata:
   name: n$1
-  labels: {kubernetes.io/hostname: n$1, zone: z$(($1 % 8)), open: 'yes', kubevirt.io/schedulable: 'true',
+  labels: {kubernetes.io/hostname: n$1, zone: z$(($1 % 8)), kubevirt.io/schedulable: 'true',
     host-model-cpu.node.kubevirt.io/Haswell: 'true', cpu-model.node.kubevirt.io/Haswell: 'true'}
   annotations: {kubevirt.io/heartbeat: '$beat'}
 status:
@@ -75,13 +75,13 @@ wait_for() { # EVENT COUNT: in the log
 for _ in $(seq 100); do [ -S "$tmp/api.sock" ] && break; read -rt 0.05 <> <(:); done
 beat=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 bin/drover apply -f - >"$tmp/out" 2>&1 <<<'{apiVersion: v1, kind: Namespace, metadata: {name: default}}' || die "namespace"
-settings closed
+settings Skylake-Client
 make node "$nodes"
 make vm "$vms"
 wait_for vmi.unschedulable "$vms"
 read -rt 2 <> <(:) # backoff
 ms=$(now_ms) cpu=$(cpu_ms)
-settings open
+settings Haswell
 wait_for vmi.scheduled "$vms"
 rate "VMs placed" "$vms" $(($(now_ms) - ms)) $(($(cpu_ms) - cpu))
 ms=$(now_ms) cpu=$(cpu_ms)
