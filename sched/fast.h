@@ -7,10 +7,10 @@
  * number of nodes; the least recently asked class goes. One thread. One engine a cluster.
  *
  * place() itself decides, so in its time, what request_is_special() tells (claims that keep the VM from
- * some node, default spread constraints of sets, NUMA cells, TSC frequencies, forced targets), a soft
- * spread over another key than host names with more than about 200 domains, Gt and Lt on host names,
- * more than 64 named nodes, more than 4 hard or 4 soft constraints, and more than 7 resources.
- * docs/scheduling-engine.md tells how it works. */
+ * some node, default spread constraints of sets, NUMA cells, a TSC frequency that is not noted yet,
+ * forced targets), a soft spread over another key than host names with more than about 200 domains, Gt
+ * and Lt on host names, more than 64 named nodes, more than 4 hard or 4 soft constraints, and more than
+ * 7 resources. docs/scheduling-engine.md tells how it works. */
 #ifndef SCHED_FAST_H
 #define SCHED_FAST_H
 

@@ -181,6 +181,7 @@ put_vmi(const struct fast *f, const struct place_request *rq, struct sb *out)
     put_tolerations(out, s->tolerations, s->tolerations_len);
     put_text(out, s->scheduler_name);
     put_text(out, s->architecture);
+    put(out, v->status.tsc_frequency_hz);
     put(out, (int64_t)s->networks_len);
     for (size_t i = 0; i < s->networks_len; i++) {
         put(out, s->networks[i].pod);

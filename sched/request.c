@@ -42,7 +42,10 @@ request_is_special(const struct cluster *c, const struct place_request *rq)
         return true;
     if (!s)
         return false;
-    return rq->force || s->domain.cpu.numa_passthrough || host_rule_wants_tsc(&s->domain) ||
+    /* the frequency that a VM starts with depends on all nodes and who runs there, until it is noted */
+    return rq->force || s->domain.cpu.numa_passthrough ||
+           (host_rule_wants_tsc(&s->domain) && rq->purpose == PLACE_START &&
+            rq->vmi->status.tsc_frequency_hz <= 0) ||
            volumes_matter(c, rq->vmi);
 }
 

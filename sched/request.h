@@ -50,7 +50,7 @@ const char *request_compile(struct request *r, const struct cluster *c,
 const char *request_compile_alone(struct request *r, const struct cluster *c,
                                   const struct place_request *rq, struct arena *a);
 /* Does rq ask for what only place() looks at: claims that not every node can reach, NUMA cells, a TSC
- * frequency, a forced target, default spread constraints? Cheap; rq need not be compiled. Whoever keeps answers between decisions leaves it to place(). */
+ * frequency that is not noted yet, a forced target, default spread constraints? Cheap; rq need not be compiled. Whoever keeps answers between decisions leaves it to place(). */
 bool request_is_special(const struct cluster *c, const struct place_request *rq);
 void request_done(struct request *r);
 /* Does the node count as a domain for topology spread: node affinity and, for VMs, what KubeVirt

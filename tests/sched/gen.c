@@ -126,6 +126,9 @@ make_node(struct maker *m, const char *name)
                 add_pair(m, l, arena_printf(m->a, "cpu-feature.node.kubevirt.io/%s", features[f]),
                          ONE_IN(m, 5) ? "false" : "true");
     }
+    if (rich && ONE_IN(m, 2))
+        add_pair(m, l, "cpu-timer.node.kubevirt.io/tsc-frequency",
+                 ONE_IN(m, 3) ? "3000000000" : "2000000000");
     if (!ONE_IN(m, 9))
         add_pair(m, l, "kubevirt.io/schedulable", ONE_IN(m, 9) ? "false" : "true");
     if (!ONE_IN(m, 9))
@@ -374,6 +377,10 @@ make_vmi(struct maker *m, const char *name)
     }
     if (rich && ONE_IN(m, 20))
         d->cpu.dedicated_placement = true;
+    if (rich && ONE_IN(m, 8)) {
+        d->hyperv_reenlightenment = true;
+        v->status.tsc_frequency_hz = ONE_IN(m, 3) ? 0 : 2000000000;
+    }
     if (ONE_IN(m, 6))
         add_pair(m, &v->spec.node_selector, "zone", PICK(m, zones));
     if (ONE_IN(m, 30))
@@ -478,7 +485,7 @@ tweak(struct gen *g, struct arena *a, struct vmi *v)
     struct vmi_spec *s = &v->spec;
     struct affinity *f = &s->affinity;
 
-    switch (gen_below(g, 16)) {
+    switch (gen_below(g, 17)) {
     case 0:
         if (s->tolerations_len > 0)
             s->tolerations[0].effect = s->tolerations[0].effect ? NULL : "PreferNoSchedule";
@@ -535,6 +542,9 @@ tweak(struct gen *g, struct arena *a, struct vmi *v)
         break;
     case 14:
         v->meta.labels.len--;
+        break;
+    case 15:
+        v->status.tsc_frequency_hz = 3000000000;
         break;
     default:
         v->meta.namespace_ = "other";
