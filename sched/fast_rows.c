@@ -35,7 +35,9 @@ void
 fast_rows_init(struct fast *f)
 {
     f->node_keys = strmap_new();
-    strmap_put(f->node_keys, LABEL_ARCH, f); /* read for every VM */
+    /* read for every VM, and without OUR_LABELS in their names */
+    strmap_put(f->node_keys, LABEL_ARCH, f);
+    strmap_put(f->node_keys, LABEL_CPUMANAGER, f);
     f->rows_stale = true;
 }
 

@@ -7,9 +7,12 @@
 #include <string.h>
 
 #include "base/sb.h"
+#include "sched/fast.h"
 #include "tests/sched/upstream.h"
 
 static void run_row(void **state);
+static void check_fast(struct world *w, const struct place_request *rq,
+                       const struct place_result *want);
 static void add_node(struct sb *got, const struct place_node *n, const char *plugin);
 
 int
@@ -56,8 +59,25 @@ run_row(void **state)
 
         assert_string_equal(reasons, row->reasons);
     }
+    check_fast(w, &rq, r);
     place_result_free(r);
     world_free(w);
+}
+
+static void
+check_fast(struct world *w, const struct place_request *rq, const struct place_result *want)
+{
+    struct fast *f = fast_new(w->cluster);
+    struct fast_decision got;
+
+    fast_place(f, rq, &got);
+    assert_string_equal(got.node ? got.node : "none", want->node ? want->node : "none");
+    assert_string_equal(got.message, want->message);
+    assert_int_equal(got.best_len, want->best.len);
+    for (size_t i = 0; i < want->nodes_len; i++)
+        if (got.node && strcmp(want->nodes[i].name, got.node) == 0)
+            assert_int_equal(got.total, want->nodes[i].total);
+    fast_free(f);
 }
 
 static void

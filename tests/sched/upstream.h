@@ -1,6 +1,6 @@
 /* Rows that hold drover against kube-scheduler 1.31, plugin by plugin, and against KubeVirt: what each
  * one's own tests state as input and outcome, in this project's words. A row places its last document;
- * all others are the cluster. */
+ * all others are the cluster. Each row asks place() and the fast engine. */
 #ifndef TESTS_SCHED_UPSTREAM_H
 #define TESTS_SCHED_UPSTREAM_H
 
