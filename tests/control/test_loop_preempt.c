@@ -340,6 +340,26 @@ test_a_class_that_does_not_exist(void **unused)
     world_free(w);
 }
 
+/* It only comes: its migration is stopped, and it stays where it is. */
+static void
+test_a_victim_that_is_on_its_way_to_the_node(void **unused)
+{
+    struct world *w = cluster("");
+
+    (void)unused;
+    world_fake(w, "n1")->move_us = 100000000;
+    world_apply(w, "apiVersion: kubevirt.io/v1\nkind: VirtualMachineInstanceMigration\nmetadata: "
+                   "{name: m, namespace: shop}\nspec: {vmiName: low-1}\n");
+    world_run(w, 5);
+    world_vm(w, "top", "Always", "3Gi", HIGH ON("n2"));
+    world_run(w, 40);
+    assert_string_equal(world_runs_on(w, "top"), "n2");
+    assert_string_equal(world_runs_on(w, "low-1"), "n1");
+    assert_null(store_get(w->store, KIND_VMIM, "shop", "m"));
+    assert_int_equal(world_event(w, "low-1", "EvictionRequested", ""), 0);
+    world_free(w);
+}
+
 /* A controller that dies after any write goes on with the same plan. */
 static void
 test_crashes(void **unused)
@@ -592,6 +612,7 @@ main(void)
         cmocka_unit_test(test_a_higher_one_takes_the_room),
         cmocka_unit_test(test_a_victim_whose_target_has_gone_is_shut_down),
         cmocka_unit_test(test_a_class_that_does_not_exist),
+        cmocka_unit_test(test_a_victim_that_is_on_its_way_to_the_node),
         cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_random),
