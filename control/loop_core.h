@@ -32,6 +32,7 @@ struct loops {
     int64_t heartbeat_timeout_us;
     uint64_t debounce_us;
     int64_t start_us; /* wall */
+    const struct profile *profile; /* NULL: the default */
     void (*on_mismatch)(void *ctx, const char *what);
     void *mismatch_ctx;
 

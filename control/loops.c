@@ -38,6 +38,7 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
     l->debounce_us = config && config->debounce_us ? config->debounce_us : DEBOUNCE_US;
     l->on_mismatch = config ? config->on_mismatch : NULL;
     l->mismatch_ctx = config ? config->mismatch_ctx : NULL;
+    l->profile = config ? config->profile : NULL;
     l->start_us = loop_wall_us(loop);
     l->cache = loop_cache_new(store);
     l->cluster = loop_cluster_new();

@@ -10,6 +10,7 @@
 
 #include "base/loop.h"
 #include "control/store.h"
+#include "sched/profile.h"
 
 /* The documents: up to five minutes until it is seen that a node is gone. */
 #define LOOPS_HEARTBEAT_TIMEOUT_S 300
@@ -20,6 +21,7 @@ struct loops_config {
     const char *component;         /* source of events; NULL: "drover-controller". Borrowed. */
     uint64_t heartbeat_timeout_us; /* 0: LOOPS_HEARTBEAT_TIMEOUT_S */
     uint64_t debounce_us;          /* from a change to the pass that looks at it; 0: 5 ms */
+    const struct profile *profile; /* NULL: profile_default(). Borrowed. */
     /* For tests: each decision is compared with that on a cluster built anew, and this is called
      * when they differ. NULL: they are not compared. */
     void (*on_mismatch)(void *ctx, const char *what);

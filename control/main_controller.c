@@ -31,6 +31,10 @@ static const struct options_def defs[] = {
      .arg = "DURATION",
      .dflt = "5m",
      .help = "a node whose handler was silent for so long gets no VMs, 1s to 24h"},
+    {.name = "scheduler-config",
+     .type = OPTIONS_STRING,
+     .arg = "FILE",
+     .help = "a KubeSchedulerConfiguration: VMs are placed by its first profile"},
     {.name = "print-metrics",
      .type = OPTIONS_BOOL,
      .help = "alone: print the table of metrics of GET /metrics, and exit"},
@@ -53,6 +57,8 @@ static const struct options_program program = {
 
 static int run(const struct options *o, struct err *err);
 static int listen_all(struct api *api, const struct options *o, struct err *err);
+static int load_profile(const char *path, struct arena *a, const struct profile **ret,
+                        struct err *err);
 static int parse_timeout(const char *text, uint64_t *ret_us, struct err *err);
 
 int
@@ -105,16 +111,22 @@ run(const struct options *o, struct err *err)
     struct store *store;
     struct loops *loops;
     struct api *api;
+    struct arena *arena = arena_new();
     int rc =
         parse_timeout(options_string(o, "heartbeat-timeout"), &config.heartbeat_timeout_us, err);
 
-    if (rc)
+    if (rc == 0 && options_string(o, "scheduler-config"))
+        rc = load_profile(options_string(o, "scheduler-config"), arena, &config.profile, err);
+    if (rc) {
+        arena_free(arena);
         return rc;
+    }
     signal(SIGPIPE, SIG_IGN);
     loop = loop_event_new();
     rc = store_open_sqlite(loop, options_string(o, "store"), &store, err);
     if (rc) {
         loop_free(loop);
+        arena_free(arena);
         return rc;
     }
     api = api_new(loop, store, NULL);
@@ -131,6 +143,7 @@ run(const struct options *o, struct err *err)
     loops_free(loops);
     api_free(api);
     loop_free(loop);
+    arena_free(arena);
     return rc;
 }
 
@@ -149,6 +162,31 @@ listen_all(struct api *api, const struct options *o, struct err *err)
         log_info("controller.listening", LS("url", url));
     }
     return 0;
+}
+
+/* The profile lives in the arena. */
+static int
+load_profile(const char *path, struct arena *a, const struct profile **ret, struct err *err)
+{
+    AUTO_TREE struct tree *objects = NULL;
+    struct warnings warn = {.arena = a};
+    int rc = manifests_load(&path, 1, &objects, &warn, err);
+
+    for (size_t i = 0; i < warn.list.len; i++)
+        log_warn("controller.scheduler-config", LS("file", path),
+                 LS("warning", warn.list.items[i]));
+    if (rc)
+        return err_prefix(err, rc, "--scheduler-config");
+    for (size_t i = 0; i < tree_len(objects); i++) {
+        const struct kind_info *kind = object_kind(tree_at(objects, i));
+
+        if (kind && kind->kind == KIND_SCHED_CONFIG) {
+            *ret = profile_compile(sched_config_decode(tree_at(objects, i), a), a);
+            return 0;
+        }
+    }
+    return err_set(err, -EINVAL, "--scheduler-config %s: no KubeSchedulerConfiguration in it",
+                   path);
 }
 
 /* A duration ("90s", "5m"), or a number of seconds. */

@@ -455,6 +455,31 @@ live(uint64_t seed)
     world_free(w);
 }
 
+/* By the profile that the controller was given: VMs are packed, where the default spreads them. */
+static void
+test_profile(void **unused)
+{
+    for (int packs = 0; packs < 2; packs++) {
+        struct world *w = world_new(1);
+        struct profile pack = *profile_default();
+
+        (void)unused;
+        pack.strategy = PROFILE_MOST;
+        pack.weights[PLACE_BALANCED] = 0;
+        w->config.profile = packs ? &pack : NULL;
+        world_crash(w); /* begins again with it */
+        world_node(w, "n1", 16);
+        world_node(w, "n2", 16);
+        world_vm(w, "a", "Always", "4Gi", "");
+        world_run(w, 2);
+        world_vm(w, "b", "Always", "4Gi", "");
+        world_run(w, 2);
+        assert_non_null(world_vmi_node(w, "a"));
+        assert_int_equal(strcmp(world_vmi_node(w, "a"), world_vmi_node(w, "b")) == 0, packs);
+        world_free(w);
+    }
+}
+
 static void
 test_together(void **unused)
 {
@@ -472,6 +497,7 @@ main(void)
         cmocka_unit_test(test_only_what_helps), cmocka_unit_test(test_asks_anew),
         cmocka_unit_test(test_settings_change), cmocka_unit_test(test_way_back),
         cmocka_unit_test(test_large),           cmocka_unit_test(test_together),
+        cmocka_unit_test(test_profile),
     };
 
     return cmocka_run_group_tests_name("loop_sched", tests, NULL, NULL);
