@@ -39,8 +39,8 @@ vmi_migratable_with(const struct vmi *v, const struct migratable_facts *facts, s
     bool block = false;
     const char *disks = disk_problem(v, facts, a, &block);
     const char *host_model = host_model_problem(v, facts, a);
-    bool tsc_known = v->status.tsc_frequency_hz > 0 ||
-                     (facts->node && has_label(facts->node, LABEL_TSC));
+    bool tsc_known =
+        v->status.tsc_frequency_hz > 0 || (facts->node && has_label(facts->node, LABEL_TSC));
     const struct {
         bool holds;
         const char *reason, *message;

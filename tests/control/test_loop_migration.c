@@ -649,6 +649,29 @@ test_explicit_target_and_added_selector(void **unused)
     world_free(w);
 }
 
+/* A target that somebody names is checked like any other, and the answer says what is in its way; by
+ * force it is taken against people's rules. */
+static void
+test_forced_target(void **unused)
+{
+    struct world *w = cluster(158, 3);
+
+    (void)unused;
+    world_vm(w, "vm", "Always", "1Gi", "");
+    world_run(w, 1);
+    world_patch(w, KIND_NODE, NULL, "n3", "{\"spec\":{\"unschedulable\":true}}");
+    migrate(w, "m", "vm", "drover.io/target-node: n3");
+    world_run(w, 5);
+    assert_string_equal(waits(w, "m", "reason"), "Unschedulable");
+    assert_non_null(strstr(waits(w, "m", "message"), " n3 would do: uncordon n3."));
+    world_delete(w, KIND_VMIM, "shop", "m");
+    world_run(w, 2);
+    migrate(w, "f", "vm", "drover.io/target-node: n3, drover.io/target-node-force: 'true'");
+    world_run(w, 5);
+    assert_string_equal(world_runs_on(w, "vm"), "n3");
+    world_free(w);
+}
+
 /* --- the dedicated network --- */
 
 static void
@@ -876,6 +899,7 @@ main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_waits_for_its_vm),
         cmocka_unit_test(test_explicit_target_and_added_selector),
+        cmocka_unit_test(test_forced_target),
         cmocka_unit_test(test_network),
         cmocka_unit_test(test_five_attempts_are_kept),
         cmocka_unit_test(test_orphaned_state),

@@ -47,6 +47,12 @@ test_unschedulable(void **unused)
     assert_int_equal(refusals(w, "vm"), 1);
     json = object_annotation(store_get(w->store, KIND_VMI, "shop", "vm"), ANN_SCHEDULE_RESULT);
     assert_non_null(strstr(json, "\"name\":\"n2\",\"fits\":false"));
+    assert_non_null(strstr(json,
+                           "\"rule\":\"NodeResourcesFit\",\"wanted\":\"8451Mi memory\",\"has\":"
+                           "\"4Gi free of 4Gi\""));
+    assert_non_null(strstr(json,
+                           "\"nearest\":{\"node\":\"n1\",\"change\":\"n1 would do: ask for at "
+                           "most 4Gi memory"));
     world_node(w, "n3", 16);
     world_run(w, 2);
     assert_string_equal(world_vmi_node(w, "vm"), "n3");
