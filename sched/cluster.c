@@ -428,7 +428,8 @@ sorted(const struct kv_list *l)
     return true;
 }
 
-/* Does nothing when the same VM or Pod is there already: a reservation that has been stored since. */
+/* Does nothing when the same VM or Pod is there already: a reservation that has been stored
+ * since. */
 static void
 occupy(struct cluster *c, const struct occupant *like, const char *node)
 {
@@ -655,7 +656,8 @@ no_network(const struct condition_list *l)
     return false;
 }
 
-/* An unreadable time counts as one of long ago. KubeVirt writes it as a JSON string, quotes and all. */
+/* An unreadable time counts as one of long ago. KubeVirt writes it as a JSON string, quotes and
+ * all. */
 static int64_t
 heartbeat(const struct kv_list *annotations)
 {

@@ -1,7 +1,7 @@
-/* The cluster's inside: nodes with their room, and what runs where. Internal to sched/; its functions
- * for others are in place.h. Every object that is added is borrowed until it is replaced or removed;
- * what the cluster makes of it is the cluster's, object by object, so that changes leave nothing behind.
- * One watcher is told of every change: the fast engine. */
+/* The cluster's inside: nodes with their room, and what runs where. Internal to sched/; its
+ * functions for others are in place.h. Every object that is added is borrowed until it is
+ * replaced or removed; what the cluster makes of it is the cluster's, object by object, so that
+ * changes leave nothing behind. One watcher is told of every change: the fast engine. */
 #ifndef SCHED_CLUSTER_H
 #define SCHED_CLUSTER_H
 
@@ -85,7 +85,8 @@ struct cluster {
 };
 
 struct cluster_node *cluster_find(const struct cluster *c, const char *name); /* or NULL */
-/* Labels of a namespace; of an unknown one the label with its name alone. The latter is made in a. */
+/* Labels of a namespace; of an unknown one the label with its name alone. The latter is made in
+ * a. */
 const struct kv_list *cluster_namespace_labels(const struct cluster *c, const char *ns,
                                                struct arena *a);
 /* What the VM or Pod has on the node, or NULL. */

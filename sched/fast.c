@@ -1,5 +1,5 @@
-/* fast_place(): the request's class, brought up to date; what the newcomer itself has there taken out; the
- * best group; all put back. See fast.h and fast_priv.h. */
+/* fast_place(): the request's class, brought up to date; what the newcomer itself has there
+ * taken out; the best group; all put back. See fast.h and fast_priv.h. */
 #include "sched/fast.h"
 
 #include <math.h>
@@ -204,7 +204,8 @@ read_profile(struct fast *f)
     f->vector_scores = usual[0] && usual[1] && p->strategy == PROFILE_LEAST;
 }
 
-/* Rules between VMs that come with the request: then what runs is told apart, by all that they read. */
+/* Rules between VMs that come with the request: then what runs is told apart, by all that they
+ * read. */
 static void
 meet(struct fast *f, const struct place_request *rq)
 {

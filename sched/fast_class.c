@@ -1,5 +1,6 @@
-/* Classes: found by what their requests read, brought up to date from the events since they were last asked,
- * or made anew when those are too many or too deep; the least recently asked one goes. */
+/* Classes: found by what their requests read, brought up to date from the events since they were
+ * last asked, or made anew when those are too many or too deep; the least recently asked one
+ * goes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -426,8 +427,8 @@ group_of_row(struct fast_class *k, struct fast_ask *ask, uint32_t row, int32_t v
     return gid;
 }
 
-/* There are too many groups: domains of the key that has most are told apart by counts from now on, and
- * the class is made anew when it is asked again. Soft constraints need their domains. */
+/* There are too many groups: domains of the key that has most are told apart by counts from now
+ * on, and the class is made anew when it is asked again. Soft constraints need their domains. */
 static void
 make_fine(const struct fast_class *k, struct fast *f)
 {

@@ -1,5 +1,5 @@
-/* A class from its request: what shapes of nodes it takes and how it likes them, whom it counts, and the
- * counts. All rules are asked of the plain filters and of peers.c and spread.c. */
+/* A class from its request: what shapes of nodes it takes and how it likes them, whom it counts,
+ * and the counts. All rules are asked of the plain filters and of peers.c and spread.c. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -503,6 +503,10 @@ find_counter(struct fast_class *k, struct fast *f, enum fast_what what, const ch
 static uint32_t
 add_counter(struct fast_class *k, struct fast *f, struct fast_counter c)
 {
+    if (k->counters_len == FAST_COUNTERS) {
+        k->plain = true;
+        return 0;
+    }
     c.coarse = -1;
     if (!c.by_row && !f->topos[c.topo].fine) {
         size_t at = 0;

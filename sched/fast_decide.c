@@ -1,5 +1,6 @@
-/* The best group of a class, and the message when there is none: what is alike in a group is computed once,
- * from the counters of its domains; scores that are relative to the other nodes that fit, last. */
+/* The best group of a class, and the message when there is none: what is alike in a group is
+ * computed once, from the counters of its domains; scores that are relative to the other nodes
+ * that fit, last. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

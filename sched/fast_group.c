@@ -1,6 +1,7 @@
-/* Leaves, groups and their summaries. A leaf is a row's score in a class without what the whole group has
- * alike, or why the row is out. Of each block of rows a group knows the best leaf and how many have it:
- * a change touches one block, a question reads one number a block. Ties: rows are in the order of names. */
+/* Leaves, groups and their summaries. A leaf is a row's score in a class without what the whole
+ * group has alike, or why the row is out. Of each block of rows a group knows the best leaf and
+ * how many have it: a change touches one block, a question reads one number a block. Ties: rows
+ * are in the order of names. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* What runs, by kind: occupants whose namespace, labels that any selector reads, and rules are the same.
- * Nothing is kept until a rule between VMs is met. */
+/* What runs, by kind: occupants whose namespace, labels that any selector reads, and rules are
+ * the same. Nothing is kept until a rule between VMs is met. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,10 @@
-/* The inside of the fast engine; docs/scheduling-engine.md tells how it works. Internal to sched/fast*.c.
+/* The inside of the fast engine; docs/scheduling-engine.md tells how it works. Internal to
+ * sched/fast*.c.
  *
- * Row: a node, by its place in byte order of names. Shape: what all filters before room read of a node.
- * Kind: what rules between VMs read of an occupant. Class: what a decision reads of a request. Group: the
- * rows of a class that differ in nothing but room. Topo: a topology key, with each row's domain. */
+ * Row: a node, by its place in byte order of names. Shape: what all filters before room read of
+ * a node. Kind: what rules between VMs read of an occupant. Class: what a decision reads of a
+ * request. Group: the rows of a class that differ in nothing but room. Topo: a topology key,
+ * with each row's domain. */
 #ifndef SCHED_FAST_PRIV_H
 #define SCHED_FAST_PRIV_H
 
@@ -298,7 +300,8 @@ struct fast_ask { /* the request in hand; compiled when something has to be look
 /* The request's class, brought up to date; it may be plain. */
 struct fast_class *fast_class_get(struct fast_ask *ask);
 void fast_classes_done(struct fast *f);
-/* Looks at a row again; self: what the newcomer has there, which does not count against it, or NULL. */
+/* Looks at a row again; self: what the newcomer has there, which does not count against it, or
+ * NULL. */
 void fast_class_row(struct fast_class *k, struct fast_ask *ask, uint32_t row,
                     const struct occupant *self);
 /* The row is the migration's source. */
@@ -318,7 +321,8 @@ int32_t fast_compile_verdict(struct fast_class *k, struct fast_ask *ask, uint32_
 /* The place of the kind's shares in k->shares. */
 uint32_t fast_compile_shares(struct fast_class *k, struct fast_ask *ask, uint32_t kind);
 void fast_compile_drop(struct fast_class *k); /* what fast_compile made */
-/* Adds n to the counter for the row's domain. True: rows of that domain are to be looked at again. */
+/* Adds n to the counter for the row's domain. True: rows of that domain are to be looked at
+ * again. */
 bool fast_compile_add(struct fast_class *k, const struct fast *f, struct fast_counter *c,
                       uint32_t row, int64_t n);
 
@@ -330,7 +334,8 @@ uint8_t fast_group_of(struct fast *f, struct fast_class *k, const int64_t *key, 
 void fast_group_set(struct fast *f, struct fast_class *k, uint32_t row, int16_t leaf, uint8_t gid);
 void fast_group_best(const struct fast *f, const struct fast_class *k, struct fast_group *g);
 void fast_group_summarise(struct fast *f, struct fast_class *k); /* after all leaves were written */
-/* After leaves by room were written: the rest by shape. group: FAST_NO_GROUP where verdict is a leaf. */
+/* After leaves by room were written: the rest by shape. group: FAST_NO_GROUP where verdict is a
+ * leaf. */
 void fast_group_by_shape(struct fast *f, struct fast_class *k, const int16_t *verdict,
                          const uint8_t *group);
 
@@ -345,12 +350,12 @@ uint32_t fast_scan_block(const int16_t *leaf, const uint8_t *gid, uint8_t group,
                          uint8_t *ret_rows);
 int16_t fast_scan_row(const struct fast *f, const struct fast_class *k, uint32_t row,
                       const struct occupant *self);
-/* Leaves by room become leaves, and groups, by shape too: verdict is for shapes without a group. One block;
- * returns whether any row lacks room. */
+/* Leaves by room become leaves, and groups, by shape too: verdict is for shapes without a group.
+ * One block; returns whether any row lacks room. */
 bool fast_scan_shapes(const uint32_t *shape, const int16_t *verdict, const uint8_t *group,
                       int16_t *leaf, uint8_t *gid);
-/* The same for all blocks, when there are few shapes and one group, and the group's summary. lacking: by
- * block; returns the group's rows. */
+/* The same for all blocks, when there are few shapes and one group, and the group's summary.
+ * lacking: by block; returns the group's rows. */
 uint32_t fast_scan_one_group(const uint8_t *shape, const int16_t *verdict, const uint8_t *group,
                              size_t shapes, size_t blocks, int16_t *leaf, uint8_t *gid,
                              int16_t *most, uint8_t *rows, uint8_t *lacking);

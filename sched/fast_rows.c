@@ -1,5 +1,6 @@
-/* Nodes as rows: their room as columns, their shapes, and the domains that they are in. Kept up to date by
- * the cluster's news; a new node renews it all, since rows are in byte order of names. */
+/* Nodes as rows: their room as columns, their shapes, and the domains that they are in. Kept up
+ * to date by the cluster's news; a new node renews it all, since rows are in byte order of
+ * names. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #define FINE_DOMAINS 8 /* more, and more than half the rows: each is told apart by its count */
 #define FINE_ALWAYS  200
 #define SPARE_SHAPES 1024
+#define EXTRAS_MAX   48 /* resources and topology keys that are kept by row; more, and all are */
+#define TOPOS_MAX    48 /* forgotten: who still asks for one brings it back */
 
 static void renew(struct fast *f);
 static void put_shape(struct fast *f, uint32_t row);
@@ -71,7 +74,8 @@ fast_rows_refresh(struct fast *f)
 {
     size_t live = f->rows_len;
 
-    if (f->node_keys_grew || f->shapes_len > 2 * live + SPARE_SHAPES)
+    if (f->node_keys_grew || f->shapes_len > 2 * live + SPARE_SHAPES ||
+        f->extras_len > EXTRAS_MAX || f->topos_len > TOPOS_MAX)
         f->rows_stale = true;
     if (f->rows_stale)
         renew(f);
@@ -240,7 +244,8 @@ renew(struct fast *f)
     f->shape_of = column(f, f->shape_of, sizeof(uint32_t));
     f->shape_byte = column(f, f->shape_byte, sizeof(uint8_t));
     for (size_t i = 0; i < f->extras_len; i++)
-        f->extras[i].free = column(f, f->extras[i].free, sizeof(int64_t));
+        free(f->extras[i].free);
+    f->extras_len = 0;
     r->odd_len = 0;
     forget_shapes(f);
     drop_topos(f);

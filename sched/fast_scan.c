@@ -1,7 +1,8 @@
-/* Loops over all rows, written so that the compiler makes vectors of them; each machine gets the widest
- * it has, the same numbers come out of all. Sums and products stay below 2^53, where doubles are whole
- * numbers; 100 * a / t with a <= t < 2^46 rounded to double and then down is the same as in integers,
- * since a quotient that is not whole is farther from the next whole number than rounding reaches. */
+/* Loops over all rows, written so that the compiler makes vectors of them; each machine gets the
+ * widest it has, the same numbers come out of all. Sums and products stay below 2^53, where
+ * doubles are whole numbers; 100 * a / t with a <= t < 2^46 rounded to double and then down is
+ * the same as in integers, since a quotient that is not whole is farther from the next whole
+ * number than rounding reaches. */
 #include <math.h>
 #include <string.h>
 

@@ -42,11 +42,11 @@ struct room { /* one node */
     size_t extras_len, extras_cap;
 };
 
-/* Names of extended resources, each once: a cluster knows few of them and meets them on every node and
- * VM. A map name -> the same text on the heap; free it with strmap_free(names, free). */
+/* Names of extended resources, each once: a cluster knows few of them and meets them on every
+ * node and VM. A map name -> the same text on the heap; free it with strmap_free(names, free). */
 const char *need_name(struct strmap *names, const char *name);
-/* Makes n independent of the arena and the object that it was made from: its extras are on the heap, by
- * interned names. Give them back with need_drop. */
+/* Makes n independent of the arena and the object that it was made from: its extras are on the
+ * heap, by interned names. Give them back with need_drop. */
 void need_keep(struct need *n, struct strmap *names);
 void need_drop(struct need *n);
 
@@ -54,8 +54,8 @@ void need_drop(struct need *n);
  * server defaults it); what is used stays. n == NULL: a node that has nothing. */
 void need_room_of_node(struct room *r, const struct node *n, struct strmap *names);
 void need_take(struct room *r, const struct need *n, struct strmap *names);
-/* The reverse of a need_take. False: a sum had saturated, nothing was changed, and the caller must add
- * up anew all that is left, after need_room_empty. */
+/* The reverse of a need_take. False: a sum had saturated, nothing was changed, and the caller
+ * must add up anew all that is left, after need_room_empty. */
 bool need_untake(struct room *r, const struct need *n);
 void need_room_empty(struct room *r); /* nothing is used any more */
 void need_room_done(struct room *r);

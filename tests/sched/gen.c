@@ -1,5 +1,5 @@
-/* Random clusters that change; see gen.h. Objects come from a template seed, so that several ask for
- * the same thing, as real ones do. */
+/* Random clusters that change; see gen.h. Objects come from a template seed, so that several ask
+ * for the same thing, as real ones do. */
 #include "tests/sched/gen.h"
 
 #include <stdio.h>
@@ -10,7 +10,8 @@
 
 #define GIB (INT64_C(1) << 30)
 
-/* Claims in each rich cluster: the first can be reached from everywhere, the second from one zone. */
+/* Claims in each rich cluster: the first can be reached from everywhere, the second from one
+ * zone. */
 static const struct pvc claims[] = {
     {.meta = {.name = "claim0", .namespace_ = "default"}, .volume_name = "pv0", .phase = "Bound"},
     {.meta = {.name = "claim1", .namespace_ = "default"}, .volume_name = "pv1", .phase = "Bound"},
@@ -478,7 +479,8 @@ some_node(struct gen *g)
     return g->nodes.items[gen_below(g, g->nodes.len)].node->meta.name;
 }
 
-/* One thing is another than the template's: an engine that takes the two for the same is found out. */
+/* One thing is another than the template's: an engine that takes the two for the same is found
+ * out. */
 static void
 tweak(struct gen *g, struct arena *a, struct vmi *v)
 {

@@ -1,5 +1,5 @@
-/* Random clusters that change: nodes, VMs, Pods and namespaces from seeds, for the tests that hold a
- * changed cluster, or the fast engine on one, against a plain decision. */
+/* Random clusters that change: nodes, VMs, Pods and namespaces from seeds, for the tests that
+ * hold a changed cluster, or the fast engine on one, against a plain decision. */
 #ifndef TESTS_SCHED_GEN_H
 #define TESTS_SCHED_GEN_H
 
@@ -52,8 +52,8 @@ void gen_done(struct gen *g);
 void gen_change(struct gen *g);
 /* A new cluster of the same objects, never changed. The caller's. */
 struct cluster *gen_fresh(const struct gen *g);
-/* A request: a new VMI or Pod (ret_new: the caller gives it to gen_keep or gen_drop afterwards), or one
- * that is there, to migrate. */
+/* A request: a new VMI or Pod (ret_new: the caller gives it to gen_keep or gen_drop afterwards),
+ * or one that is there, to migrate. */
 void gen_request(struct gen *g, struct place_request *rq, struct gen_thing *ret_new);
 /* Reserves what gen_request made on the node. */
 void gen_keep(struct gen *g, struct gen_thing *made, const char *node);

@@ -1,5 +1,6 @@
-/* A cluster that was changed decides as a new one of the same objects: random changes, and place()'s
- * whole answer, as text, of both. SEED and ROUNDS in the environment change what is tried. */
+/* A cluster that was changed decides as a new one of the same objects: random changes, and
+ * place()'s whole answer, as text, of both. SEED and ROUNDS in the environment change what is
+ * tried. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
-/* The fast engine decides as place() does: random clusters with changes of labels, taints, nodes, VMs,
- * namespaces and time in between, and each decision's node, total, score, message and set of best nodes
- * of both. SEED and ROUNDS in the environment change what is tried. */
+/* The fast engine decides as place() does: random clusters with changes of labels, taints,
+ * nodes, VMs, namespaces and time in between, and each decision's node, total, score, message
+ * and set of best nodes of both. SEED and ROUNDS in the environment change what is tried. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -190,6 +190,53 @@ test_levels(void **state)
     arena_free(a);
 }
 
+/* Resources and topology keys without end: what is kept of them is bounded, and decisions stay right. */
+static void
+test_many_names(void **state)
+{
+    enum { ASKED = 300 };
+
+    struct gen g;
+    struct fast *f;
+    struct arena *a = arena_new();
+    size_t most = 0, first = 0;
+
+    (void)state;
+    gen_init(&g, 12, GEN_BASIC, 40);
+    f = fast_new(g.c);
+    for (size_t i = 0; i < ASKED; i++) {
+        AUTO_FREE char *where = xasprintf("name %zu", i);
+        struct vmi *v = arena_alloc(a, sizeof(*v));
+        struct resource *asks = arena_alloc(a, sizeof(*asks));
+        struct pod_term *apart = arena_calloc(a, 1, sizeof(*apart));
+        struct place_request rq = {.vmi = v};
+        struct fast_decision got;
+        struct place_result *want;
+
+        *asks = (struct resource){arena_printf(a, "x/r%zu", i), {true, i % 2, 0}};
+        *apart = (struct pod_term){.selector = arena_alloc(a, sizeof(struct label_selector)),
+                                   .topology_key = arena_printf(a, "key%zu", i)};
+        v->meta.name = arena_printf(a, "many%zu", i);
+        v->spec.domain.requests = (struct resource_list){asks, 1};
+        v->spec.affinity.pod_anti_required = apart;
+        v->spec.affinity.pod_anti_required_len = 1;
+        fast_place(f, &rq, &got);
+        want = place(g.c, &rq);
+        compare(f, &got, want, where);
+        if (want->node)
+            cluster_reserve(g.c, v, want->node);
+        place_result_free(want);
+        if (i < ASKED / 3)
+            first = fast_bytes(f) > first ? fast_bytes(f) : first;
+        most = fast_bytes(f) > most ? fast_bytes(f) : most;
+    }
+    print_message("# %zu bytes, %zu in the first third\n", most, first);
+    assert_in_range(most, 1, 2 * first);
+    fast_free(f);
+    gen_done(&g);
+    arena_free(a);
+}
+
 #ifndef __SANITIZE_ADDRESS__ /* its malloc counts nothing */
 #define NODES 5000
 #define VMS   20000
@@ -255,8 +302,8 @@ memory_vm(struct arena *a, struct vmi *v, size_t i)
     }
 }
 
-/* At most 1 KiB a node and 512 bytes a placed VM, the cluster's memory and the engine's together, as malloc
- * counts it: with its own overhead. */
+/* At most 1 KiB a node and 512 bytes a placed VM, the cluster's memory and the engine's
+ * together, as malloc counts it: with its own overhead. */
 static void
 test_memory(void **state)
 {
@@ -304,6 +351,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_as_place),
         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_many_names),
 #ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(test_memory),
 #endif
