@@ -14,14 +14,15 @@ struct reservation {
     char *ns, *name, *node;
 };
 
-#define EXPLAINED_NODES 20000 /* a pass; a look costs about a microsecond */
+#define EXPLAINED_NODES 20000 /* a second, which may have hundreds of passes */
 
 struct loop_cluster {
     struct cluster *c;
     struct fast *engine;
     struct strmap *reserved; /* "ns/name" of a VMI -> struct reservation of the last pass */
     bool anew, priorities;   /* to be done when all changes are told */
-    size_t explained;        /* nodes looked at for explanations in this pass */
+    size_t explained;        /* nodes looked at for explanations since explained_us */
+    int64_t explained_us;
 };
 
 static void on_change(void *ctx, enum kind kind, const char *ns, const char *name,
@@ -61,7 +62,6 @@ loop_cluster_sync(struct loops *l)
     struct loop_cluster *lc = l->cluster;
 
     lc->anew = !lc->c;
-    lc->explained = 0;
     if (lc->c) {
         cluster_set_now(lc->c, l->now_us);
         loop_cache_tell(l->cache, on_change, l);
@@ -122,6 +122,10 @@ loop_cluster_may_explain(struct loops *l)
 {
     struct loop_cluster *lc = l->cluster;
 
+    if (l->now_us < lc->explained_us || l->now_us >= lc->explained_us + 1000000) {
+        lc->explained = 0;
+        lc->explained_us = l->now_us;
+    }
     if (lc->explained >= EXPLAINED_NODES)
         return false;
     lc->explained += loop_cache_count(l->cache, KIND_NODE);

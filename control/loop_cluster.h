@@ -26,7 +26,7 @@ struct fast *loop_cluster_engine(struct loops *l);
 void loop_cluster_reserve(struct loops *l, const struct vmi *v, const char *node);
 /* Takes back the room that was reserved for v in this pass. */
 void loop_cluster_give_back(struct loops *l, const struct vmi *v);
-/* Is there time left in this pass to explain a decision, at the price of one look at every node? */
+/* Is there time left in this second to explain a decision, at the price of one look at every node? */
 bool loop_cluster_may_explain(struct loops *l);
 /* A new cluster of the same objects and reservations, for tests. The caller's, until the pass ends. */
 struct cluster *loop_cluster_build(struct loops *l);

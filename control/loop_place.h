@@ -21,7 +21,7 @@ struct loop_placed {
 struct loop_placed loop_place(struct loops *l, const struct place_request *rq);
 
 /* The same for a request that was just refused with this message: the nodes' reasons and the nearest
- * miss, while the pass has time for that (loop_cluster_may_explain). The caller's. */
+ * miss, while there is time for that (loop_cluster_may_explain). The caller's. */
 struct tree *loop_place_refusal(struct loops *l, const struct place_request *rq,
                                 const char *message);
 
