@@ -5,7 +5,7 @@
 
 #define MIB        (INT64_C(1) << 20)
 #define CPU_STEPS  613                /* different CPU requests of cold VMs */
-#define TOO_MUCH   (INT64_C(1) << 46) /* bytes: more than any node has */
+#define TOO_MUCH   (INT64_C(1) << 40) /* bytes: more than any node has */
 #define PREFERENCE 50
 
 static void make_class(enum sched_load load, size_t k, struct vmi *ret, struct arena *a);

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 
 #define BUDGET_NS 250000000 /* CPU time of a round */
-#define BATCH_NS  50000     /* between two looks at the clocks, at least: a look costs 0.3 us */
+#define BATCH_NS  200000    /* between two looks at the clocks, at least: a look costs 0.3 us */
 #define COLD_LEN  300       /* classes: more than an engine keeps */
 
 struct stopwatch {
