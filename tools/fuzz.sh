@@ -10,7 +10,8 @@ for f in build/fuzz/tests/fuzz/fuzz_*; do
     echo "fuzz $name"
     dict=()
     [ -f "tests/fuzz/$name.dict" ] && dict=(-dict="tests/fuzz/$name.dict")
-    "$f" "${dict[@]}" -max_total_time="${FUZZ_SECONDS:-30}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 \
+    "$f" "${dict[@]}" -max_total_time="${FUZZ_SECONDS:-30}" -timeout=10 -rss_limit_mb=2048 \
+        -print_final_stats=0 \
         -artifact_prefix="$work/crash-" "$work" "tests/fuzz/corpus/$name" >"$work.log" 2>&1 ||
         { rc=1; tail -n 30 "$work.log"; }
     tail -n 1 "$work.log"

@@ -47,6 +47,11 @@ static const struct object_row template_rows[] = {
      .text = "nodeSelector: {a: {b: c}}",
      .error = "nodeSelector.a: Invalid value: {\"b\":\"c\"}: want a string, not a map"},
 
+    {.name = "priorityClassName", .text = "priorityClassName: high"},
+    {.name = "priorityClassName with a blank",
+     .text = "priorityClassName: high prio",
+     .error = "spec.template.spec.priorityClassName: Invalid value: \"high prio\": a lowercase RFC "
+              "1123 subdomain"},
     {.name = "In", .text = EXPR("key: k, operator: In, values: [a, b]")},
     {.name = "NotIn", .text = EXPR("key: k, operator: NotIn, values: [a]")},
     {.name = "Exists", .text = EXPR("key: k, operator: Exists")},
