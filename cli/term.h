@@ -45,6 +45,11 @@ size_t term_width(const char *text);
 /* Appends text padded or cut ("...") to exactly `width` columns; text holds no escape codes. */
 void term_cell(const struct term *t, struct sb *out, const char *text, int width, bool right);
 
+/* Appends text with lines of at most `columns`, broken at blanks. What goes on stands below the last cell of
+ * its line (cells are parted by three blanks), or two blanks further in than its line. One long word
+ * sticks out rather than break. */
+void term_fold(struct sb *out, const char *text, int columns);
+
 /* A region at the cursor that is redrawn in place. Only on a terminal. */
 struct term_live {
     struct term *term;

@@ -13,6 +13,7 @@
 #include "cli/client_verb.h"
 #include "cli/print_describe.h"
 #include "cli/print_table.h"
+#include "cli/term.h"
 #include "netpolicy/policy.h"
 #include "sched/place.h"
 
@@ -381,6 +382,19 @@ describe_one(struct verb *v, const struct kind_info *ki, const struct tree *obj,
     return rc;
 }
 
+/* Long lines are folded for people; a pipe gets them whole. */
+static void
+print_text(const char *text)
+{
+    AUTO_SB struct sb folded = SB_INIT;
+    struct term t;
+
+    term_init(&t, stdout);
+    if (t.tty)
+        term_fold(&folded, text, t.columns);
+    fputs(t.tty ? sb_str(&folded) : text, stdout);
+}
+
 int
 verb_describe(int argc, char **argv)
 {
@@ -416,7 +430,7 @@ verb_describe(int argc, char **argv)
         if (rc < 0)
             exit_code = verb_error(&v);
     }
-    fputs(sb_str(&out), stdout);
+    print_text(sb_str(&out));
     if (!out.len && exit_code == EXIT_DONE)
         fprintf(stderr, "No resources found\n");
     return exit_code;
