@@ -3,10 +3,10 @@
 #define API_LIMITS_H
 
 #define API_MAX_INPUT_BYTES       (64u << 20) /* one file or stream of manifests */
-#define API_MAX_DOCUMENT_BYTES    (8u << 20)  /* texts of one document, aliases expanded */
+#define API_MAX_DOCUMENT_BYTES    (32u << 20) /* texts of one document, aliases expanded */
 #define API_MAX_OBJECT_BYTES      (1536u << 10) /* one object as JSON, as etcd's default request limit */
 #define API_MAX_DEPTH             64            /* nesting of maps and lists */
-#define API_MAX_NODES             200000        /* scalars + maps + lists in one document */
+#define API_MAX_NODES             1000000       /* scalars + maps + lists in one document */
 #define API_MAX_DOCUMENTS         200000        /* documents in one input */
 #define API_MAX_STRING_BYTES      (1u << 20)   /* one scalar */
 #define API_MAX_ANNOTATIONS_BYTES (256u << 10) /* all keys and values of one object, as upstream */
