@@ -228,7 +228,8 @@ loop_cache_tell(struct loop_cache *c, loop_cache_tell_fn fn, void *ctx)
         struct entry *e = c->untold.items[i];
         const void *now = e->gone ? NULL : typed(c, e);
 
-        fn(ctx, e->kind, e->ns, e->name, e->told, now);
+        if (e->told || now) /* else it came and went in between */
+            fn(ctx, e->kind, e->ns, e->name, e->told, now);
         if (e->gone) {
             entry_free(e);
             continue;

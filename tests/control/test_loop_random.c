@@ -1,7 +1,8 @@
 /* Random weeks of a cluster, seeded: migrations and drains come and go, handlers hang, fail and die
  * in the worst moments, hosts burn down, the controller is killed after any write. All the time no
- * VM runs twice (the world checks each write) and the limits hold; when it is quiet again,
- * everything has come to an end and every VM runs. LOOP_SEED=n runs one seed. */
+ * VM runs twice (the world checks each write), the limits hold, and each decision is that of a
+ * cluster built anew (loop_world.c); when it is quiet again, everything has come to an end and every
+ * VM runs. LOOP_SEED=n runs one seed. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -94,6 +95,23 @@ node_name(int i, char name[16])
     snprintf(name, 16, "n%d", i + 1);
 }
 
+/* What every VM asks of its node changes. */
+static void
+settings_change(struct life *f)
+{
+    static const char name[] = "kubevirt-hyperconverged", ns[] = "openshift-cnv";
+    AUTO_FREE char *json = xasprintf(
+        "{\"spec\":{\"resourceRequirements\":{\"vmiCPUAllocationRatio\":%d}}}", 1 + pick(f, 10));
+
+    if (store_get(f->w->store, KIND_HCO, ns, name))
+        world_patch(f->w, KIND_HCO, ns, name, json);
+    else
+        world_apply(f->w, "apiVersion: hco.kubevirt.io/v1beta1\n"
+                          "kind: HyperConverged\n"
+                          "metadata: {name: kubevirt-hyperconverged, namespace: openshift-cnv}\n"
+                          "spec: {}\n");
+}
+
 static void
 something_happens(struct life *f)
 {
@@ -103,7 +121,7 @@ something_happens(struct life *f)
 
     node_name(n, node);
     snprintf(name, sizeof(name), "vm-%d", v);
-    switch (pick(f, 13)) {
+    switch (pick(f, 15)) {
     case 0:
     case 1:
     case 2:
@@ -153,6 +171,15 @@ something_happens(struct life *f)
                                  "\"NoExecute\"}]}}"
                                : "{\"spec\":{\"taints\":null}}");
         break;
+    case 11:
+        settings_change(f);
+        break;
+    case 12:
+        if (store_get(w->store, KIND_NODE, NULL, node))
+            world_patch(w, KIND_NODE, NULL, node,
+                        pick(f, 2) ? "{\"metadata\":{\"labels\":{\"zone\":\"a\"}}}"
+                                   : "{\"metadata\":{\"labels\":{\"zone\":\"b\"}}}");
+        break;
     default:
         misbehave(f, world_fake(w, node));
         break;
@@ -174,6 +201,16 @@ is_final(void *ctx, const struct tree *obj)
 static void
 run(uint64_t seed)
 {
+    static const char *const extras[] = {
+        "",
+        "      topologySpreadConstraints:\n"
+        "      - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway,\n"
+        "         labelSelector: {matchExpressions: [{key: app, operator: Exists}]}}\n",
+        "      affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [\n"
+        "        {weight: 50, podAffinityTerm: {topologyKey: kubernetes.io/hostname,\n"
+        "         labelSelector: {matchExpressions: [{key: app, operator: Exists}]}}}]}}\n",
+        "      evictionStrategy: None\n",
+    };
     struct life f = {.w = world_new(seed), .seed = seed};
     struct world *w = f.w;
     char name[32];
@@ -185,7 +222,7 @@ run(uint64_t seed)
     }
     for (int i = 0; i < VMS; i++) {
         snprintf(name, sizeof(name), "vm-%d", i);
-        world_vm(w, name, "Always", "1Gi", i % 4 == 3 ? "      evictionStrategy: None\n" : "");
+        world_vm(w, name, "Always", "1Gi", extras[i % ARRAY_LEN(extras)]);
     }
     world_run(w, 2);
     for (int i = 0; i < EVENTS; i++) {

@@ -322,6 +322,27 @@ test_large(void **unused)
     world_free(w);
 }
 
+/* It is gone before any pass has seen it. */
+static void
+test_comes_and_goes(void **unused)
+{
+    struct world *w = world_new(10);
+
+    (void)unused;
+    world_node(w, "n1", 16);
+    world_vm(w, "vm", "Always", "1Gi", "");
+    world_run(w, 1);
+    world_applyf(w, "apiVersion: kubevirt.io/v1\n"
+                    "kind: VirtualMachineInstanceMigration\n"
+                    "metadata: {name: short, namespace: shop}\n"
+                    "spec: {vmiName: vm}\n");
+    world_delete(w, KIND_VMIM, "shop", "short");
+    assert_null(store_get(w->store, KIND_VMIM, "shop", "short"));
+    world_run(w, 1);
+    assert_string_equal(world_runs_on(w, "vm"), "n1");
+    world_free(w);
+}
+
 /* --- decided together --- */
 
 #define NODES  6
@@ -502,8 +523,8 @@ main(void)
         cmocka_unit_test(test_flush),           cmocka_unit_test(test_events_are_few),
         cmocka_unit_test(test_only_what_helps), cmocka_unit_test(test_asks_anew),
         cmocka_unit_test(test_settings_change), cmocka_unit_test(test_way_back),
-        cmocka_unit_test(test_large),           cmocka_unit_test(test_together),
-        cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_large),           cmocka_unit_test(test_comes_and_goes),
+        cmocka_unit_test(test_together),        cmocka_unit_test(test_profile),
     };
 
     return cmocka_run_group_tests_name("loop_sched", tests, NULL, NULL);
