@@ -164,7 +164,7 @@ wrong 'not found' taint node nx a=b:NoSchedule
 # --- describe, events, top ---
 ok describe vmi misfit -n shop
 says '0/3 nodes are available: '
-says "^  n3 +no +- +node\(s\) had untolerated taint"
+says "^  n3 +no +- +TaintToleration: wants no taint"
 ok describe vm db -n shop
 says '^Migration policy: +database$'
 says '^  production: It matches 1 label, and policy database matches 2'
