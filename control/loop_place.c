@@ -9,6 +9,7 @@
 #include "control/loop_cluster.h"
 #include "sched/fast.h"
 #include "sched/nearest.h"
+#include "sched/profile.h"
 
 #define WHY_SIZE 512 /* of the messages of single nodes */
 
@@ -88,8 +89,11 @@ static void
 place_large(struct loops *l, const struct place_request *rq, struct loop_placed *p)
 {
     struct fast *engine = loop_cluster_engine(l);
+    const struct profile *profile = l->profile ? l->profile : profile_default();
     const char *best[LOOP_PLACE_NODES_SHOWN];
     struct fast_decision d;
+    struct place_plugin_score scores[PLACE_PLUGINS];
+    int64_t values[PLACE_PLUGINS];
     struct place_node chosen;
     struct place_result shown = {.message = "", .nodes = &chosen, .nodes_len = 1};
 
@@ -100,7 +104,13 @@ place_large(struct loops *l, const struct place_request *rq, struct loop_placed 
     if (!d.node)
         return;
     p->node = arena_strdup(l->arena, d.node);
-    chosen = (struct place_node){.name = p->node, .fits = true, .score = d.score, .total = d.total};
+    chosen = (struct place_node){
+        .name = p->node, .fits = true, .score = d.score, .total = d.total, .scores = scores};
+    fast_scores(engine, rq, values);
+    for (size_t i = 0; i < PLACE_PLUGINS; i++)
+        if (profile->weights[i] > 0)
+            scores[chosen.scores_len++] = (struct place_plugin_score){
+                profile_plugin_name((enum place_plugin)i), values[i], profile->weights[i]};
     shown.node = p->node;
     shown.best = (struct str_list){best, fast_best(engine, best, ARRAY_LEN(best))};
     p->result = place_result_tree(&shown, rq->vmi->meta.namespace_, rq->vmi->meta.name);

@@ -109,6 +109,41 @@ fast_best(const struct fast *f, const char **out, size_t max)
     return len;
 }
 
+void
+fast_scores(const struct fast *f, const struct place_request *rq, int64_t ret[PLACE_PLUGINS])
+{
+    const struct profile *p = f->c->profile;
+
+    memset(ret, 0, PLACE_PLUGINS * sizeof(*ret));
+    for (size_t i = 0; f->plain && i < f->plain->nodes_len; i++) {
+        const struct place_node *n = &f->plain->nodes[i];
+
+        if (!f->plain->node || strcmp(n->name, f->plain->node) != 0)
+            continue;
+        for (size_t s = 0; s < n->scores_len; s++)
+            for (size_t j = 0; j < PLACE_PLUGINS; j++)
+                if (strcmp(profile_plugin_name((enum place_plugin)j), n->scores[s].plugin) == 0)
+                    ret[j] = n->scores[s].score;
+    }
+    if (f->plain || !f->last)
+        return;
+
+    const struct meta *m = rq->pod ? &rq->pod->meta : &rq->vmi->meta;
+    const struct cluster_node *n = f->nodes[f->last_row];
+    const struct occupant *here = cluster_occupant_on(
+        cluster_occupants_of(f->c, rq->pod != NULL, m->namespace_ ? m->namespace_ : "",
+                             m->name ? m->name : ""),
+        n);
+    const struct need *own = here ? &here->need : NULL;
+
+    memcpy(ret, f->last_scores, sizeof(f->last_scores));
+    ret[PLACE_FIT] = score_fit(p, &f->last->need, own, &n->room);
+    ret[PLACE_BALANCED] = score_balanced(p, &f->last->need, own, &n->room);
+    for (size_t j = 0; j < PLACE_PLUGINS; j++)
+        if (p->weights[j] == 0)
+            ret[j] = 0;
+}
+
 uint64_t
 fast_plain(const struct fast *f)
 {

@@ -45,6 +45,9 @@ void fast_place(struct fast *f, const struct place_request *rq, struct fast_deci
 size_t fast_best(const struct fast *f, const char **out, size_t max);
 /* How many decisions place() has taken instead, since fast_new. */
 uint64_t fast_plain(const struct fast *f);
+/* What the node of the last decision scored, plugin by plugin, 0..100 before weighting; 0 for those
+ * without a weight. rq is that decision's, which found a node. Before the cluster changes. */
+void fast_scores(const struct fast *f, const struct place_request *rq, int64_t ret[PLACE_PLUGINS]);
 /* Bytes that it has allocated, beyond the cluster. */
 size_t fast_bytes(const struct fast *f);
 

@@ -36,7 +36,8 @@ static uint32_t refusal(const struct fast_class *k, const struct fast_group *g,
 static int64_t peers_of(const struct fast_class *k, const struct fast_group *g);
 static void spread_of(const struct fast *f, const struct fast_class *k, struct view *views);
 static int64_t total_of(const struct fast *f, const struct fast_class *k,
-                        const struct fast_group *g, const struct view *v, const struct extremes *x);
+                        const struct fast_group *g, const struct view *v, const struct extremes *x,
+                        int64_t scores[PLACE_PLUGINS]);
 static void explain(struct fast *f, const struct fast_class *k, const struct view *views);
 static void add_part(struct part *parts, size_t *len, const char *text, int64_t rows);
 static const char *refusal_text(uint32_t refused);
@@ -92,22 +93,27 @@ fast_decide(struct fast *f, struct fast_class *k, struct fast_decision *ret)
     }
     for (size_t i = 0; i < k->groups_len; i++) {
         struct fast_group *g = &k->groups[i];
+        int64_t scores[PLACE_PLUGINS] = {0};
 
         if (g->rows == 0 || views[i].refused)
             continue;
         fast_group_best(f, k, g);
-        f->group_total[i] = total_of(f, k, g, &views[i], &x);
+        f->group_total[i] = total_of(f, k, g, &views[i], &x, scores);
         if (f->group_total[i] > most) {
             most = f->group_total[i];
             ret->best_len = 0;
-            first = g->first;
+            first = FAST_NONE;
         }
         if (f->group_total[i] == most) {
             ret->best_len += g->most_rows;
-            first = g->first < first ? g->first : first;
+            if (g->first < first) {
+                first = g->first;
+                memcpy(f->last_scores, scores, sizeof(scores));
+            }
         }
     }
     f->last_total = most;
+    f->last_row = first;
     ret->node = f->nodes[first]->name;
     ret->total = most;
     ret->score = score_of_total(f->c->profile, most);
@@ -232,15 +238,13 @@ spread_of(const struct fast *f, const struct fast_class *k, struct view *views)
 
 static int64_t
 total_of(const struct fast *f, const struct fast_class *k, const struct fast_group *g,
-         const struct view *v, const struct extremes *x)
+         const struct view *v, const struct extremes *x, int64_t scores[PLACE_PLUGINS])
 {
     const struct fast_tuple *t = &k->tuples[g->tuple];
-    int64_t scores[PLACE_PLUGINS] = {
-        [PLACE_TAINT] = score_to_most(t->taints, x->taints, true),
-        [PLACE_AFFINITY] = score_to_most(t->preferred, x->preferred, false),
-        [PLACE_PEERS] = score_in_range(v->peers, x->peers_least, x->peers_most),
-    };
 
+    scores[PLACE_TAINT] = score_to_most(t->taints, x->taints, true);
+    scores[PLACE_AFFINITY] = score_to_most(t->preferred, x->preferred, false);
+    scores[PLACE_PEERS] = score_in_range(v->peers, x->peers_least, x->peers_most);
     if (k->soft_len > 0 && v->spread >= 0)
         scores[PLACE_SPREAD] =
             x->spread_most == 0

@@ -253,6 +253,8 @@ struct fast {
     struct sb sig, message, scratch;
     struct fast_class *last; /* NULL: it was plain */
     int64_t last_total;
+    int64_t last_scores[PLACE_PLUGINS]; /* but those of room */
+    uint32_t last_row;
     int64_t group_total[FAST_GROUPS];
     struct place_result *plain;
     uint64_t plain_len; /* decisions that place() took */

@@ -14,6 +14,7 @@
 #include "base/sb.h"
 #include "sched/cluster.h"
 #include "sched/fast.h"
+#include "sched/profile.h"
 #include "tests/sched/gen.h"
 
 #define DECISIONS 60 /* on one cluster */
@@ -35,8 +36,28 @@ by_text(const void *x, const void *y)
 }
 
 static void
-compare(const struct fast *f, const struct fast_decision *got, const struct place_result *want,
-        const char *where)
+compare_scores(const struct fast *f, const struct place_request *rq, const struct place_node *want,
+               const char *where)
+{
+    int64_t got[PLACE_PLUGINS];
+
+    fast_scores(f, rq, got);
+    for (size_t i = 0; i < PLACE_PLUGINS; i++) {
+        int64_t score = 0;
+
+        for (size_t s = 0; s < want->scores_len; s++)
+            if (strcmp(want->scores[s].plugin, profile_plugin_name((enum place_plugin)i)) == 0)
+                score = want->scores[s].score;
+        if (got[i] != score)
+            fail_msg("%s: %s: %s %lld, want %lld", where, want->name,
+                     profile_plugin_name((enum place_plugin)i), (long long)got[i],
+                     (long long)score);
+    }
+}
+
+static void
+compare(const struct fast *f, const struct place_request *rq, const struct fast_decision *got,
+        const struct place_result *want, const char *where)
 {
     AUTO_FREE const char **got_best = xcalloc(want->best.len + 2, sizeof(char *));
     AUTO_FREE const char **want_best = xcalloc(want->best.len + 1, sizeof(char *));
@@ -56,6 +77,7 @@ compare(const struct fast *f, const struct fast_decision *got, const struct plac
             fail_msg("%s: %s: total %lld, score %lld, want %lld, %lld", where, got->node,
                      (long long)got->total, (long long)got->score, (long long)want->nodes[i].total,
                      (long long)want->nodes[i].score);
+        compare_scores(f, rq, &want->nodes[i], where);
     }
     if (got->fits_len != fits)
         fail_msg("%s: %zu fit, want %zu", where, got->fits_len, fits);
@@ -92,7 +114,7 @@ check_seed(uint64_t seed, struct sums *sums)
         gen_request(&g, &rq, &made);
         fast_place(f, &rq, &got);
         want = place(g.c, &rq);
-        compare(f, &got, want, where);
+        compare(f, &rq, &got, want, where);
         sums->compared++;
         sums->fitted += want->node != NULL;
         sums->nowhere += want->node == NULL;
@@ -177,7 +199,7 @@ test_levels(void **state)
                           .spec = {.spreads = &apart, .spreads_len = 1}};
         fast_place(f, &rq, &got);
         want = place(c, &rq);
-        compare(f, &got, want, where);
+        compare(f, &rq, &got, want, where);
         if (i < COPIES) {
             assert_non_null(want->node);
             cluster_reserve(c, v, want->node);
@@ -222,7 +244,7 @@ test_many_names(void **state)
         v->spec.affinity.pod_anti_required_len = 1;
         fast_place(f, &rq, &got);
         want = place(g.c, &rq);
-        compare(f, &got, want, where);
+        compare(f, &rq, &got, want, where);
         if (want->node)
             cluster_reserve(g.c, v, want->node);
         place_result_free(want);
