@@ -90,13 +90,13 @@ bench_print_table(const struct bench_report *r, struct sb *out)
 
     machine_line(r, out);
     sb_puts(out, "\n\n");
-    sb_printf(out, "%-9s %-34s %-22s %-52s %7s  %-18s\n", "row", "what", "ours", "the peer",
+    sb_printf(out, "%-10s %-35s %-22s %-52s %7s  %-18s\n", "row", "what", "ours", "the peer",
               "ratio", "must hold");
     for (size_t i = 0; i < r->row_len; i++) {
         const struct bench_row *row = &r->rows[i];
 
         if (row->absent[0])
-            sb_printf(out, "%-9s %s: %s\n", row->id, row->failed ? "FAILED" : "skipped",
+            sb_printf(out, "%-10s %s: %s\n", row->id, row->failed ? "FAILED" : "skipped",
                       row->absent);
         for (size_t k = 0; k < row->check_len; k++) {
             const struct bench_check *c = &row->checks[k];
@@ -107,8 +107,11 @@ bench_print_table(const struct bench_report *r, struct sb *out)
             ratio_text(c, ratio, sizeof ratio);
             if (peer[0])
                 sb_printf(&p, "%s  %s", peer, c->peer_name);
-            sb_printf(out, "%-9s %-34s %-22s %-52s %7s  %-18s %s\n", k ? "" : row->id, c->what,
-                      ours, sb_str(&p), ratio, c->bound, bench_verdict(c));
+            sb_printf(out, "%-10s %-35s %-22s %-52s %7s  %-18s %s\n",
+                      k == 0   ? row->id
+                      : k == 1 ? row->size
+                               : "",
+                      c->what, ours, sb_str(&p), ratio, c->bound, bench_verdict(c));
         }
     }
     sb_puts(out, "\nAll figures: median, middle half (all), number of runs\n");
@@ -146,9 +149,9 @@ bench_print_markdown(const struct bench_report *r, struct sb *out)
             bench_check_ours(c, ours, sizeof ours);
             bench_check_peer(c, peer, sizeof peer);
             ratio_text(c, ratio, sizeof ratio);
-            sb_printf(out, "| %s | %s | %s | %s%s%s | %s | %s | %s |\n", row->id, c->what, ours,
-                      peer, peer[0] ? ", " : "", c->peer_name, ratio, c->bound,
-                      bench_check_met(c) ? "met" : "**not met**");
+            sb_printf(out, "| %s%s%s | %s | %s | %s%s%s | %s | %s | %s |\n", row->id,
+                      row->size[0] ? " " : "", row->size, c->what, ours, peer, peer[0] ? ", " : "",
+                      c->peer_name, ratio, c->bound, bench_check_met(c) ? "met" : "**not met**");
         }
     }
     sb_putc(out, '\n');
@@ -217,6 +220,8 @@ row_tree(const struct bench_row *row)
     struct tree *t = tree_map(), *checks = tree_list(), *figures = tree_list();
 
     tree_set(t, "row", tree_string(row->id));
+    if (row->size[0])
+        tree_set(t, "size", tree_string(row->size));
     tree_set(t, "title", tree_string(row->title));
     if (row->absent[0])
         tree_set(t, row->failed ? "failed" : "skipped", tree_string(row->absent));

@@ -35,6 +35,7 @@ struct bench_figure {
 
 struct bench_row {
     const char *id;              /* static: "raw" */
+    char size[16];               /* tells rows of one id apart: "5000 nodes"; "" = none */
     char title[BENCH_TEXT];      /* what was measured, and how much of it */
     char absent[2 * BENCH_TEXT]; /* why it was not measured; "" = it was */
     bool failed;                 /* absent because something went wrong */

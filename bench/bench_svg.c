@@ -126,8 +126,10 @@ bench_print_svg(const struct bench_report *r, struct sb *out)
     for (size_t i = 0; i < r->row_len; i++) {
         const struct bench_row *row = &r->rows[i];
 
+        AUTO_FREE char *name = xasprintf("%s%s%s", row->id, row->size[0] ? " " : "", row->size);
+
         for (size_t k = 0; k < row->check_len; k++, y += GROUP)
-            group(out, y, row->id, &row->checks[k]);
+            group(out, y, name, &row->checks[k]);
         if (row->absent[0]) {
             sb_reset(&line);
             sb_printf(&line, "%s: %.90s", row->failed ? "failed" : "not measured", row->absent);

@@ -60,6 +60,7 @@ row_snapshots(struct bench_run *b, struct err *err)
     size_t len, r_len = 0;
     int rc = 0;
 
+    snprintf(row->size, sizeof row->size, "ByteDance");
     if (!is_there(b, row, SNAPSHOTS))
         goto out;
     rc = read_file(b, SNAPSHOTS, &text, &len, err);
@@ -131,6 +132,7 @@ row_requests(struct bench_run *b, struct err *err)
     struct replay r = {0};
     int rc = 0;
 
+    snprintf(row->size, sizeof row->size, "Huawei");
     if (!is_there(b, row, HOSTS))
         goto out;
     rc = read_file(b, HOSTS, &hosts, NULL, err);

@@ -85,6 +85,7 @@ bench_row_sched(struct bench_run *b, struct err *err)
         struct sched_bench s = {.b = b, .size = &all[i], .rounds = bench_run_runs(b, 5, 3)};
 
         s.row = bench_report_row(b->report, "sched", "%zu nodes", all[i].nodes);
+        snprintf(s.row->size, sizeof s.row->size, "%zu nodes", all[i].nodes);
         rc = measure_size(&s, err);
         if (rc == 0 && i == 0)
             rc = measure_decoding(&s, err);
