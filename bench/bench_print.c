@@ -90,13 +90,13 @@ bench_print_table(const struct bench_report *r, struct sb *out)
 
     machine_line(r, out);
     sb_puts(out, "\n\n");
-    sb_printf(out, "%-10s %-35s %-22s %-52s %7s  %-18s\n", "row", "what", "ours", "the peer",
+    sb_printf(out, "%-12s %-36s %-22s %-52s %7s  %-18s\n", "row", "what", "ours", "the peer",
               "ratio", "must hold");
     for (size_t i = 0; i < r->row_len; i++) {
         const struct bench_row *row = &r->rows[i];
 
         if (row->absent[0])
-            sb_printf(out, "%-10s %s: %s\n", row->id, row->failed ? "FAILED" : "skipped",
+            sb_printf(out, "%-12s %s: %s\n", row->id, row->failed ? "FAILED" : "skipped",
                       row->absent);
         for (size_t k = 0; k < row->check_len; k++) {
             const struct bench_check *c = &row->checks[k];
@@ -107,7 +107,7 @@ bench_print_table(const struct bench_report *r, struct sb *out)
             ratio_text(c, ratio, sizeof ratio);
             if (peer[0])
                 sb_printf(&p, "%s  %s", peer, c->peer_name);
-            sb_printf(out, "%-10s %-35s %-22s %-52s %7s  %-18s %s\n",
+            sb_printf(out, "%-12s %-36s %-22s %-52s %7s  %-18s %s\n",
                       k == 0   ? row->id
                       : k == 1 ? row->size
                                : "",
