@@ -123,7 +123,7 @@ print_answer(const struct schedule_answer *a, struct sb *out)
         sb_printf(&head, " (migrating from %s)", a->source);
     sb_printf(&head, " -> %s", r->node ? r->node : "no node");
     if (r->best.len > 1)
-        sb_printf(&head, " (first of %zu with the best score)", r->best.len);
+        sb_printf(&head, " (one of %zu with the best score)", r->best.len);
     offline_wrap(out, 0, sb_str(&head));
     if (r->node)
         print_scores(r, out);

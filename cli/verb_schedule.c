@@ -30,6 +30,13 @@ static const struct options_def defs[] = {
      .type = OPTIONS_STRING,
      .arg = "TIME",
      .help = "the time that heartbeats are compared with, as 2026-01-31T12:00:00Z (else now)"},
+    {.name = "seed",
+     .type = OPTIONS_INT,
+     .min = 0,
+     .max = INT64_MAX,
+     .dflt = "0",
+     .arg = "NUMBER",
+     .help = "breaks ties: 0 by name, else in an order of the nodes drawn from it"},
     {0},
 };
 
@@ -124,6 +131,7 @@ fill_cluster(struct run *run)
     cluster_set_hco(run->c, o->hco);
     cluster_set_heartbeat(run->c, now_us, options_int(o->options, "heartbeat-timeout"));
     cluster_set_from_files(run->c);
+    cluster_set_seed(run->c, (uint64_t)options_int(o->options, "seed"));
     add_attachments(run);
     for (size_t i = 0; i < o->len; i++) {
         const struct offline_item *it = &o->items[i];

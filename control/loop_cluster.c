@@ -174,6 +174,7 @@ make(struct loops *l)
 
     cluster_set_hco(c, loop_cache_hco(l->cache));
     cluster_set_profile(c, l->profile);
+    cluster_set_seed(c, l->placement_seed);
     cluster_set_heartbeat(c, l->now_us, l->heartbeat_timeout_us / 1000000);
     for (size_t it = 0; (o = loop_cache_next(l->cache, KIND_NAD, &it));)
         cluster_add_nad(c, o);

@@ -31,8 +31,9 @@ struct loops {
     const char *component;
     int64_t heartbeat_timeout_us;
     uint64_t debounce_us;
-    int64_t start_us; /* wall */
+    int64_t start_us;              /* wall */
     const struct profile *profile; /* NULL: the default */
+    uint64_t placement_seed;
     void (*on_mismatch)(void *ctx, const char *what);
     void *mismatch_ctx;
 

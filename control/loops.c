@@ -39,6 +39,7 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
     l->on_mismatch = config ? config->on_mismatch : NULL;
     l->mismatch_ctx = config ? config->mismatch_ctx : NULL;
     l->profile = config ? config->profile : NULL;
+    l->placement_seed = config ? config->placement_seed : 0;
     l->start_us = loop_wall_us(loop);
     l->cache = loop_cache_new(store);
     l->cluster = loop_cluster_new();

@@ -22,6 +22,7 @@ struct loops_config {
     uint64_t heartbeat_timeout_us; /* 0: LOOPS_HEARTBEAT_TIMEOUT_S */
     uint64_t debounce_us;          /* from a change to the pass that looks at it; 0: 5 ms */
     const struct profile *profile; /* NULL: profile_default(). Borrowed. */
+    uint64_t placement_seed;       /* of ties: cluster_set_seed */
     /* For tests: each decision is compared with that on a cluster built anew, and this is called
      * when they differ. NULL: they are not compared. */
     void (*on_mismatch)(void *ctx, const char *what);

@@ -35,6 +35,13 @@ static const struct options_def defs[] = {
      .type = OPTIONS_STRING,
      .arg = "FILE",
      .help = "a KubeSchedulerConfiguration: VMs are placed by its first profile"},
+    {.name = "scheduler-seed",
+     .type = OPTIONS_INT,
+     .min = 0,
+     .max = INT64_MAX,
+     .dflt = "0",
+     .arg = "NUMBER",
+     .help = "breaks ties between nodes: 0 by name, else in an order drawn from it"},
     {.name = "print-metrics",
      .type = OPTIONS_BOOL,
      .help = "alone: print the table of metrics of GET /metrics, and exit"},
@@ -115,6 +122,7 @@ run(const struct options *o, struct err *err)
     int rc =
         parse_timeout(options_string(o, "heartbeat-timeout"), &config.heartbeat_timeout_us, err);
 
+    config.placement_seed = (uint64_t)options_int(o, "scheduler-seed");
     if (rc == 0 && options_string(o, "scheduler-config"))
         rc = load_profile(options_string(o, "scheduler-config"), arena, &config.profile, err);
     if (rc) {

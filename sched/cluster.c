@@ -6,6 +6,7 @@
 
 #include "api/names.h"
 #include "api/quantity.h"
+#include "base/rng.h"
 #include "base/sb.h"
 #include "sched/attach.h"
 #include "sched/priority.h"
@@ -15,6 +16,7 @@
 #define NAMESPACE_NAME_LABEL "kubernetes.io/metadata.name"
 #define SCRATCH_USES         64 /* needs that one scratch arena sees */
 
+static uint64_t order_of(const struct cluster *c, const char *name);
 static struct cluster_node *ensure_node(struct cluster *c, const char *name);
 static void drop_node(struct cluster *c, struct cluster_node *cn);
 static void set_labels(struct cluster_node *cn);
@@ -126,6 +128,22 @@ void
 cluster_set_profile(struct cluster *c, const struct profile *p)
 {
     c->profile = p ? p : profile_default();
+    if (c->watch)
+        c->watch->settings(c->watch_arg);
+}
+
+void
+cluster_set_seed(struct cluster *c, uint64_t seed)
+{
+    void *value;
+    size_t it = 0;
+
+    c->seed = seed;
+    while (strmap_next(c->by_name, &it, NULL, &value)) {
+        struct cluster_node *cn = value;
+
+        cn->order = order_of(c, cn->name);
+    }
     if (c->watch)
         c->watch->settings(c->watch_arg);
 }
@@ -314,6 +332,12 @@ cluster_find(const struct cluster *c, const char *name)
     return name ? strmap_get(c->by_name, name) : NULL;
 }
 
+bool
+cluster_before(const struct cluster_node *a, const struct cluster_node *b)
+{
+    return a->order != b->order ? a->order < b->order : strcmp(a->name, b->name) < 0;
+}
+
 const struct kv_list *
 cluster_namespace_labels(const struct cluster *c, const char *ns, struct arena *a)
 {
@@ -371,6 +395,19 @@ cluster_bytes(const struct cluster *c)
     return bytes;
 }
 
+/* FNV-1a and a finaliser. */
+static uint64_t
+order_of(const struct cluster *c, const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    if (c->seed == 0)
+        return 0;
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    return rng_mix(h ^ rng_mix(c->seed));
+}
+
 static struct cluster_node *
 ensure_node(struct cluster *c, const char *name)
 {
@@ -379,6 +416,7 @@ ensure_node(struct cluster *c, const char *name)
     if (!cn) {
         cn = xcalloc(1, sizeof(*cn));
         cn->name = xstrdup(name);
+        cn->order = order_of(c, name);
         cn->row = CLUSTER_NO_ROW;
         strmap_put(c->by_name, name, cn);
     }

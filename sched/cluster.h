@@ -47,6 +47,7 @@ struct cluster_node {
     bool cpu_labelled; /* a labeller has run: it has labels of CPU models, features or vendor */
     struct room room;
     struct occupant *occupants; /* the last one first */
+    uint64_t order;             /* among nodes that tie: cluster_before */
     uint32_t row;               /* the watcher's */
 };
 
@@ -67,6 +68,7 @@ struct cluster {
     struct priorities *priorities; /* sched/priority.c's; NULL: there are no classes and budgets */
     const struct hco *hco;
     const struct profile *profile; /* never NULL */
+    uint64_t seed;
     int64_t now_us, heartbeat_timeout_s;
     bool from_files;
     struct cluster_node **nodes; /* those with a node, in the order of cluster_add_node */
@@ -85,6 +87,8 @@ struct cluster {
 };
 
 struct cluster_node *cluster_find(const struct cluster *c, const char *name); /* or NULL */
+/* Is a taken, where a and b tie? */
+bool cluster_before(const struct cluster_node *a, const struct cluster_node *b);
 /* Labels of a namespace; of an unknown one the label with its name alone. The latter is made in
  * a. */
 const struct kv_list *cluster_namespace_labels(const struct cluster *c, const char *ns,

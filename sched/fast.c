@@ -106,6 +106,8 @@ fast_best(const struct fast *f, const char **out, size_t max)
             k->leaf[row] == k->groups[gid].most)
             out[len++] = f->nodes[row]->name;
     }
+    if (f->c->seed && len > 1)
+        qsort(out, len, sizeof(*out), by_text);
     return len;
 }
 

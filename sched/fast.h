@@ -39,7 +39,8 @@ struct fast_decision {
 
 /* rq as for place(). Never fails. */
 void fast_place(struct fast *f, const struct place_request *rq, struct fast_decision *ret);
-/* The nodes that share the highest total of the last decision, in byte order of their names, at
+/* The nodes that share the highest total of the last decision, in byte order of their names (where they
+ * are more than max: the first ones in the order of cluster_set_seed), at
  * most max names into out (borrowed as .node is); returns how many it wrote. Before the cluster
  * changes. */
 size_t fast_best(const struct fast *f, const char **out, size_t max);

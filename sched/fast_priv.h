@@ -1,7 +1,7 @@
 /* The inside of the fast engine; docs/scheduling-engine.md tells how it works. Internal to
  * sched/fast*.c.
  *
- * Row: a node, by its place in byte order of names. Shape: what all filters before room read of
+ * Row: a node, by its place in the order in which ties are broken. Shape: what all filters before room read of
  * a node. Kind: what rules between VMs read of an occupant. Class: what a decision reads of a
  * request. Group: the rows of a class that differ in nothing but room. Topo: a topology key,
  * with each row's domain. */

@@ -31,7 +31,7 @@ static void fill_topo(struct fast *f, struct fast_topo *t);
 static void drop_topos(struct fast *f);
 static void age(struct fast *f);
 static int64_t ages_at(const struct fast *f, const struct cluster_node *n);
-static int by_name(const void *x, const void *y);
+static int by_order(const void *x, const void *y);
 static void *column(struct fast *f, void *p, size_t size);
 
 void
@@ -231,7 +231,7 @@ renew(struct fast *f)
     f->nodes = xreallocarray(f->nodes, f->rows_len + 1, sizeof(struct cluster_node *));
     if (f->rows_len > 0) {
         memcpy(f->nodes, c->nodes, f->rows_len * sizeof(struct cluster_node *));
-        qsort(f->nodes, f->rows_len, sizeof(struct cluster_node *), by_name);
+        qsort(f->nodes, f->rows_len, sizeof(struct cluster_node *), by_order);
     }
     r->cpu = column(f, r->cpu, sizeof(double));
     r->memory = column(f, r->memory, sizeof(double));
@@ -501,8 +501,10 @@ ages_at(const struct fast *f, const struct cluster_node *n)
 }
 
 static int
-by_name(const void *x, const void *y)
+by_order(const void *x, const void *y)
 {
-    return strcmp((*(struct cluster_node *const *)x)->name,
-                  (*(struct cluster_node *const *)y)->name);
+    const struct cluster_node *a = *(struct cluster_node *const *)x;
+    const struct cluster_node *b = *(struct cluster_node *const *)y;
+
+    return a == b ? 0 : cluster_before(a, b) ? -1 : 1;
 }

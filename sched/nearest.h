@@ -6,7 +6,7 @@
 #include "sched/place.h"
 
 struct nearest {
-    const char *node; /* the one that lacks least, or NULL: no single node can be named */
+    const char *node;   /* the one that lacks least, or NULL: no single node can be named */
     const char *change; /* "n3 would do: uncordon n3, and ..."; "" when nothing can be said */
 };
 

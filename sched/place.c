@@ -12,7 +12,7 @@
 static void scan(struct place_result *res, const struct request *r, size_t max);
 static void score(struct place_result *res, const struct request *r);
 static const char *refusal(const struct place_result *res, const struct request *r);
-static void pick(struct place_result *res);
+static void pick(struct place_result *res, const struct cluster *c);
 
 struct place_result *
 place(const struct cluster *c, const struct place_request *rq)
@@ -32,7 +32,7 @@ place(const struct cluster *c, const struct place_request *rq)
     } else {
         scan(res, &r, c->nodes_len);
         score(res, &r);
-        pick(res);
+        pick(res, c);
         if (!res->node)
             res->message = refusal(res, &r);
     }
@@ -128,8 +128,9 @@ refusal(const struct place_result *res, const struct request *r)
 
 /* The highest total; ties go to the first name in byte order. */
 static void
-pick(struct place_result *res)
+pick(struct place_result *res, const struct cluster *c)
 {
+    const struct cluster_node *best = NULL;
     int64_t most = -1;
 
     for (size_t i = 0; i < res->nodes_len; i++)
@@ -141,7 +142,9 @@ pick(struct place_result *res)
         if (!pn->fits || pn->total != most)
             continue;
         explain_add(&res->best, res->arena, pn->name);
-        if (!res->node || strcmp(pn->name, res->node) < 0)
+        if (!best || cluster_before(c->nodes[i], best)) {
+            best = c->nodes[i];
             res->node = pn->name;
+        }
     }
 }

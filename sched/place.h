@@ -63,6 +63,10 @@ void cluster_remove_nad(struct cluster *c, const char *ns, const char *name);
 struct profile;
 void cluster_set_profile(struct cluster *c, const struct profile *p);
 
+/* How ties between nodes are broken. 0, the default: the first name in byte order. Else the nodes stand in
+ * an order that the seed and their names alone decide. */
+void cluster_set_seed(struct cluster *c, uint64_t seed);
+
 enum place_plugin {
     PLACE_TAINT,
     PLACE_AFFINITY,
@@ -126,8 +130,8 @@ struct place_result {
     struct arena *arena;
 };
 
-/* Never fails: a malformed request fits nowhere and says why. The result is the caller's. Ties go to the
- * first name in byte order. */
+/* Never fails: a malformed request fits nowhere and says why. The result is the caller's. Ties are
+ * broken as cluster_set_seed says. */
 struct place_result *place(const struct cluster *c, const struct place_request *rq);
 /* Which of the first max nodes fit and why the others do not: no scores, no choice. */
 struct place_result *place_look(const struct cluster *c, const struct place_request *rq,

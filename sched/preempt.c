@@ -141,7 +141,7 @@ better(const struct preempt_plan *x, const struct preempt_plan *y)
         return x->len < y->len;
     if (x_young != y_young)
         return x_young > y_young;
-    return strcmp(x->node->name, y->node->name) < 0;
+    return cluster_before(x->node, y->node);
 }
 
 /* Each counts as at least 0, so that more victims never make a smaller sum. */

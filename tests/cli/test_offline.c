@@ -676,7 +676,7 @@ test_tables(void **state)
     assert_non_null(strstr(r.out,
                            "  not worker-0.example.internal: node(s) had untolerated taint {k: "
                            "v}\n"));
-    assert_non_null(strstr(r.out, "(first of 3 with the best score)"));
+    assert_non_null(strstr(r.out, "(one of 3 with the best score)"));
     assert_non_null(strstr(r.out, "SCORE = (3 TAINTS + 2 AFFINITY + FIT + BALANCE + 2 SPREAD + 2 "
                                   "PEERS) / 11\n"));
     ran_done(&r);

@@ -758,6 +758,8 @@ change_profile(struct gen *g)
     }
     g->profiled = true;
     cluster_set_profile(g->c, p);
+    g->tie_seed = gen_below(g, 3);
+    cluster_set_seed(g->c, g->tie_seed);
 }
 
 static void
@@ -807,6 +809,7 @@ settle(const struct gen *g, struct cluster *c)
     cluster_set_heartbeat(c, g->now_us, g->timeout_s);
     if (g->profiled)
         cluster_set_profile(c, &g->profile);
+    cluster_set_seed(c, g->tie_seed);
     if (g->networked)
         cluster_add_nad(c, &network);
     for (size_t i = 0; g->style == GEN_RICH && i < ARRAY_LEN(claims); i++) {

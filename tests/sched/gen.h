@@ -39,6 +39,7 @@ struct gen {
     unsigned names;                     /* given so far */
     struct hco hco;
     struct profile profile;
+    uint64_t tie_seed;
     bool profiled, networked; /* profile is set; the network is there */
     bool networks_change; /* the network comes and goes: VMs that are there keep what they took */
     int64_t now_us, timeout_s;

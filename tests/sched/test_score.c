@@ -186,6 +186,37 @@ test_best(void **state)
     world_free(w);
 }
 
+/* A seed draws from all that tie, the same whenever it is asked and in whatever order nodes come. */
+static void
+test_seed(void **state)
+{
+    struct world *w = world_new(NODE("a", "", "") NODE("b", "", "") NODE("c", "", "") ASK);
+    struct world *turned = world_new(NODE("c", "", "") NODE("b", "", "") NODE("a", "", "") ASK);
+    struct place_request rq = {.pod = w->pod};
+    int chosen[3] = {0};
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        struct place_result *r, *again;
+
+        cluster_set_seed(w->cluster, seed);
+        cluster_set_seed(turned->cluster, seed);
+        r = place(w->cluster, &rq);
+        again = place(turned->cluster, &rq);
+        assert_string_equal(r->node, again->node);
+        if (seed == 0)
+            assert_string_equal(r->node, "a");
+        assert_int_equal(r->best.len, 3);
+        chosen[r->node[0] - 'a']++;
+        place_result_free(r);
+        place_result_free(again);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_in_range(chosen[i], 60, 140);
+    world_free(w);
+    world_free(turned);
+}
+
 static void
 test_json(void **state)
 {
@@ -215,6 +246,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores),
         cmocka_unit_test(test_best),
+        cmocka_unit_test(test_seed),
         cmocka_unit_test(test_json),
     };
 
