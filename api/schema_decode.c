@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "api/limits.h"
+#include "api/selector.h"
 
 static void decode_field(const struct field *f, const struct tree *v, char *base, struct arena *a);
 static void decode_int(const struct field *f, const struct tree *v, char *base);
 static void decode_strings(const struct tree *v, struct str_list *ret, struct arena *a);
-static int by_key(const void *a, const void *b);
 static void decode_kv(const struct tree *v, struct kv_list *ret, struct arena *a);
 static void decode_resources(const struct tree *v, struct resource_list *ret, struct arena *a);
 static void decode_list(const struct field *f, const struct tree *v, char *base, struct arena *a);
@@ -166,13 +166,7 @@ decode_kv(const struct tree *v, struct kv_list *ret, struct arena *a)
                 (struct kv){.key = arena_strdup(a, tree_key_at(v, i)),
                             .value = arena_strdup(a, tree_get_string(value, ""))};
     }
-    qsort(ret->items, ret->len, sizeof *ret->items, by_key);
-}
-
-static int
-by_key(const void *a, const void *b)
-{
-    return strcmp(((const struct kv *)a)->key, ((const struct kv *)b)->key);
+    qsort(ret->items, ret->len, sizeof *ret->items, kv_by_key);
 }
 
 static void

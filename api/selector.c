@@ -49,6 +49,12 @@ label_int(const char *s, int64_t *ret)
     return errno == 0;
 }
 
+int
+kv_by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct kv *)a)->key, ((const struct kv *)b)->key);
+}
+
 const char *
 kv_get(const struct kv_list *l, const char *key)
 {

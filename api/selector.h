@@ -20,6 +20,7 @@ bool label_int(const char *s, int64_t *ret);
 
 /* Value of a label, or NULL. Borrowed. */
 const char *kv_get(const struct kv_list *l, const char *key);
+int kv_by_key(const void *a, const void *b); /* of two struct kv, for qsort: byte order */
 
 /* One requirement against a label set, with node-affinity semantics (spec/schedulers.md 1.2):
  * NotIn is true when the key is absent; Gt/Lt need integers on both sides. */

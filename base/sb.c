@@ -180,3 +180,9 @@ out_of_memory(void)
     (void)!write(2, msg, sizeof msg - 1);
     abort();
 }
+
+int
+text_compare(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}

@@ -35,6 +35,7 @@ void *xrealloc(void *p, size_t size);
 void *xreallocarray(void *p, size_t n, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
+int text_compare(const void *a, const void *b); /* of two char *, for qsort: byte order */
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/names.h"
+#include "api/selector.h"
 #include "base/rng.h"
 #include "sched/need.h"
 
@@ -45,7 +46,6 @@ struct cpu_labels { /* the keys, made once for all nodes of the kind */
 };
 
 static void make_cpu_labels(struct cpu_labels *l, const struct cpu_kind *k, struct arena *a);
-static int by_key(const void *a, const void *b);
 static void make_node(struct sched_world *w, size_t i, const struct cpu_labels *kinds,
                       struct rng *rng);
 static void make_vm(struct sched_world *w, size_t i, struct rng *rng);
@@ -159,7 +159,7 @@ make_node(struct sched_world *w, size_t i, const struct cpu_labels *kinds, struc
     labels[len++] = (struct kv){"node-role.kubernetes.io/worker", ""};
     labels[len++] = (struct kv){LABEL_SCHEDULABLE, "true"};
     memcpy(labels + len, cpu->items, cpu->len * sizeof *labels);
-    qsort(labels, len + cpu->len, sizeof *labels, by_key); /* as decoded ones are */
+    qsort(labels, len + cpu->len, sizeof *labels, kv_by_key); /* as decoded ones are */
     n->meta.labels = sched_world_pairs(w->arena, len + cpu->len, labels);
     n->allocatable.items = arena_calloc(w->arena, ARRAY_LEN(has), sizeof *has);
     memcpy(n->allocatable.items, has, sizeof has);
@@ -169,12 +169,6 @@ make_node(struct sched_world *w, size_t i, const struct cpu_labels *kinds, struc
         n->taints = &dedicated;
         n->taints_len = 1;
     }
-}
-
-static int
-by_key(const void *a, const void *b)
-{
-    return strcmp(((const struct kv *)a)->key, ((const struct kv *)b)->key);
 }
 
 static void

@@ -38,6 +38,45 @@ loop_core_tree(struct loops *l, enum kind kind, const char *ns, const char *name
     return store_get(l->store, kind, ns, name);
 }
 
+bool
+loop_core_has_finalizer(const struct meta *m, const char *name)
+{
+    for (size_t i = 0; i < m->finalizers.len; i++)
+        if (strcmp(m->finalizers.items[i], name) == 0)
+            return true;
+    return false;
+}
+
+void
+loop_core_add_finalizer(struct tree *obj, const char *name)
+{
+    struct tree *meta = tree_ensure_map(obj, "metadata"), *list = tree_get(meta, "finalizers");
+
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (strcmp(tree_get_string(tree_at(list, i), ""), name) == 0)
+            return;
+    if (tree_type(list) != TREE_LIST) {
+        list = tree_list();
+        tree_set(meta, "finalizers", list);
+    }
+    tree_append(list, tree_string(name));
+}
+
+bool
+loop_core_drop_finalizer(struct tree *obj, const char *name)
+{
+    struct tree *list = tree_find(obj, "metadata", "finalizers", NULL);
+    bool changed = false;
+
+    for (size_t i = tree_len(list); i-- > 0;) {
+        if (strcmp(tree_get_string(tree_at(list, i), ""), name) == 0) {
+            tree_list_remove(list, i);
+            changed = true;
+        }
+    }
+    return changed;
+}
+
 const struct condition *
 loop_core_condition(const struct condition_list *l, const char *type)
 {

@@ -72,6 +72,11 @@ void loop_core_dirty(struct loops *l);
 const struct tree *loop_core_tree(struct loops *l, enum kind kind, const char *ns,
                                   const char *name);
 
+bool loop_core_has_finalizer(const struct meta *m, const char *name);
+/* On a tree. Adding does nothing where it is there already; true when it was taken away. */
+void loop_core_add_finalizer(struct tree *obj, const char *name);
+bool loop_core_drop_finalizer(struct tree *obj, const char *name);
+
 /* The condition of this type, or NULL. */
 const struct condition *loop_core_condition(const struct condition_list *l, const char *type);
 /* The same in a tree. */

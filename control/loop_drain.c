@@ -53,15 +53,6 @@ loop_drain_pass(struct loops *l)
 /* --- the node --- */
 
 static bool
-has_finalizer(const struct meta *m, const char *name)
-{
-    for (size_t i = 0; i < m->finalizers.len; i++)
-        if (strcmp(m->finalizers.items[i], name) == 0)
-            return true;
-    return false;
-}
-
-static bool
 has_taint(const struct node *n, const char *key)
 {
     for (size_t i = 0; i < n->taints_len; i++)
@@ -91,15 +82,9 @@ rival(struct loops *l, const struct maintenance *mt)
 static int
 take_on(struct loop_write *w, struct tree *obj)
 {
-    struct tree *meta = tree_ensure_map(obj, "metadata"), *list = tree_get(meta, "finalizers");
-
-    if (tree_get(meta, "deletionTimestamp"))
+    if (tree_find(obj, "metadata", "deletionTimestamp", NULL))
         return 0;
-    if (tree_type(list) != TREE_LIST) {
-        list = tree_list();
-        tree_set(meta, "finalizers", list);
-    }
-    tree_append(list, tree_string(FINALIZER_MAINTENANCE));
+    loop_core_add_finalizer(obj, FINALIZER_MAINTENANCE);
     tree_set_path(obj, tree_string(w->args), "metadata", "annotations", ANN_ADDED, NULL);
     return 1;
 }
@@ -251,7 +236,7 @@ serve(struct loops *l, const struct maintenance *mt)
                     first->meta.name);
         else
             problem(&d, "node %s does not exist", mt->node_name ? mt->node_name : "");
-    } else if (!has_finalizer(&mt->meta, FINALIZER_MAINTENANCE) ||
+    } else if (!loop_core_has_finalizer(&mt->meta, FINALIZER_MAINTENANCE) ||
                !kv_get(&mt->meta.annotations, ANN_ADDED)) {
         begin(l, mt, d.node);
         sb_done(&d.problems);
@@ -413,17 +398,8 @@ publish(struct loops *l, struct drain *d)
 static int
 let_go(struct loop_write *w, struct tree *obj)
 {
-    struct tree *list = tree_find(obj, "metadata", "finalizers", NULL);
-    bool changed = false;
-
     (void)w;
-    for (size_t i = tree_len(list); i-- > 0;) {
-        if (strcmp(tree_get_string(tree_at(list, i), ""), FINALIZER_MAINTENANCE) == 0) {
-            tree_list_remove(list, i);
-            changed = true;
-        }
-    }
-    return changed;
+    return loop_core_drop_finalizer(obj, FINALIZER_MAINTENANCE);
 }
 
 /* Evacuations that have not been handed to the handlers are taken back; running ones finish. */
@@ -453,7 +429,7 @@ give_back(struct loops *l, const struct maintenance *mt)
         mt->node_name ? loop_cache_get(l->cache, KIND_NODE, NULL, mt->node_name) : NULL;
     const char *added = kv_get(&mt->meta.annotations, ANN_ADDED);
 
-    if (!has_finalizer(&mt->meta, FINALIZER_MAINTENANCE))
+    if (!loop_core_has_finalizer(&mt->meta, FINALIZER_MAINTENANCE))
         return;
     if (n && added) {
         struct loop_write *w = loop_write_new(l, KIND_NODE, &n->meta, 0);

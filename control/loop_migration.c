@@ -426,9 +426,8 @@ tidy(struct loops *l, struct migration *mg)
 {
     if (mg->seen.mine && mg->c.phase == COORD_SUCCEEDED)
         loop_migration_mirror(l, mg);
-    for (size_t i = 0; i < mg->m->meta.finalizers.len; i++)
-        if (strcmp(mg->m->meta.finalizers.items[i], FINALIZER_VMIM) == 0)
-            loop_migration_release(l, mg);
+    if (loop_core_has_finalizer(&mg->m->meta, FINALIZER_VMIM))
+        loop_migration_release(l, mg);
 }
 
 /* --- what is kept --- */

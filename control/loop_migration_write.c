@@ -86,27 +86,6 @@ phase_is(const struct tree *obj, enum coord_phase p)
     return strcmp(tree_find_string(obj, "", "status", "phase", NULL), coord_phase_name(p)) == 0;
 }
 
-static void
-edit_finalizer(struct tree *obj, bool want)
-{
-    struct tree *meta = tree_ensure_map(obj, "metadata"), *list = tree_get(meta, "finalizers");
-
-    for (size_t i = tree_len(list); i-- > 0;) {
-        if (strcmp(tree_get_string(tree_at(list, i), ""), FINALIZER_VMIM) != 0)
-            continue;
-        if (want)
-            return;
-        tree_list_remove(list, i);
-    }
-    if (!want)
-        return;
-    if (tree_type(list) != TREE_LIST) {
-        list = tree_list();
-        tree_set(meta, "finalizers", list);
-    }
-    tree_append(list, tree_string(FINALIZER_VMIM));
-}
-
 /* Copies the VMI's state when it is this migration's; true when that changed anything. */
 static bool
 copy_state(struct loop_write *w, struct tree *obj)
@@ -174,7 +153,10 @@ change_phase(struct loop_write *w, struct tree *obj)
     if (a->to == COORD_SCHEDULED || a->to == COORD_FAILED)
         write_record(w, obj);
     write_result(obj, a->result);
-    edit_finalizer(obj, !coord_phase_final(a->to));
+    if (coord_phase_final(a->to))
+        loop_core_drop_finalizer(obj, FINALIZER_VMIM);
+    else
+        loop_core_add_finalizer(obj, FINALIZER_VMIM);
     return 1;
 }
 
@@ -350,7 +332,7 @@ static int
 drop_finalizer(struct loop_write *w, struct tree *obj)
 {
     (void)w;
-    edit_finalizer(obj, false);
+    loop_core_drop_finalizer(obj, FINALIZER_VMIM);
     return 1;
 }
 

@@ -34,8 +34,6 @@ static void drop_requests(struct loops *l, const struct vm *vm);
 static void answer_requests(struct loops *l, const struct vm *vm, const struct vmi *vmi);
 static void publish(struct loops *l, const struct vm *vm, const struct vmi *vmi,
                     const struct start_failure *f);
-static bool has_finalizer(const struct meta *m, const char *name);
-static int drop_finalizer(struct tree *obj, const char *name);
 static void let_go(struct loops *l, const struct vm *vm);
 static void look_after_instance(struct loops *l, const struct vmi *vmi);
 static bool owned_by(const struct vmi *vmi, const struct vm *vm);
@@ -288,59 +286,25 @@ answer_requests(struct loops *l, const struct vm *vm, const struct vmi *vmi)
 
 /* --- finalizers --- */
 
-static bool
-has_finalizer(const struct meta *m, const char *name)
-{
-    for (size_t i = 0; i < m->finalizers.len; i++)
-        if (strcmp(m->finalizers.items[i], name) == 0)
-            return true;
-    return false;
-}
-
 static void
 add_finalizer(struct tree *obj, const char *name)
 {
-    struct tree *meta = tree_ensure_map(obj, "metadata"), *list = tree_get(meta, "finalizers");
-
-    if (tree_get(meta, "deletionTimestamp"))
-        return;
-    for (size_t i = 0; i < tree_len(list); i++)
-        if (strcmp(tree_get_string(tree_at(list, i), ""), name) == 0)
-            return;
-    if (tree_type(list) != TREE_LIST) {
-        list = tree_list();
-        tree_set(meta, "finalizers", list);
-    }
-    tree_append(list, tree_string(name));
-}
-
-static int
-drop_finalizer(struct tree *obj, const char *name)
-{
-    struct tree *list = tree_find(obj, "metadata", "finalizers", NULL);
-    int changed = 0;
-
-    for (size_t i = tree_len(list); i-- > 0;) {
-        if (strcmp(tree_get_string(tree_at(list, i), ""), name) == 0) {
-            tree_list_remove(list, i);
-            changed = 1;
-        }
-    }
-    return changed;
+    if (!tree_find(obj, "metadata", "deletionTimestamp", NULL))
+        loop_core_add_finalizer(obj, name);
 }
 
 static int
 drop_vm_finalizer(struct loop_write *w, struct tree *obj)
 {
     (void)w;
-    return drop_finalizer(obj, FINALIZER_VM);
+    return loop_core_drop_finalizer(obj, FINALIZER_VM);
 }
 
 /* It is being deleted, and its instance has ended and is gone. */
 static void
 let_go(struct loops *l, const struct vm *vm)
 {
-    if (has_finalizer(&vm->meta, FINALIZER_VM))
+    if (loop_core_has_finalizer(&vm->meta, FINALIZER_VM))
         loop_write_mutate(loop_write_new(l, KIND_VM, &vm->meta, 0), drop_vm_finalizer, NULL);
 }
 
@@ -432,9 +396,10 @@ publish(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struc
     struct publish_args *copy;
 
     a.ready = vmi && strcmp(a.status, "True") == 0 && !vmi->meta.deletion_us;
-    if ((vm->meta.deletion_us || has_finalizer(&vm->meta, FINALIZER_VM)) && vm->printable_status &&
-        strcmp(vm->printable_status, a.printable) == 0 && vm->created == a.created &&
-        vm->ready == a.ready && strcmp(tree_find_string(old, "?", "status", NULL), a.status) == 0 &&
+    if ((vm->meta.deletion_us || loop_core_has_finalizer(&vm->meta, FINALIZER_VM)) &&
+        vm->printable_status && strcmp(vm->printable_status, a.printable) == 0 &&
+        vm->created == a.created && vm->ready == a.ready &&
+        strcmp(tree_find_string(old, "?", "status", NULL), a.status) == 0 &&
         strcmp(tree_find_string(old, "", "reason", NULL), a.reason) == 0 &&
         strcmp(tree_find_string(old, "", "message", NULL), a.message) == 0)
         return;
@@ -482,7 +447,7 @@ release(struct loop_write *w, struct tree *obj)
     (void)w;
     if (!vmi_phase_final(phase) && *tree_find_string(obj, "", "status", "nodeName", NULL))
         return 0;
-    return drop_finalizer(obj, FINALIZER_VMI);
+    return loop_core_drop_finalizer(obj, FINALIZER_VMI);
 }
 
 static int
@@ -506,7 +471,7 @@ look_after_instance(struct loops *l, const struct vmi *vmi)
         delete_instance(l, vmi, "its VirtualMachine was deleted");
     } else if (!vmi->meta.deletion_us && phase == VMI_UNSET) {
         loop_write_mutate(loop_write_new(l, KIND_VMI, &vmi->meta, 0), adopt, NULL);
-    } else if (has_finalizer(&vmi->meta, FINALIZER_VMI) &&
+    } else if (loop_core_has_finalizer(&vmi->meta, FINALIZER_VMI) &&
                (vmi_phase_final(phase) ||
                 (vmi->meta.deletion_us && !(vmi->status.node_name && *vmi->status.node_name)))) {
         loop_write_mutate(loop_write_new(l, KIND_VMI, &vmi->meta, 0), release, NULL);

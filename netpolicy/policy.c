@@ -106,12 +106,6 @@ by_name(const void *x, const void *y)
     return strcmp(text_or(p->policy->meta.name, ""), text_or(q->policy->meta.name, ""));
 }
 
-static int
-by_text(const void *x, const void *y)
-{
-    return strcmp(*(const char *const *)x, *(const char *const *)y);
-}
-
 /* The API server gives every namespace its name as a label; files seldom have it. */
 static struct kv_list
 namespace_labels(const struct namespace_ *ns, const struct vmi *vmi, struct arena *a)
@@ -169,7 +163,7 @@ match_policy(const struct migration_policy *p, const struct kv_list *ns_labels,
         ret->keys[n++] = p->namespace_selector.items[i].key;
     for (size_t i = 0; i < p->vmi_selector.len; i++)
         ret->keys[n++] = p->vmi_selector.items[i].key;
-    qsort(ret->keys, n, sizeof *ret->keys, by_text);
+    qsort(ret->keys, n, sizeof *ret->keys, text_compare);
 }
 
 /* Where two matching policies differ first: the index of the key, or the length when they do

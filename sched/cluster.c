@@ -13,9 +13,11 @@
 #include "sched/profile.h"
 #include "sched/workload.h"
 
+#define FNV1A                0xcbf29ce484222325u /* where the hash begins */
 #define NAMESPACE_NAME_LABEL "kubernetes.io/metadata.name"
 #define SCRATCH_USES         64 /* needs that one scratch arena sees */
 
+static uint64_t fnv1a(uint64_t h, const char *text);
 static uint64_t order_of(const struct cluster *c, const char *name);
 static struct cluster_node *ensure_node(struct cluster *c, const char *name);
 static void drop_node(struct cluster *c, struct cluster_node *cn);
@@ -395,17 +397,10 @@ cluster_bytes(const struct cluster *c)
     return bytes;
 }
 
-/* FNV-1a and a finaliser. */
 static uint64_t
 order_of(const struct cluster *c, const char *name)
 {
-    uint64_t h = 0xcbf29ce484222325u;
-
-    if (c->seed == 0)
-        return 0;
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
-    return rng_mix(h ^ rng_mix(c->seed));
+    return c->seed == 0 ? 0 : rng_mix(fnv1a(FNV1A, name) ^ rng_mix(c->seed));
 }
 
 static struct cluster_node *
@@ -590,17 +585,19 @@ grow_table(struct cluster *c)
     free(old);
 }
 
-/* FNV-1a and a finaliser. */
+static uint64_t
+fnv1a(uint64_t h, const char *text)
+{
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
+    return h;
+}
+
 static uint32_t
 occupant_hash(bool is_pod, const char *ns, const char *name)
 {
-    uint64_t h = 0xcbf29ce484222325u + is_pod;
+    uint64_t h = fnv1a(fnv1a(fnv1a(FNV1A + is_pod, ns), "/"), name);
 
-    for (; *ns; ns++)
-        h = (h ^ (unsigned char)*ns) * 0x100000001b3u;
-    h = (h ^ '/') * 0x100000001b3u;
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
     h ^= h >> 32;
     return (uint32_t)((h * 0x9e3779b97f4a7c15u) >> 32);
 }

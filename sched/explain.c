@@ -8,8 +8,6 @@
 #include "base/sb.h"
 #include "base/strmap.h"
 
-static int by_text(const void *x, const void *y);
-
 void
 explain_add(struct str_list *reasons, struct arena *a, const char *text)
 {
@@ -62,17 +60,11 @@ explain_message(size_t total, const struct str_list *const *nodes, size_t nodes_
     while (strmap_next(counts, &it, &reason, &value))
         parts[parts_len++] = arena_printf(a, "%zu %s", *(size_t *)value, reason);
     if (parts_len > 0)
-        qsort(parts, parts_len, sizeof(*parts), by_text);
+        qsort(parts, parts_len, sizeof(*parts), text_compare);
     sb_printf(&text, "0/%zu nodes are available:", total);
     for (size_t i = 0; i < parts_len; i++)
         sb_printf(&text, "%s %s", i > 0 ? "," : "", parts[i]);
     sb_putc(&text, '.');
     strmap_free(counts, NULL);
     return arena_strdup(a, sb_str(&text));
-}
-
-static int
-by_text(const void *x, const void *y)
-{
-    return strcmp(*(const char *const *)x, *(const char *const *)y);
 }

@@ -21,7 +21,6 @@ static void read_profile(struct fast *f);
 static void meet(struct fast *f, const struct place_request *rq);
 static bool decide_by_class(struct fast_ask *ask, struct fast_decision *ret);
 static void plainly(struct fast *f, const struct place_request *rq, struct fast_decision *ret);
-static int by_text(const void *x, const void *y);
 
 static const struct cluster_watch watch = {
     .node = on_node,
@@ -96,7 +95,7 @@ fast_best(const struct fast *f, const char **out, size_t max)
         for (size_t i = 0; i < f->plain->best.len && len < max; i++)
             out[len++] = cluster_find(f->c, f->plain->best.items[i])->name;
         if (len > 1)
-            qsort(out, len, sizeof(*out), by_text);
+            qsort(out, len, sizeof(*out), text_compare);
         return len;
     }
     for (size_t row = 0; k && row < f->rows_len && len < max; row++) {
@@ -107,7 +106,7 @@ fast_best(const struct fast *f, const char **out, size_t max)
             out[len++] = f->nodes[row]->name;
     }
     if (f->c->seed && len > 1)
-        qsort(out, len, sizeof(*out), by_text);
+        qsort(out, len, sizeof(*out), text_compare);
     return len;
 }
 
@@ -329,10 +328,4 @@ plainly(struct fast *f, const struct place_request *rq, struct fast_decision *re
         ret->total = n->total;
         ret->score = n->score;
     }
-}
-
-static int
-by_text(const void *x, const void *y)
-{
-    return strcmp(*(const char *const *)x, *(const char *const *)y);
 }

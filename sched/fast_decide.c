@@ -42,7 +42,6 @@ static void explain(struct fast *f, const struct fast_class *k, const struct vie
 static void add_part(struct part *parts, size_t *len, const char *text, int64_t rows);
 static const char *refusal_text(uint32_t refused);
 static int64_t count_of(const struct fast_counter *c, const struct fast_group *g);
-static int by_text(const void *x, const void *y);
 
 void
 fast_decide(struct fast *f, struct fast_class *k, struct fast_decision *ret)
@@ -305,7 +304,7 @@ explain(struct fast *f, const struct fast_class *k, const struct view *views)
                     ? xasprintf("%lld Too many pods", (long long)k->fit_rows[i])
                     : xasprintf("%lld Insufficient %s", (long long)k->fit_rows[i], names[i]);
     if (most > 1)
-        qsort(lines, most, sizeof(char *), by_text);
+        qsort(lines, most, sizeof(char *), text_compare);
     for (size_t i = 0; i < most; i++) {
         sb_printf(&f->message, "%s %s", i > 0 ? "," : "", lines[i]);
         free(lines[i]);
@@ -343,10 +342,4 @@ refusal_text(uint32_t refused)
     default:
         return PLACE_NETWORK_REASON;
     }
-}
-
-static int
-by_text(const void *x, const void *y)
-{
-    return strcmp(*(const char *const *)x, *(const char *const *)y);
 }

@@ -7,6 +7,7 @@
 
 #include "api/names.h"
 #include "api/selector.h"
+#include "base/sb.h"
 #include "sched/cpu_base.h"
 #include "sched/labeller_int.h"
 #include "sched/labeller_xml.h"
@@ -93,8 +94,6 @@ static void note(struct run *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void finish(struct run *r);
 static bool is_skipped(const struct node *n);
 static bool is_stale(const struct run *r, const char *key);
-static int by_key(const void *a, const void *b);
-static int by_text(const void *a, const void *b);
 
 int
 labeller_run(const struct labeller_input *in, struct labeller_output *ret, struct arena *a,
@@ -477,7 +476,7 @@ finish(struct run *r)
         return;
     }
     if (r->len > 0)
-        qsort(r->labels, r->len, sizeof(*r->labels), by_key);
+        qsort(r->labels, r->len, sizeof(*r->labels), kv_by_key);
     out->labels = (struct kv_list){r->labels, r->len};
     if (!n)
         return;
@@ -486,7 +485,7 @@ finish(struct run *r)
         if (is_stale(r, n->meta.labels.items[i].key))
             out->removed.items[out->removed.len++] = n->meta.labels.items[i].key;
     if (out->removed.len > 0)
-        qsort(out->removed.items, out->removed.len, sizeof(*out->removed.items), by_text);
+        qsort(out->removed.items, out->removed.len, sizeof(*out->removed.items), text_compare);
 }
 
 static bool
@@ -503,22 +502,10 @@ is_stale(const struct run *r, const char *key)
 {
     const struct kv wanted = {.key = key};
 
-    if (r->len > 0 && bsearch(&wanted, r->labels, r->len, sizeof(*r->labels), by_key))
+    if (r->len > 0 && bsearch(&wanted, r->labels, r->len, sizeof(*r->labels), kv_by_key))
         return false;
     if (!r->in->domcapabilities.xml)
         return strncmp(key, LABEL_HYPERV, strlen(LABEL_HYPERV)) == 0 ||
                strcmp(key, LABEL_REALTIME) == 0;
     return labeller_owns(key);
-}
-
-static int
-by_key(const void *a, const void *b)
-{
-    return strcmp(((const struct kv *)a)->key, ((const struct kv *)b)->key);
-}
-
-static int
-by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }

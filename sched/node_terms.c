@@ -16,7 +16,6 @@ static bool rule_matches(const struct node_rule *r, const char *value);
 static void find_pins(struct node_terms *t, struct arena *a);
 static bool pairs_match(const struct kv_list *want, const struct kv_list *except,
                         const struct node_labels *labels);
-static int by_key(const void *x, const void *y);
 static bool in_list(const struct str_list *l, const char *s);
 static bool parse_int64(const char *s, int64_t *ret);
 
@@ -27,7 +26,7 @@ node_labels_sorted(const struct kv_list *l, struct arena *a)
 
     if (l->len > 0) {
         memcpy(items, l->items, l->len * sizeof(*items));
-        qsort(items, l->len, sizeof(*items), by_key);
+        qsort(items, l->len, sizeof(*items), kv_by_key);
     }
     return (struct node_labels){.items = items, .len = l->len};
 }
@@ -37,7 +36,7 @@ node_labels_get(const struct node_labels *l, const char *key)
 {
     struct kv want = {.key = key};
     const struct kv *found =
-        l->len > 0 ? bsearch(&want, l->items, l->len, sizeof(want), by_key) : NULL;
+        l->len > 0 ? bsearch(&want, l->items, l->len, sizeof(want), kv_by_key) : NULL;
 
     return found ? found->value : NULL;
 }
@@ -292,12 +291,6 @@ pairs_match(const struct kv_list *want, const struct kv_list *except,
             return false;
     }
     return true;
-}
-
-static int
-by_key(const void *x, const void *y)
-{
-    return strcmp(((const struct kv *)x)->key, ((const struct kv *)y)->key);
 }
 
 static bool
