@@ -54,6 +54,16 @@ struct field {
     void (*check)(struct check *c, struct tree *value); /* after the type was found right */
 };
 
+/* Fields that are known, and neither looked into nor kept. */
+#define ANYTHING(n)              \
+    {                            \
+        .name = n, .type = F_ANY \
+    }
+#define TEXT(n)                     \
+    {                               \
+        .name = n, .type = F_STRING \
+    }
+
 struct schema {
     const struct field *fields;                         /* ended by one without a name */
     const char *const *kept;                            /* names, NULL-terminated; or NULL */

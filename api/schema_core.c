@@ -10,15 +10,6 @@ static void check_container_resources(struct check *c, struct tree *map);
 static void check_gates(struct check *c, struct tree *list);
 static void check_pod_spec(struct check *c, struct tree *spec);
 
-#define ANYTHING(n)              \
-    {                            \
-        .name = n, .type = F_ANY \
-    }
-#define TEXT(n)                     \
-    {                               \
-        .name = n, .type = F_STRING \
-    }
-
 /* --- Node --- */
 
 static const struct field node_spec_fields[] = {

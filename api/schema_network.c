@@ -27,11 +27,6 @@ const struct schema nad_schema = {.fields = nad_fields, .size = sizeof(struct na
 
 /* --- NodeNetworkConfigurationPolicy --- */
 
-#define ANYTHING(n)              \
-    {                            \
-        .name = n, .type = F_ANY \
-    }
-
 static const struct field bridge_fields[] = {ANYTHING("options"),
                                              ANYTHING("port"),
                                              ANYTHING("ports"),

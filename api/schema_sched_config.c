@@ -22,10 +22,6 @@ static void check_sampling(struct check *c, struct tree *v);
 static unsigned plugin_find(const char *name, bool *ret_known);
 static void warn_item(struct check *c, const struct tree *item, size_t i, const char *why);
 
-#define ANYTHING(n)              \
-    {                            \
-        .name = n, .type = F_ANY \
-    }
 #define SWITCH(n)                 \
     {                             \
         .name = n, .type = F_BOOL \

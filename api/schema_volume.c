@@ -3,15 +3,6 @@
  * is the storage operators' work. */
 #include "api/schema.h"
 
-#define ANYTHING(n)              \
-    {                            \
-        .name = n, .type = F_ANY \
-    }
-#define TEXT(n)                     \
-    {                               \
-        .name = n, .type = F_STRING \
-    }
-
 /* --- PersistentVolumeClaim --- */
 
 static const char *const access_modes[] = {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany",
