@@ -90,6 +90,19 @@
 #define ANN_NOMINATED "drover.io/nominated-node"     /* on a VMI: where it preempts others */
 #define ANN_VICTIMS   "drover.io/preemption-victims" /* on that VMI: who they are, JSON */
 
+/* The migration network. On a Node, by the controller: JSON {"network": "NS/NAD", "address":
+ * "10.200.5.1/24"} or {"network", "reason", "message"} when there is none to be had. */
+#define ANN_MIGRATION_ADDRESS "drover.io/migration-address"
+/* On a Node, by its handler with each heartbeat: JSON {"interface", "address", "mtu", "speedMbps",
+ * "state", "rxBytes", "txBytes", "rxDropped", "txDropped", "limitBytesPerSecond"}. */
+#define ANN_MIGRATION_LINK "drover.io/migration-link"
+#define ANN_URGENT_DSCP \
+    "drover.io/urgent-dscp" /* on a NAD: DSCP of post-copy's urgent packets, 0-63 */
+#define LABEL_NMSTATE_NODE     "nmstate.io/node"   /* on enactments */
+#define LABEL_NMSTATE_POLICY   "nmstate.io/policy" /* likewise */
+#define LABEL_CHECKUP          "kiagnose/checkup-type"
+#define COND_MIGRATION_NETWORK "MigrationNetworkReady" /* of a Node */
+
 /* PriorityClasses. The two of the system are there without an object. */
 #define PRIORITY_SYSTEM_PREFIX          "system-"
 #define PRIORITY_USER_MAX               1000000000

@@ -173,9 +173,10 @@ extern const struct schema domain_schema; /* struct vmi_domain */
 extern const struct schema vmi_spec_schema;
 
 extern const struct schema vm_schema, vmi_schema, vmim_schema, kubevirt_schema, policy_schema,
-    hco_schema, nad_schema, nncp_schema, maintenance_schema, descheduler_schema, node_schema,
-    namespace_schema, pvc_schema, event_schema, pod_schema, priority_class_schema, pdb_schema,
-    pv_schema, storage_class_schema, sched_config_schema;
+    hco_schema, nad_schema, nncp_schema, nns_schema, nnce_schema, ippool_schema, configmap_schema,
+    maintenance_schema, descheduler_schema, node_schema, namespace_schema, pvc_schema, event_schema,
+    pod_schema, priority_class_schema, pdb_schema, pv_schema, storage_class_schema,
+    sched_config_schema;
 
 /* The table of the arguments of a scheduler plugin, into a struct sched_config_args. */
 const struct schema *plugin_args_schema(const char *plugin);

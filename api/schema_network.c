@@ -111,6 +111,39 @@ static const struct field nncp_fields[] = {
 };
 const struct schema nncp_schema = {.fields = nncp_fields};
 
+/* --- what the handlers and the controller write --- */
+
+static const struct field nns_fields[] = {
+    OBJECT_FIELDS(struct nad), /* only metadata is looked at */
+    {.name = "status", .type = F_ANY},
+    {0},
+};
+const struct schema nns_schema = {.fields = nns_fields};
+const struct schema nnce_schema = {.fields = nns_fields};
+
+static const struct field ippool_spec_fields[] = {
+    {.name = "range", .type = F_STRING},
+    {.name = "allocations", .type = F_ANY},
+    {0},
+};
+static const struct schema ippool_spec_schema = {.fields = ippool_spec_fields};
+
+static const struct field ippool_fields[] = {
+    OBJECT_FIELDS(struct nad),
+    {.name = "spec", .type = F_MAP, .sub = &ippool_spec_schema},
+    {0},
+};
+const struct schema ippool_schema = {.fields = ippool_fields};
+
+static const struct field configmap_fields[] = {
+    OBJECT_FIELDS(struct nad),
+    {.name = "data", .type = F_KV},
+    {.name = "binaryData", .type = F_ANY},
+    {.name = "immutable", .type = F_BOOL},
+    {0},
+};
+const struct schema configmap_schema = {.fields = configmap_fields};
+
 /* --- rules --- */
 
 /* A configuration written as a map instead of a text is clear enough to be taken. */

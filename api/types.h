@@ -35,6 +35,10 @@ enum kind {
     KIND_PDB,           /* policy/v1 PodDisruptionBudget */
     KIND_SCHED_CONFIG,  /* kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration:
                            drover schedule's input only */
+    KIND_NNS,           /* nmstate.io/v1beta1, v1alpha1 NodeNetworkState */
+    KIND_NNCE,          /* nmstate.io/v1beta1, v1alpha1 NodeNetworkConfigurationEnactment */
+    KIND_IPPOOL,        /* whereabouts.cni.cncf.io/v1alpha1 IPPool */
+    KIND_CONFIGMAP,     /* v1 ConfigMap: checkups */
     KIND_COUNT
 };
 

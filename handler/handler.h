@@ -13,6 +13,7 @@
 #include "handler/journal.h"
 #include "handler/metrics_http.h"
 #include "handler/native_guest.h"
+#include "handler/net.h"
 #include "handler/node_labels.h"
 #include "handler/node_metrics.h"
 #include "handler/tls_dir.h"
@@ -36,15 +37,6 @@ struct handler_config {
     uint64_t bandwidth_bytes_per_s; /* of all outgoing migrations together; 0 = none */
     uint64_t link_bytes_per_s;      /* of the migration network's link; 0 = none */
     bool link_auto;                 /* it is what the link says of itself */
-};
-
-/* The dedicated migration network as this host sees it. */
-struct mignet {
-    enum { MIGNET_UNKNOWN, MIGNET_NONE, MIGNET_READY, MIGNET_BROKEN } state;
-    char ip[INET6_ADDRSTRLEN]; /* where migrations listen and dial from (NONE: the management IP) */
-    char ifname[16];           /* "" when NONE */
-    char ref[256];             /* "ns/name" of the NAD */
-    char reason[512];          /* BROKEN: why */
 };
 
 struct handler {

@@ -30,6 +30,8 @@ struct nad_config {
     size_t exclude_len;
     struct cidr *static_addresses;
     size_t static_len;
+    /* of a chained plugin "bandwidth": egressRate and egressBurst, which are bits (a second); 0 = none */
+    uint64_t limit_bytes_per_s, burst_bytes;
 };
 
 /* Parses nad->config. Errors name the object, the field and its value. Fields that CNI plugins have
