@@ -132,13 +132,16 @@ bench_args_parse(int argc, char *const *argv, struct bench_args **ret, struct er
     int rc = options_parse(&program, argc, argv, &a->parsed, err);
 
     a->save_fd = -1;
-    if (rc == 0 && options_help_wanted(a->parsed)) {
+    if (rc != 0) {
+        bench_args_free(a);
+        return rc;
+    }
+    if (options_help_wanted(a->parsed)) {
         a->help = true;
         *ret = a;
         return 0;
     }
-    if (rc == 0)
-        rc = parse_rows(a->parsed, &a->o.rows, err);
+    rc = parse_rows(a->parsed, &a->o.rows, err);
     if (rc == 0) {
         a->o.quick = options_bool(a->parsed, "quick");
         a->o.verbose = options_bool(a->parsed, "verbose");
@@ -167,7 +170,7 @@ bench_args_parse(int argc, char *const *argv, struct bench_args **ret, struct er
     }
     if (rc != 0) {
         bench_args_free(a);
-        return rc;
+        return err_prefix(err, rc, "%s", program.name);
     }
     *ret = a;
     return 0;

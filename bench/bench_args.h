@@ -16,7 +16,7 @@ struct bench_args {
 };
 
 /* argv as main has it; borrowed. *ret is the caller's. -EINVAL: one line
- * that says what is wrong and what is allowed. Makes the folder of --save. */
+ * that begins with the program's name and says what is wrong and what is allowed. Makes the folder of --save. */
 int bench_args_parse(int argc, char *const *argv, struct bench_args **ret, struct err *err);
 void bench_args_free(struct bench_args *a); /* NULL is fine */
 void bench_args_print_help(void);

@@ -25,11 +25,16 @@ main(int argc, char **argv)
     struct err err = {0};
     int status = 0, rc = bench_args_parse(argc, argv, &a, &err);
 
-    if (rc == 0 && a->help)
+    if (rc != 0) {
+        fprintf(stderr, "%s\n", err_msg(&err)); /* begins with the program's name */
+        bench_args_free(a);
+        return 1;
+    }
+    if (a->help)
         bench_args_print_help();
-    else if (rc == 0 && bench_args_need_house(a))
+    else if (bench_args_need_house(a))
         rc = run_in_house(a, &status, &err);
-    else if (rc == 0)
+    else
         status = bench_run_all(a);
     if (rc != 0)
         fprintf(stderr, "drover-bench: %s\n", err_msg(&err));

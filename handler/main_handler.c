@@ -152,8 +152,10 @@ main(int argc, char **argv)
         return 0;
     }
 
-    if (rc == 0)
-        rc = options_parse(&program, argc, argv, &o, &err);
+    if (rc == 0 && options_parse(&program, argc, argv, &o, &err) != 0) {
+        fprintf(stderr, "%s\n", err_msg(&err)); /* begins with the program's name */
+        return 1;
+    }
     if (rc == 0 && options_help_wanted(o)) {
         AUTO_SB struct sb help = SB_INIT;
 

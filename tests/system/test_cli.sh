@@ -20,6 +20,17 @@ field() { "$drover" get "$1" -n shop -o "jsonpath=$2" 2>"$err" || die "get $1"; 
 
 # --- without a controller ---
 export DROVER_SERVER=
+daemon() { # PROGRAM TEXT ARGUMENTS...: exit 1, and one line that names the program once
+    local program=$1 text=$2
+    shift 2
+    "$(dirname "$drover")/$program" "$@" >"$out" 2>"$err" && die "$program $*: want a failure"
+    [ "$(wc -l <"$err")" = 1 ] && grep -q "^$program: [^:]*$text" "$err" ||
+        die "$program $*: want one line with \"$text\""
+}
+for program in drover-controller drover-handler drover-guest drover-bench; do
+    daemon $program "unknown option" --frob
+done
+daemon drover-bench "is no row" nothing
 wrong "the default: no --server" get nodes
 wrong "unix:$dir/api.sock (--server)" get nodes --server "unix:$dir/api.sock"
 wrong "want http://HOST:PORT or unix:/PATH" get nodes --server "$dir/api.sock"
