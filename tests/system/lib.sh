@@ -26,7 +26,7 @@ die() { # WORDS...: what went wrong, what was printed last; ends the test, also 
         echo "$*"
         echo "--- stdout"; cat "$out"
         echo "--- stderr"; cat "$err"
-    } 2>/dev/null
+    } >&2 2>/dev/null # not stdout: a subshell's may be a variable
     [ "$BASHPID" = "$$" ] || kill "$$"
     exit 1
 }
