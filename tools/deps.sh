@@ -20,6 +20,12 @@ if [ "${1:-}" != --build ] && [ "$(id -u)" -eq 0 ] && ! pkg-config --exists libv
     DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -y --no-install-recommends libvirt-dev \
         >/dev/null 2>&1 || echo "deps: went on without libvirt-dev"
 fi
+# peers that measurements stand beside; without one its comparison is skipped, and says so
+for p in iperf3 tcpdump; do
+    [ "${1:-}" = --build ] || [ "$(id -u)" -ne 0 ] || command -v "$p" >/dev/null ||
+        DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -y --no-install-recommends "$p" \
+            >/dev/null 2>&1 || echo "deps: went on without $p"
+done
 # kubectl: any will do; the system test runs the real one
 if [ "${1:-}" != --build ] && ! command -v kubectl >/dev/null; then missing="$missing kubernetes-client"; fi
 [ -z "$missing" ] && exit 0
