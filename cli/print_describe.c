@@ -72,6 +72,8 @@ is_bulky(const char *key)
         ANN_GUEST_RESULT,
         ANN_TARGET_RESULT,
         ANN_MIGRATION_DECISIONS,
+        ANN_MIGRATION_ADDRESS,
+        ANN_MIGRATION_LINK,
         "kubectl.kubernetes.io/last-applied-configuration",
     };
 

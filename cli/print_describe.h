@@ -45,6 +45,15 @@ void describe_conditions(struct describe *d, const struct tree *obj);
 /* Why this node and why not the others: the body of drover.io/schedule-result under a heading.
  * Nothing without one. */
 void describe_placement(struct describe *d, const char *heading, const struct tree *obj);
+/* Of a Node: what its handler and the controller say of the migration network. */
+void describe_migration_network(struct describe *d, const struct tree *node);
+/* The same in a word or two: "migration0 10 Gb/s", "LinkDown", "management"; "-": not known. */
+void describe_network_cell(const struct tree *node, struct sb *out);
+/* A table of the interfaces of a NodeNetworkState; NULL: that there is none. */
+void describe_interfaces(struct describe *d, const struct tree *nns);
+/* A table of enactments (a List), a row each; by: the label that the first column shows
+ * (LABEL_NMSTATE_NODE or LABEL_NMSTATE_POLICY). */
+void describe_enactments(struct describe *d, const struct tree *list, const char *by);
 /* Events (a v1 List), oldest first. */
 void describe_events(struct describe *d, const struct tree *list);
 
@@ -53,6 +62,9 @@ void describe_vm(struct describe *d, const struct tree *vm);
 void describe_vmi(struct describe *d, const struct tree *vmi);
 void describe_vmim(struct describe *d, const struct tree *vmim);
 void describe_node(struct describe *d, const struct tree *node);
+void describe_nncp(struct describe *d, const struct tree *policy);
+void describe_nnce(struct describe *d, const struct tree *enactment);
+void describe_nns(struct describe *d, const struct tree *state);
 void describe_priority(struct describe *d, const struct tree *priority_class);
 void describe_policy(struct describe *d, const struct tree *policy);
 void describe_maintenance(struct describe *d, const struct tree *maintenance);

@@ -299,6 +299,7 @@ describe_node(struct describe *d, const struct tree *obj)
                       or_none(n->addresses[i].type));
     describe_host(d, tree_find(obj, "metadata", "labels", NULL));
     describe_conditions(d, obj);
+    describe_migration_network(d, obj);
     describe_section(d, "Resources");
     for (size_t i = 0; i < ARRAY_LEN(headings); i++)
         table_column(t, headings[i], false);

@@ -153,6 +153,32 @@ add_node_vms(struct verb *v, struct describe *d, const char *node)
     return 0;
 }
 
+/* Enactments of a node or a policy. */
+static int
+add_enactments(struct verb *v, struct describe *d, const char *of, const char *name, const char *by)
+{
+    AUTO_FREE char *selector = xasprintf("%s=%s", of, name);
+    AUTO_TREE struct tree *got = NULL;
+    int rc = client_list(v->client, kind_info(KIND_NNCE), NULL, selector, &got, &v->err);
+
+    if (rc == 0)
+        describe_enactments(d, got, by);
+    return rc;
+}
+
+/* What the handler has found on the node, and what it was asked to make of it. */
+static int
+add_node_network(struct verb *v, struct describe *d, const char *node)
+{
+    AUTO_TREE struct tree *nns = NULL;
+    int rc = client_get(v->client, kind_info(KIND_NNS), NULL, node, &nns, &v->err);
+
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    describe_interfaces(d, nns);
+    return add_enactments(v, d, LABEL_NMSTATE_NODE, node, LABEL_NMSTATE_POLICY);
+}
+
 static int
 add_left(struct verb *v, struct describe *d, const struct tree *maintenance)
 {
@@ -343,7 +369,17 @@ describe_kind(struct verb *v, struct describe *d, const struct policies *p,
         return 0;
     case KIND_NODE:
         describe_node(d, obj);
-        return add_node_vms(v, d, object_name(obj));
+        rc = add_node_network(v, d, object_name(obj));
+        return rc < 0 ? rc : add_node_vms(v, d, object_name(obj));
+    case KIND_NNCP:
+        describe_nncp(d, obj);
+        return add_enactments(v, d, LABEL_NMSTATE_POLICY, object_name(obj), LABEL_NMSTATE_NODE);
+    case KIND_NNCE:
+        describe_nnce(d, obj);
+        return 0;
+    case KIND_NNS:
+        describe_nns(d, obj);
+        return 0;
     case KIND_PRIORITY:
         describe_priority(d, obj);
         return 0;

@@ -7,6 +7,7 @@
 #include "api/quantity.h"
 #include "cli/client_migration.h"
 #include "cli/client_verb.h"
+#include "cli/print_describe.h"
 #include "cli/print_table.h"
 #include "sched/place.h"
 
@@ -89,14 +90,17 @@ put_share(struct table *t, const char *text, int64_t used, int64_t of)
 }
 
 static void
-add_node(struct table *t, const struct node *n, const struct load *load)
+add_node(struct table *t, const struct node *n, const struct tree *obj, const struct load *load)
 {
     int64_t cpu = allocatable(n, "cpu", true), memory = allocatable(n, "memory", false);
+    AUTO_SB struct sb network = SB_INIT;
     char text[32];
 
     table_cell(t, n->meta.name);
     table_cellf(t, "%s%s", is_ready(n) ? "Ready" : "NotReady",
                 n->unschedulable ? ",SchedulingDisabled" : "");
+    describe_network_cell(obj, &network);
+    table_cell(t, sb_str(&network));
     table_cellf(t, "%zu", load->vms);
     quantity_format_cpu(load->cpu_milli, text, sizeof(text));
     put_share(t, text, load->cpu_milli, cpu);
@@ -120,8 +124,8 @@ columns(struct verb *v, struct table *t, const char *const *headings, size_t len
 static int
 top_nodes(struct verb *v, struct sb *out)
 {
-    static const char *const headings[] = {"NODE", "STATUS",        "VMS",   "CPU REQUESTED",
-                                           "CPU",  "MEM REQUESTED", "MEMORY"};
+    static const char *const headings[] = {"NODE",          "STATUS", "MIGRATES OVER", "VMS",
+                                           "CPU REQUESTED", "CPU",    "MEM REQUESTED", "MEMORY"};
     AUTO_TREE struct tree *nodes = NULL, *vmis = NULL, *hcos = NULL;
     AUTO_TABLE struct table *t = table_new();
     struct arena *a;
@@ -141,12 +145,13 @@ top_nodes(struct verb *v, struct sb *out)
 
         ratio = hco->has_cpu_ratio ? hco->cpu_allocation_ratio : 0;
     }
-    columns(v, t, headings, ARRAY_LEN(headings), 2);
+    columns(v, t, headings, ARRAY_LEN(headings), 3);
     for (size_t i = 0; i < tree_len(tree_get(nodes, "items")); i++) {
-        const struct node *n = node_decode(tree_at(tree_get(nodes, "items"), i), a);
+        const struct tree *obj = tree_at(tree_get(nodes, "items"), i);
+        const struct node *n = node_decode(obj, a);
         struct load load = load_of(n, tree_get(vmis, "items"), ratio, a);
 
-        add_node(t, n, &load);
+        add_node(t, n, obj, &load);
     }
     table_flush(t, 0, out);
     arena_free(a);
