@@ -119,7 +119,7 @@ $(foreach m,$(MODULES),$(eval $(call test_rules,$(m))))
 
 # system tests in C: tests/system/test_*.c, run by tests/run --system beside the scripts there
 SYSTEM_TESTS := $(patsubst tests/system/%.c,$(OUT)/systest/%,$(wildcard tests/system/test_*.c))
-SYSTEM_HELP  := $(OUT)/tests/system/cluster.o
+SYSTEM_HELP  := $(patsubst tests/system/%.c,$(OUT)/tests/system/%.o,$(filter-out tests/system/test_%,$(wildcard tests/system/*.c)))
 $(SYSTEM_TESTS): $(OUT)/systest/%: $(OUT)/tests/system/%.o $(SYSTEM_HELP) $(call libs_of,system)
 	$(call say,LD    $@)
 	@mkdir -p $(@D)
