@@ -44,6 +44,17 @@ ip_is_v4(const struct ip *a)
     return IN6_IS_ADDR_V4MAPPED(&a->a);
 }
 
+bool
+ip_is_assignable(const struct ip *a)
+{
+    const uint8_t *b = a->a.s6_addr;
+
+    if (ip_is_v4(a)) /* 0/8, 127/8, 224/4 and what comes after it */
+        return b[12] != 0 && b[12] != 127 && b[12] < 224;
+    return !IN6_IS_ADDR_UNSPECIFIED(&a->a) && !IN6_IS_ADDR_LOOPBACK(&a->a) &&
+           !IN6_IS_ADDR_MULTICAST(&a->a) && !IN6_IS_ADDR_LINKLOCAL(&a->a);
+}
+
 int
 ip_cmp(const struct ip *a, const struct ip *b)
 {

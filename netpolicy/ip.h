@@ -26,6 +26,9 @@ struct cidr {
 int ip_parse(const char *s, struct ip *ret, bool *ret_v4);
 void ip_format(const struct ip *a, char *buf, size_t size); /* buf of IP_TEXT_SIZE */
 bool ip_is_v4(const struct ip *a);
+/* Whether one interface can have it: not unspecified, loopback, multicast, broadcast, or an IPv6
+ * link-local one (those are the kernel's to give). */
+bool ip_is_assignable(const struct ip *a);
 /* By value, as numbers; IPv4 comes before every IPv6 address in use. */
 int ip_cmp(const struct ip *a, const struct ip *b);
 bool ip_equal(const struct ip *a, const struct ip *b);

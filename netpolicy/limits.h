@@ -6,6 +6,9 @@
 #define NAD_MAX_PLUGINS      16          /* of one configuration list */
 #define NAD_MAX_EXCLUDES     1024        /* ipam.exclude */
 #define NAD_MAX_STATIC       64          /* ipam.addresses of type static */
+#define NNCP_MAX_INTERFACES  256         /* of one desired state */
+#define NNCP_MAX_PORTS       64          /* of one bridge or bond */
+#define NNCP_MAX_ADDRESSES   64          /* of one interface and family */
 #define NL_IFNAME_SIZE       16          /* the kernel's IFNAMSIZ: 15 bytes and a NUL */
 #define NL_MAX_ADDRS         64          /* addresses of one namespace that are looked at */
 #define NETNS_MAX_NAME_BYTES 200         /* a file name under /run/netns */

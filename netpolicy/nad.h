@@ -15,9 +15,11 @@
 #include "netpolicy/ip.h"
 #include "netpolicy/limits.h"
 
-/* What a configuration (its first plugin, when it is a list) says. */
+/* What a configuration says: the first plugin of a list, and of those after it the mtu of tuning and
+ * cnv-tuning (the last one counts) and the limit of bandwidth. */
 struct nad_config {
     const char *name, *type; /* type: macvlan, bridge, cnv-bridge, host-device, vlan */
+    const char *path;        /* of that plugin, for errors: "config" or "config.plugins[0]" */
     const char *master;      /* macvlan, vlan: the interface below; host-device: the interface */
     const char *mode;        /* macvlan: bridge (default), private, vepa, passthru; else NULL */
     const char *bridge;      /* bridge, cnv-bridge */
@@ -35,8 +37,10 @@ struct nad_config {
 };
 
 /* Parses nad->config. Errors name the object, the field and its value. Fields that CNI plugins have
- * and that do not matter here (macspoofchk, preserveDefaultVlan, ...) are passed over. What *ret
- * points to lives in the arena. */
+ * and that do not matter on a host (macspoofchk, preserveDefaultVlan, isGateway, ...) are passed
+ * over; those that would change the interface and are not done (vlanTrunk, hwaddr, sysctl,
+ * ingressRate, ...) are refused: what arrives needs no limit, since what leaves has the same one on
+ * every host. A gateway's address is never given out. What *ret points to lives in the arena. */
 int nad_config_parse(const struct nad *nad, struct nad_config *ret, struct arena *a,
                      struct err *err);
 /* True when the address may be handed out by this configuration: inside range (and start/end), not

@@ -15,6 +15,7 @@ struct net_want {
     struct net_link link; /* the fields of `fields` count, and kind when has_kind */
     unsigned fields;      /* NET_F_* */
     bool has_kind;        /* false: whatever it is (type: unknown, or an existing ethernet) */
+    bool existing;        /* never made: when it is missing, that is InterfaceMissing */
     bool has_ports;       /* bridge, bond: exactly these are its ports */
     const char **ports;
     size_t ports_len;

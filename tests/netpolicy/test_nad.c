@@ -28,6 +28,9 @@ parse(const char *config, struct nad_config *ret, struct arena *a, struct err *e
 #define LOCAL(fields)  "{" HEAD MACVLAN "\"ipam\":{\"type\":\"host-local\"," fields "}}"
 #define STATIC(fields) "{" HEAD MACVLAN "\"ipam\":{\"type\":\"static\"," fields "}}"
 
+/* A second plugin behind the documents' first. */
+#define CHAIN(plugin) "{" HEAD "\"plugins\":[{" MACVLAN "\"mtu\":1400}," plugin "]}"
+
 /* --- what is accepted --- */
 
 struct good_case {
@@ -111,6 +114,58 @@ test_defaults(void **state)
     arena_free(a);
 }
 
+/* What chained plugins add, and what asks for nothing. */
+struct chain_case {
+    const char *name, *config;
+    int64_t mtu;
+    uint64_t limit, burst;
+};
+
+static const struct chain_case chain_cases[] = {
+    {"none", "{" HEAD MACVLAN "\"mtu\":1400}", 1400, 0, 0},
+    {"tuning without settings", CHAIN("{\"type\":\"cnv-tuning\"}"), 1400, 0, 0},
+    {"tuning's MTU counts", CHAIN("{\"type\":\"tuning\",\"mtu\":9000}"), 9000, 0, 0},
+    {"tuning that asks for nothing",
+     CHAIN("{\"type\":\"tuning\",\"promisc\":false,\"sysctl\":{},\"mac\":\"\",\"txQLen\":0}"), 1400,
+     0, 0},
+    {"bandwidth: bits to bytes",
+     CHAIN("{\"type\":\"bandwidth\",\"egressRate\":8000000000,\"egressBurst\":8000000}"), 1400,
+     1000000000, 1000000},
+    {"bandwidth without limit",
+     CHAIN("{\"type\":\"bandwidth\",\"ingressRate\":0,\"ingressBurst\":0,\"egressRate\":0,"
+           "\"egressBurst\":0,\"capabilities\":{\"bandwidth\":true}}"),
+     1400, 0, 0},
+    {"largest burst",
+     CHAIN("{\"type\":\"bandwidth\",\"egressRate\":12000,\"egressBurst\":34359738352}"), 1400, 1500,
+     4294967294},
+    {"those of pods", CHAIN("{\"type\":\"portmap\"},{\"type\":\"firewall\"},{\"type\":\"sbr\"}"),
+     1400, 0, 0},
+    {"both",
+     CHAIN("{\"type\":\"tuning\",\"mtu\":1300},{\"type\":\"bandwidth\",\"egressRate\":80000,"
+           "\"egressBurst\":160000}"),
+     1300, 10000, 20000},
+};
+
+static void
+test_chained(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(chain_cases); i++) {
+        const struct chain_case *k = &chain_cases[i];
+        struct arena *a = arena_new();
+        struct nad_config c;
+        struct err err = {0};
+
+        if (parse(k->config, &c, a, &err) != 0)
+            fail_msg("%s: %s", k->name, err_msg(&err));
+        if (c.mtu != k->mtu || c.limit_bytes_per_s != k->limit || c.burst_bytes != k->burst)
+            fail_msg("%s: mtu %lld, limit %llu, burst %llu", k->name, (long long)c.mtu,
+                     (unsigned long long)c.limit_bytes_per_s, (unsigned long long)c.burst_bytes);
+        assert_string_equal(c.path, strstr(k->config, "plugins") ? "config.plugins[0]" : "config");
+        arena_free(a);
+    }
+}
+
 /* --- what is refused, and how --- */
 
 struct bad_case {
@@ -163,15 +218,78 @@ static const struct bad_case bad_cases[] = {
      "config.mode: \"router\": want bridge, private, vepa or passthru"},
     {"bridge without bridge", "{" HEAD "\"type\":\"cnv-bridge\"}", "config.bridge: is missing"},
     {"VLAN out of range", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"b\",\"vlan\":4096}",
-     "config.vlan: 4096: want 0 to 4095"},
+     "config.vlan: 4096: want 0 to 4094"},
     {"negative VLAN", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"b\",\"vlan\":-1}",
-     "config.vlan: -1: want 0 to 4095"},
+     "config.vlan: -1: want 0 to 4094"},
     {"VLAN as text", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"b\",\"vlan\":\"93\"}",
      "config.vlan: want a whole number, found string"},
     {"vlan plugin without number", "{" HEAD "\"type\":\"vlan\",\"master\":\"e\"}",
      "config.vlanId: is missing: want 1 to 4094"},
     {"vlan plugin, reserved number", "{" HEAD "\"type\":\"vlan\",\"master\":\"e\",\"vlanId\":4095}",
      "config.vlanId: 4095: want 1 to 4094"},
+    {"VLAN that nobody may use", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"b\",\"vlan\":4095}",
+     "config.vlan: 4095: want 0 to 4094"},
+    {"VLAN trunk", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"b\",\"vlanTrunk\":[{\"id\":5}]}",
+     "config.vlanTrunk: [{\"id\":5}]: is not supported"},
+    {"macvlan with a tag", "{" HEAD MACVLAN "\"vlan\":5}",
+     "config.vlan: 5: macvlan has no tag of its own: want type vlan"},
+    {"vlan plugin with the bridge's word",
+     "{" HEAD "\"type\":\"vlan\",\"master\":\"e\",\"vlan\":5}",
+     "config.vlan: 5: the field is called vlanId"},
+    {"vlan plugin, number 0", "{" HEAD "\"type\":\"vlan\",\"master\":\"e\",\"vlanId\":0}",
+     "config.vlanId: 0: want 1 to 4094"},
+    {"host-device by address",
+     "{" HEAD "\"type\":\"host-device\",\"hwaddr\":\"52:54:00:00:00:01\"}",
+     "config.hwaddr: \"52:54:00:00:00:01\": is not supported: name the interface under device"},
+    {"host-device by bus",
+     "{" HEAD "\"type\":\"host-device\",\"device\":\"e\",\"pciBusID\":\"0000:00:1f.6\"}",
+     "config.pciBusID: \"0000:00:1f.6\": is not supported"},
+    {"host-device by path", "{" HEAD "\"type\":\"host-device\",\"kernelpath\":\"/sys/devices/x\"}",
+     "config.kernelpath: \"/sys/devices/x\": is not supported"},
+    {"host-device with a tag", "{" HEAD "\"type\":\"host-device\",\"device\":\"e\",\"vlan\":5}",
+     "config.vlan: 5: a host-device has no tag"},
+    {"the kernel's own name", "{" HEAD "\"type\":\"macvlan\",\"master\":\"all\"}",
+     "config.master: \"all\": want an interface's name"},
+    {"a name for the kernel to count up", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"br%d\"}",
+     "config.bridge: \"br%d\": want an interface's name"},
+    {"master is a list", "{" HEAD "\"type\":\"macvlan\",\"master\":[\"eth1\"]}",
+     "config.master: want text, found list"},
+    {"MTU too small for IPv6",
+     "{" HEAD MACVLAN "\"mtu\":1279,\"ipam\":{\"type\":\"whereabouts\",\"range\":\"fd00::/64\"}}",
+     "config.mtu: 1279: want 1280 to 65535 where addresses are IPv6"},
+    {"MTU of a chained plugin", CHAIN("{\"type\":\"tuning\",\"mtu\":9}"),
+     "config.plugins[1].mtu: 9: want 68 to 65535"},
+    {"unknown chained plugin", CHAIN("{\"type\":\"bandwith\",\"egressRate\":5}"),
+     "config.plugins[1].type: \"bandwith\": want bandwidth, tuning"},
+    {"chained sysctl", CHAIN("{\"type\":\"tuning\",\"sysctl\":{\"net.core.somaxconn\":\"500\"}}"),
+     "config.plugins[1].sysctl: {\"net.core.somaxconn\":\"500\"}: is not supported: want mtu only"},
+    {"chained address", CHAIN("{\"type\":\"cnv-tuning\",\"mac\":\"52:54:00:00:00:01\"}"),
+     "config.plugins[1].mac: \"52:54:00:00:00:01\""},
+    {"limit of what arrives",
+     CHAIN("{\"type\":\"bandwidth\",\"ingressRate\":8000000,\"ingressBurst\":80000}"),
+     "config.plugins[1].ingressRate: 8000000: what arrives is not limited"},
+    {"burst of what arrives", CHAIN("{\"type\":\"bandwidth\",\"ingressBurst\":80000}"),
+     "config.plugins[1].ingressBurst: 80000: what arrives"},
+    {"rate without burst", CHAIN("{\"type\":\"bandwidth\",\"egressRate\":8000000}"),
+     "config.plugins[1].egressBurst: is missing beside egressRate: want both, or none"},
+    {"burst without rate", CHAIN("{\"type\":\"bandwidth\",\"egressBurst\":80000}"),
+     "config.plugins[1].egressRate: is missing beside egressBurst"},
+    {"rate below a frame a second",
+     CHAIN("{\"type\":\"bandwidth\",\"egressRate\":11999,\"egressBurst\":80000}"),
+     "config.plugins[1].egressRate: 11999: want 12000 to 8000000000000 bits a second"},
+    {"negative rate", CHAIN("{\"type\":\"bandwidth\",\"egressRate\":-1,\"egressBurst\":80000}"),
+     "config.plugins[1].egressRate: -1: want 0 to"},
+    {"rate as text", CHAIN("{\"type\":\"bandwidth\",\"egressRate\":\"10M\",\"egressBurst\":80000}"),
+     "config.plugins[1].egressRate: want a whole number, found string"},
+    {"burst below a frame",
+     CHAIN("{\"type\":\"bandwidth\",\"egressRate\":8000000,\"egressBurst\":8}"),
+     "config.plugins[1].egressBurst: 8: want 12000 to"},
+    {"burst of 4 GB",
+     CHAIN("{\"type\":\"bandwidth\",\"egressRate\":8000000,\"egressBurst\":34359738360}"),
+     "config.plugins[1].egressBurst: 34359738360: want"},
+    {"limit of some subnets only",
+     CHAIN("{\"type\":\"bandwidth\",\"shapedSubnets\":[\"10.0.0.0/8\"]}"),
+     "config.plugins[1].shapedSubnets: [\"10.0.0.0/8\"]: is not supported"},
     {"host-device without device", "{" HEAD "\"type\":\"host-device\"}",
      "config.device: is missing"},
     {"MTU too small", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"b\",\"mtu\":10}",
@@ -190,6 +308,19 @@ static const struct bad_case bad_cases[] = {
     {"range is a number", WHERE("\"range\":10"), "config.ipam.range: want text, found integer"},
     {"prefix too long", WHERE("\"range\":\"10.200.5.0/33\""),
      "config.ipam.range: \"10.200.5.0/33\""},
+    {"loopback", WHERE("\"range\":\"127.0.0.0/8\""),
+     "config.ipam.range: \"127.0.0.0/8\": want addresses that hosts can have"},
+    {"multicast", WHERE("\"range\":\"ff02::/64\""), "config.ipam.range: \"ff02::/64\": want"},
+    {"link-local", WHERE("\"range\":\"fe80::/64\""), "config.ipam.range: \"fe80::/64\": want"},
+    {"half of all addresses", WHERE("\"range\":\"128.0.0.0/1\""),
+     "config.ipam.range: \"128.0.0.0/1\": want addresses that hosts can have"},
+    {"gateway outside", WHERE("\"range\":\"10.200.5.0/24\",\"gateway\":\"10.200.6.1\""),
+     "config.ipam.gateway: 10.200.6.1 is not in 10.200.5.0/24"},
+    {"gateway is no address", LOCAL("\"subnet\":\"10.200.5.0/24\",\"gateway\":\"router\""),
+     "config.ipam.gateway: \"router\": want an address"},
+    {"range beside ipRanges",
+     WHERE("\"range\":\"10.1.0.0/24\",\"ipRanges\":[{\"range\":\"10.2.0.0/24\"}]"),
+     "config.ipam.ipRanges: 2 ranges: one is supported"},
     {"no room for hosts", WHERE("\"range\":\"10.200.5.0/31\""),
      "\"10.200.5.0/31\": want a prefix length of 1 to 30"},
     {"no room for IPv6 hosts", WHERE("\"range\":\"fd00::/127\""),
@@ -234,6 +365,11 @@ static const struct bad_case bad_cases[] = {
     {"static without addresses", STATIC("\"routes\":[]"), "config.ipam.addresses: is missing"},
     {"static item is text", STATIC("\"addresses\":[\"10.1.0.1/24\"]"),
      "config.ipam.addresses[0]: want an object"},
+    {"static twice",
+     STATIC("\"addresses\":[{\"address\":\"10.1.0.7/24\"},{\"address\":\"10.1.0.7/16\"}]"),
+     "config.ipam.addresses[1].address: 10.1.0.7: stands in this list twice"},
+    {"static loopback", STATIC("\"addresses\":[{\"address\":\"::1/128\"}]"),
+     "config.ipam.addresses[0].address: \"::1/128\": want an address that one host can have"},
     {"static without prefix", STATIC("\"addresses\":[{\"address\":\"10.1.0.1\"}]"),
      "config.ipam.addresses[0].address: \"10.1.0.1\""},
 };
@@ -300,6 +436,13 @@ static const struct allowed_case allowed_cases[] = {
     {"after end", BOUNDED, "10.200.5.21", false},
     {"excluded network", HOLES, "10.200.5.7", false},
     {"excluded address", HOLES, "10.200.5.9", false},
+    {"gateway", WHERE("\"range\":\"10.200.5.0/24\",\"gateway\":\"10.200.5.1\""), "10.200.5.1",
+     false},
+    {"beside the gateway", WHERE("\"range\":\"10.200.5.0/24\",\"gateway\":\"10.200.5.1\""),
+     "10.200.5.2", true},
+    {"host-local gateway",
+     LOCAL("\"ranges\":[[{\"subnet\":\"10.1.0.0/16\",\"gateway\":\"10.1.0.1\"}]]"), "10.1.0.1",
+     false},
     {"between exclusions", HOLES, "10.200.5.8", true},
     {"IPv6", NET6, "fd00:5::1", true},
     {"IPv6 last", NET6, "fd00:5::ffff:ffff:ffff:ffff", true},
@@ -357,7 +500,7 @@ static const struct next_case next_cases[] = {
     {"all of a /64 excluded", WHERE("\"range\":\"fd00:5::/64\",\"exclude\":[\"fd00::/16\"]"), "",
      NULL},
     {"excluded to the last address there is",
-     WHERE("\"range\":\"ffff:ffff::/32\",\"exclude\":[\"ff00::/8\"]"), "", NULL},
+     WHERE("\"range\":\"fd00:5::/64\",\"exclude\":[\"::/0\"]"), "", NULL},
     {"all static ones taken", STATIC("\"addresses\":[{\"address\":\"10.1.0.7/24\"}]"), "10.1.0.7",
      NULL},
     {"no addresses at all", "{" HEAD "\"type\":\"bridge\",\"bridge\":\"b\"}", "", NULL},
@@ -469,13 +612,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_allowed),
-        cmocka_unit_test(test_next),
-        cmocka_unit_test(test_exhaustion_property),
+        cmocka_unit_test(test_good),      cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_chained),   cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_too_large), cmocka_unit_test(test_allowed),
+        cmocka_unit_test(test_next),      cmocka_unit_test(test_exhaustion_property),
         cmocka_unit_test(test_ref_split),
     };
 
