@@ -15,7 +15,7 @@ static const char objects[] =
     "spec:\n"
     "  config: '{\"cniVersion\": \"0.3.1\", \"name\": \"migration-bridge\", \"type\": "
     "\"macvlan\",\n"
-    "    \"master\": \"eth1\", \"mode\": \"bridge\",\n"
+    "    \"master\": \"eth1\", \"mode\": \"bridge\", \"mtu\": 1500,\n"
     "    \"ipam\": {\"type\": \"whereabouts\", \"range\": \"" DEV_NET_MIG "\"}}'\n"
     "---\n"
     "apiVersion: hco.kubevirt.io/v1beta1\n"
@@ -59,6 +59,21 @@ network_up(struct sys *s)
 {
     sys_apply(s, objects);
     sys_wait(s, 20, "the migration network on all nodes", all_ready, s);
+}
+
+void
+network_spare(struct sys *s)
+{
+    network_ip(s, NULL, "link add br-spare type bridge");
+    network_ip(s, NULL, "link set br-spare up");
+    for (size_t i = 0; i < s->c->nodes_len; i++) {
+        const struct dev_node *n = &s->c->nodes[i];
+
+        network_ip(s, NULL, "link add spare%zu type veth peer name eth2 netns %s", i, n->netns);
+        network_ip(s, NULL, "link set spare%zu master br-spare up", i);
+        network_ip(s, n->name, "addr add 198.18.1.%zu/24 dev eth2", i + 1);
+        network_ip(s, n->name, "link set eth2 up");
+    }
 }
 
 void
@@ -164,6 +179,8 @@ network_move_look(struct sys *s, struct network_move *m)
     snprintf(m->failure, sizeof m->failure, "%s",
              tree_find_string(state, "", "failureReason", NULL));
     snprintf(m->target, sizeof m->target, "%s", tree_find_string(state, "", "targetNode", NULL));
+    snprintf(m->network, sizeof m->network, "%s",
+             tree_find_string(state, "", "migrationConfiguration", "network", NULL));
     snprintf(m->address, sizeof m->address, "%s",
              tree_find_string(state, "", "targetNodeAddress", NULL));
 }

@@ -11,6 +11,8 @@
 /* The migration network of a dev cluster (macvlan on eth1, whereabouts) and a HyperConverged that names
  * it; waits until all nodes are ready for it. */
 void network_up(struct sys *s);
+/* A third network between the hosts: eth2 of each, 198.18.1.0/24, on a switch of its own. */
+void network_spare(struct sys *s);
 /* liveMigrationConfig.network; NULL: none. */
 void network_choose(struct sys *s, const char *ref);
 /* A VM of 128 MiB, 96 of them filled and written to, that runs. */
@@ -27,7 +29,7 @@ void network_state(struct sys *s, const char *node, struct network_state *ret);
 bool network_is(struct sys *s, const char *node, const char *status, const char *reason);
 
 struct network_move {
-    char name[32], phase[32], waits[512], failure[512], target[64], address[64];
+    char name[32], phase[32], waits[512], failure[512], target[64], address[64], network[128];
 };
 /* Makes a VirtualMachineInstanceMigration of the VM. */
 void network_move_start(struct sys *s, const char *name, struct network_move *ret);

@@ -79,22 +79,6 @@ one(struct fixture *f, const char *what, bool must)
     fflush(stdout);
 }
 
-/* A third network between the hosts, which nothing should use. */
-static void
-add_spare(struct sys *s)
-{
-    network_ip(s, NULL, "link add br-spare type bridge");
-    network_ip(s, NULL, "link set br-spare up");
-    for (size_t i = 0; i < 2; i++) {
-        const struct dev_node *n = &s->c->nodes[i];
-
-        network_ip(s, NULL, "link add spare%zu type veth peer name eth2 netns %s", i, n->netns);
-        network_ip(s, NULL, "link set spare%zu master br-spare up", i);
-        network_ip(s, n->name, "addr add 198.18.1.%zu/24 dev eth2", i + 1);
-        network_ip(s, n->name, "link set eth2 up");
-    }
-}
-
 static bool
 none_dedicated(void *ctx)
 {
@@ -136,7 +120,7 @@ main(void)
     struct fixture f = {.s = &s};
 
     sys_up(&s, 2);
-    add_spare(&s);
+    network_spare(&s); /* nothing should use it */
     network_up(&s);
     network_vm(&s);
     for (size_t i = 0; i < 2; i++)
