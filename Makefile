@@ -56,6 +56,8 @@ LIBS_control   := control sched netpolicy migrate proto api base
 LIBS_cli       := cli sched netpolicy migrate proto api base
 LIBS_bench     := bench handler migrate netpolicy sched proto api base
 LIBS_system    := cli handler control sched netpolicy migrate proto api base
+# tests of a folder that use more than it does (networks to migrate over)
+LIBS_for_tests_migrate := netpolicy migrate proto api base
 LIBS_fuzz      := handler control sched netpolicy migrate proto api base
 
 PKGS_base      := libevent_core libevent_pthreads
@@ -101,13 +103,14 @@ endef
 $(foreach p,$(PROGS),$(eval $(call prog_rules,$(p))))
 PROG_FILES := $(addprefix $(BINDIR)/,$(PROGS))
 
+for_tests = $(if $(LIBS_for_tests_$(1)),for_tests_$(1),$(1))
 # tests: tests/FOLDER/test_*.c, each a cmocka program; tests/FOLDER/*.c else are helpers linked to all
 define test_rules
 $(1)_TESTS := $$(patsubst tests/%.c,$(OUT)/tests/%,$$(wildcard tests/$(1)/test_*.c))
 $(1)_THELP := $$(patsubst %.c,$(OUT)/%.o,$$(filter-out tests/$(1)/test_%,$$(wildcard tests/$(1)/*.c)))
-$$($(1)_TESTS): $(OUT)/tests/%: $(OUT)/tests/%.o $$($(1)_THELP) $(call libs_of,$(1))
+$$($(1)_TESTS): $(OUT)/tests/%: $(OUT)/tests/%.o $$($(1)_THELP) $(call libs_of,$(call for_tests,$(1)))
 	$$(call say,LD    $$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $(call ldlibs_of,$(1)) $(PKG_LIBS_cmocka) -lm
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $(call ldlibs_of,$(call for_tests,$(1))) $(PKG_LIBS_cmocka) -lm
 UNIT_TESTS += $$($(1)_TESTS)
 OBJS += $$(addsuffix .o,$$($(1)_TESTS)) $$($(1)_THELP)
 .PHONY: check-$(1) lib-$(1)

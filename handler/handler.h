@@ -80,6 +80,23 @@ void node_cluster_changed(struct handler *h); /* HyperConverged was read, or cha
 int node_tls(struct handler *h, const struct migration_configuration *mc, struct tls_ctx **ret,
              struct err *err);
 
+/* --- vm_network.c: what migrations do with the migration network --- */
+/* How many migrations have, or had and try to have again, connections over the migration network.
+ * *ret_cut_off: there are some, and none of them has a connection now, so that waiting for them is
+ * of no use: they go on where the network is next. */
+unsigned migrations_over_network(struct handler *h, bool *ret_cut_off);
+/* Where an end of a migration is bound. -ENETDOWN while there is no such place; never a dedicated
+ * network without its interface. */
+struct vm_place {
+    char ip[INET6_ADDRSTRLEN], device[16]; /* device "": any (no dedicated network) */
+};
+int vm_place_now(const struct handler *h, struct vm_place *ret, struct err *err);
+bool vm_place_equal(const struct vm_place *a, const struct vm_place *b);
+/* "10.200.5.1 on migration0", "198.18.0.11 on the management network". */
+const char *vm_place_text(const struct vm_place *p, char *buf, size_t size);
+/* How post-copy's urgent channel is marked. */
+void vm_urgent_mark(const struct handler *h, uint32_t *ret_priority, uint8_t *ret_dscp);
+
 /* --- vm.c --- */
 enum src_phase { SRC_NONE, SRC_CLAIMED, SRC_RUNNING, SRC_RESOLVING, SRC_DONE };
 enum dst_phase { DST_NONE, DST_MAKING, DST_LISTENING, DST_DONE };
@@ -223,6 +240,8 @@ bool report_result(struct vm_entry *e);
 bool target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want);
 void target_end(struct vm_entry *e);
 bool target_active(const struct vm_entry *e);
+/* The figures of the migration that comes in; false when none does. */
+bool target_stats(const struct vm_entry *e, struct mig_stats *ret);
 void target_guest_result(struct vm_entry *e, const struct vmi *v);
 
 /* Annotates the VMIM of uid (by the informer); false when it is not known (any more), then fn is not

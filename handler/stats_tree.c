@@ -14,6 +14,7 @@ put_common(struct tree *t, const struct mig_stats *st)
     tree_set(t, "encrypted", tree_bool(st->encrypted));
     tree_set(t, "tls", tree_string(st->suite));
     tree_set(t, "reconnects", tree_int(st->reconnects));
+    tree_set(t, "pathMtuBytes", tree_int(st->path_mtu_bytes));
     tree_set(t, "cpuMs", tree_int((int64_t)(st->cpu_us / 1000)));
 }
 
@@ -27,6 +28,7 @@ put_memory(struct tree *t, const struct mig_stats *st)
     put_encodings(t, st);
     tree_set(t, "throttlePercent", tree_int(st->throttle_percent));
     put_ms(t, "throttleMs", st->throttle_us);
+    put_ms(t, "shapingWaitMs", st->shaping_wait_us);
     tree_set(t, "writeFaults", tree_int((int64_t)st->write_faults));
     put_ms(t, "writeFaultMs", st->write_fault_us);
     if (st->postcopy_us)
@@ -52,6 +54,7 @@ stats_tree_progress(const struct mig_stats *st, uint64_t now_us)
     tree_set(t, "predictedTotalMs", tree_int((int64_t)(st->predicted_total_p50_us / 1000)));
     tree_set(t, "predictedTotalP90Ms", tree_int((int64_t)(st->predicted_total_p90_us / 1000)));
     tree_set(t, "elapsedMs", tree_int((int64_t)(elapsed / 1000)));
+    tree_set(t, "connected", tree_bool(st->link != MIG_LINK_NONE));
     put_common(t, st);
     put_memory(t, st);
     if (st->mode == MIG_MODE_POSTCOPY)

@@ -22,6 +22,8 @@ struct source_run {
     struct journal commit;  /* what commit() writes */
     pthread_t thread;
     bool resolving;
+    struct vm_place place; /* where it is bound */
+    char network_why[256]; /* what the engine was told of the network */
     /* answers, set by the thread before it posts */
     enum mig_outcome outcome;
     enum mig_cause cause;
@@ -59,6 +61,7 @@ static void want_mode(struct vm_entry *e, const struct vmi *v, struct tree *want
 static bool read_fallback(const struct vm_entry *e, const struct tree *vmim,
                           char ret[MIG_ADDR_SIZE]);
 static void apply_override(struct vm_entry *e, const struct tree *vmim);
+static void follow_network(struct vm_entry *e);
 static int fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c,
                        struct err *err);
 static void free_run(struct source_run *r);
@@ -112,6 +115,8 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         }
         if (e->src->src && ms->target_node_address && *ms->target_node_address)
             mig_source_redirect(e->src->src, ms->target_node_address, NULL);
+        if (e->src->src)
+            follow_network(e);
         want_mode(e, v, want);
         return true;
     }
@@ -205,6 +210,42 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     return false;
 }
 
+/* The migration network changed, broke or came back: connections that there are go on for as long as
+ * they can; the next ones are made from where it is now. */
+static void
+follow_network(struct vm_entry *e)
+{
+    struct source_run *r = e->src;
+    char was[80], is[80], why[sizeof r->network_why] = "";
+    struct vm_place p, began;
+    struct err err = {0};
+
+    if (e->h->net.state == MIGNET_UNKNOWN)
+        return;
+    snprintf(began.ip, sizeof began.ip, "%s", r->cfg.local_ip);
+    snprintf(began.device, sizeof began.device, "%s", r->cfg.bind_device);
+    if (vm_place_now(e->h, &p, &err) != 0) {
+        p = r->place;
+        snprintf(why, sizeof why, "%s", err_msg(&err));
+    } else if (!vm_place_equal(&p, &began)) {
+        snprintf(why, sizeof why, "it changed from %s to %s",
+                 vm_place_text(&began, was, sizeof was), vm_place_text(&p, is, sizeof is));
+    }
+    if (!vm_place_equal(&p, &r->place))
+        report_note(
+            e,
+            "this node's migration network is %s now: connections that there are go on, new "
+            "ones are made there",
+            vm_place_text(&p, is, sizeof is));
+    else if (strcmp(why, r->network_why) == 0)
+        return;
+    log_info("migration.network", LS("migration", e->src_uid), LS("ip", p.ip),
+             LS("interface", p.device), LS("why", why));
+    r->place = p;
+    memcpy(r->network_why, why, sizeof why);
+    mig_source_rebind(r->src, p.ip, p.device, why);
+}
+
 /* What the policy allows and how the bytes are to travel, as the controller resolved it. */
 static void
 fill_policy(struct vm_entry *e, const struct migration_configuration *mc,
@@ -237,7 +278,11 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
     const struct migration_configuration *mc = &ms->configuration;
     uint64_t memory = e->guest ? native_memory_bytes(e->guest) : 0;
     unsigned __int128 budget;
+    struct vm_place place;
+    int rc = vm_place_now(e->h, &place, err);
 
+    if (rc != 0)
+        return rc;
     memset(c, 0, sizeof *c);
     snprintf(c->ident.vmi_uid, sizeof c->ident.vmi_uid, "%s", e->uid);
     snprintf(c->ident.migration_uid, sizeof c->ident.migration_uid, "%s", ms->migration_uid);
@@ -245,8 +290,9 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
     if (!ms->target_node_address || snprintf(c->target_addr, sizeof c->target_addr, "%s",
                                              ms->target_node_address) >= (int)sizeof c->target_addr)
         return err_set(err, -EINVAL, "the target's address cannot be used");
-    snprintf(c->local_ip, sizeof c->local_ip, "%s", e->h->net.ip);
-    snprintf(c->bind_device, sizeof c->bind_device, "%s", e->h->net.ifname);
+    memcpy(c->local_ip, place.ip, sizeof c->local_ip);
+    memcpy(c->bind_device, place.device, sizeof c->bind_device);
+    vm_urgent_mark(e->h, &c->urgent_priority, &c->urgent_dscp);
     fill_policy(e, mc, c);
     (void)read_fallback(e, informer_get_uid(e->h->vmims, e->src_uid), c->fallback_addr);
     if (mc->has_bandwidth && mc->bandwidth_bytes_per_s > 0)
@@ -384,8 +430,7 @@ begin_resolve(struct vm_entry *e, const struct vmi *v)
     struct source_run *r = xcalloc(1, sizeof *r);
 
     e->src_phase = SRC_RESOLVING;
-    if (e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN ||
-        fill_config(e, v, &r->cfg, NULL) != 0) {
+    if (fill_config(e, v, &r->cfg, NULL) != 0) {
         free_run(r);
         e->src_timer = loop_timer_add(e->h->l, HANDLER_RESOLVE_US, on_resolve_timer, e);
         return;
@@ -410,6 +455,8 @@ start_thread(struct vm_entry *e, struct source_run *r)
     r->e = e;
     r->l = e->h->l;
     r->state_dir = xstrdup(e->h->cfg.state_dir);
+    memcpy(r->place.ip, r->cfg.local_ip, sizeof r->place.ip);
+    memcpy(r->place.device, r->cfg.bind_device, sizeof r->place.device);
     e->src = r;
     if (pthread_create(&r->thread, NULL, r->resolving ? run_resolve : run_source, r) != 0)
         abort(); /* no thread can be had: the journal says what is true at the next start */

@@ -1,6 +1,7 @@
 /* The target's part of a migration in the handler: make the incoming guest, announce where it listens, make
  * the decisions durable, and clean up or take over. Order and meaning: docs/protocol.md. */
 #include <errno.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +21,9 @@ struct target_run {
     char *state_dir;
     struct mig_target *t;
     struct tls_ctx *tls; /* NULL: in the clear */
-    struct journal j;    /* the engine's thread changes it in the hooks */
+    struct vm_place place;
+    unsigned ifindex; /* of place.device, which may have been made anew under its name */
+    struct journal j; /* the engine's thread changes it in the hooks */
     pthread_t thread;
     enum mig_target_outcome outcome;
     struct err err;
@@ -29,6 +32,7 @@ struct target_run {
 static void make_incoming(struct vm_entry *e, const struct vmi *v);
 static void incoming_run(struct vm_job *job);
 static void incoming_done(struct vm_job *job);
+static void follow_network(struct vm_entry *e);
 static void listen_for(struct vm_entry *e, bool recovering);
 static void *run_target(void *ctx);
 static void on_ended(void *ctx);
@@ -38,6 +42,7 @@ static int on_never(void *ctx, struct err *err);
 static int encrypt(struct vm_entry *e, struct target_run *r, struct mig_target_config *c,
                    struct err *err);
 static void on_refused(void *ctx, const char *why);
+static void on_noted(void *ctx, const char *text);
 static void failed_here(struct vm_entry *e, const char *reason);
 static void result_run(struct vm_job *job);
 static void result_done(struct vm_job *job);
@@ -49,6 +54,15 @@ static void guest_runs(void *ctx);
 static void note_damage(struct vm_entry *e, struct mig_target *t);
 static void recover(struct vm_entry *e, const struct migration_state *ms);
 static bool clean_up(struct vm_entry *e, const struct migration_state *ms, struct tree *want);
+
+bool
+target_stats(const struct vm_entry *e, struct mig_stats *ret)
+{
+    if (!e->dst)
+        return false;
+    mig_target_stats(e->dst->t, ret);
+    return true;
+}
 
 bool
 target_active(const struct vm_entry *e)
@@ -107,6 +121,7 @@ target_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     if (!e->dst && e->has_journal && e->j.state != JOURNAL_RUNNING)
         recover(e, ms);
     if (e->dst) {
+        follow_network(e);
         if (strcmp(ms->target_node_address ? ms->target_node_address : "", e->dst_address) != 0)
             tree_set_path(want, tree_string(e->dst_address), "status", "migrationState",
                           "targetNodeAddress", NULL);
@@ -159,10 +174,11 @@ reconcile_memory(struct vm_entry *e, const struct migration_state *ms, struct tr
 {
     AUTO_FREE char *path = journal_postcopy_path(e->h->cfg.state_dir, e->uid);
     const char *lost = object_annotation(e->vmi, ANN_SOURCE_LOST);
+    struct vm_place place;
 
     if (!e->dst && access(path, F_OK) == 0) {
         if (!e->guest || !native_alive(e->guest) || e->h->stopping || e->busy ||
-            e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN)
+            vm_place_now(e->h, &place, NULL) != 0)
             return;
         listen_for(e, true);
     }
@@ -178,6 +194,7 @@ reconcile_memory(struct vm_entry *e, const struct migration_state *ms, struct tr
                                  vm_now(e));
         return;
     }
+    follow_network(e);
     object_set_condition(want, COND_MEMORY_COMPLETE, "False", "PostCopy",
                          "the guest runs here, and the rest of its memory comes from the source",
                          vm_now(e));
@@ -330,15 +347,66 @@ incoming_done(struct vm_job *job)
     listen_for(e, false);
 }
 
+/* Where else it listens, when the policy lets migrations use the management network; "" = nowhere. */
+static const char *
+fallback_ip(const struct vm_entry *e)
+{
+    struct migration_options o;
+
+    migration_options_read(object_annotation(e->vmi, ANN_MIGRATION_OPTIONS), &o);
+    return o.fallback_management && e->h->net.state == MIGNET_READY ? e->h->cfg.address : "";
+}
+
+/* Where the target listens now; the status follows e->dst_address. */
+static void
+announce(struct vm_entry *e, struct target_run *r, const struct vm_place *p)
+{
+    r->place = *p;
+    r->ifindex = p->device[0] ? if_nametoindex(p->device) : 0;
+    snprintf(e->dst_address, sizeof e->dst_address, "%s", mig_target_address(r->t));
+    if (*mig_target_fallback_address(r->t)) {
+        AUTO_TREE struct tree *t = tree_map();
+
+        tree_set(t, "address", tree_string(mig_target_fallback_address(r->t)));
+        vmim_annotate(e->h, e->dst_uid, ANN_TARGET_FALLBACK, t, NULL, NULL, NULL);
+    }
+}
+
+/* The migration network is elsewhere now, or its interface was made anew: so is the socket. What is
+ * connected goes on for as long as it can; a source that was cut off finds the new address in the
+ * status. */
+static void
+follow_network(struct vm_entry *e)
+{
+    struct target_run *r = e->dst;
+    struct vm_place p;
+    struct err err = {0};
+
+    if (vm_place_now(e->h, &p, NULL) != 0 ||
+        (vm_place_equal(&p, &r->place) && (!p.device[0] || if_nametoindex(p.device) == r->ifindex)))
+        return;
+    if (mig_target_relisten(r->t, p.ip, p.device, fallback_ip(e), &err) != 0) {
+        log_warn("migration.listen", LS("uid", e->uid), LS("error", err_msg(&err)));
+        handler_retry_later(e->h);
+        return;
+    }
+    announce(e, r, &p);
+    log_info("migration.moved", LS("uid", e->uid), LS("migration", e->dst_uid),
+             LS("address", e->dst_address), LS("interface", p.device));
+}
+
 static void
 listen_for(struct vm_entry *e, bool recovering)
 {
     struct target_run *r = xcalloc(1, sizeof *r);
     struct mig_target_config c = {0};
-    struct migration_options o;
+    struct vm_place place = {0};
     struct err err = {0};
     AUTO_FREE char *path = journal_postcopy_path(e->h->cfg.state_dir, e->uid);
     int rc = encrypt(e, r, &c, &err);
+
+    if (rc == 0)
+        rc = vm_place_now(e->h, &place, &err);
 
     if (!recovering)
         (void)unlink(path); /* of an attempt before this one */
@@ -347,11 +415,10 @@ listen_for(struct vm_entry *e, bool recovering)
     c.ident.generation = e->j.generation;
     if (e->guest && native_alive(e->guest))
         c.guest = native_guest(e->guest);
-    snprintf(c.listen_ip, sizeof c.listen_ip, "%s", e->h->net.ip);
-    snprintf(c.bind_device, sizeof c.bind_device, "%s", e->h->net.ifname);
-    migration_options_read(object_annotation(e->vmi, ANN_MIGRATION_OPTIONS), &o);
-    if (o.fallback_management && e->h->net.state == MIGNET_READY)
-        snprintf(c.fallback_listen_ip, sizeof c.fallback_listen_ip, "%s", e->h->cfg.address);
+    memcpy(c.listen_ip, place.ip, sizeof c.listen_ip);
+    memcpy(c.bind_device, place.device, sizeof c.bind_device);
+    snprintf(c.fallback_listen_ip, sizeof c.fallback_listen_ip, "%s", fallback_ip(e));
+    vm_urgent_mark(e->h, &c.urgent_priority, &c.urgent_dscp);
     c.recovering = recovering && e->j.state != JOURNAL_RUNNING;
     c.recovering_committed = recovering && e->j.state == JOURNAL_RUNNING;
     snprintf(c.state_path, sizeof c.state_path, "%s", path);
@@ -360,6 +427,7 @@ listen_for(struct vm_entry *e, bool recovering)
     c.committed = on_committed;
     c.never = on_never;
     c.refused = on_refused;
+    c.noted = on_noted;
     c.ctx = r;
     r->e = e;
     r->l = e->h->l;
@@ -379,15 +447,9 @@ listen_for(struct vm_entry *e, bool recovering)
         return;
     }
     r->state_dir = xstrdup(e->h->cfg.state_dir);
-    snprintf(e->dst_address, sizeof e->dst_address, "%s", mig_target_address(r->t));
     e->dst = r;
     e->dst_runs = c.recovering_committed;
-    if (*mig_target_fallback_address(r->t)) {
-        AUTO_TREE struct tree *t = tree_map();
-
-        tree_set(t, "address", tree_string(mig_target_fallback_address(r->t)));
-        vmim_annotate(e->h, e->dst_uid, ANN_TARGET_FALLBACK, t, NULL, NULL, NULL);
-    }
+    announce(e, r, &place);
     e->dst_phase = DST_LISTENING;
     log_info("migration.listening", LS("uid", e->uid), LS("migration", e->dst_uid),
              LS("address", e->dst_address), LI("recovering", recovering));
@@ -419,6 +481,15 @@ on_refused(void *ctx, const char *why)
     struct target_run *r = ctx;
 
     log_warn("migration.refused", LS("migration", r->j.migration_uid), LS("why", why));
+}
+
+/* The engine's thread. */
+static void
+on_noted(void *ctx, const char *text)
+{
+    struct target_run *r = ctx;
+
+    log_info("migration.note", LS("migration", r->j.migration_uid), LS("text", text));
 }
 
 static void *

@@ -88,6 +88,18 @@ bucket_take(struct bucket *b, uint64_t bytes, uint64_t now_us)
     return wait < BUCKET_SLICE_US ? wait : BUCKET_SLICE_US;
 }
 
+void
+bucket_charge(struct bucket *b, uint64_t bytes, uint64_t now_us)
+{
+    pthread_mutex_lock(&b->mu);
+    if (b->rate > 0) {
+        fill(b, now_us);
+        b->tokens -= (int64_t)(bytes > INT64_MAX / 4 ? INT64_MAX / 4 : bytes);
+    }
+    b->taken += bytes;
+    pthread_mutex_unlock(&b->mu);
+}
+
 uint64_t
 bucket_taken(struct bucket *b)
 {

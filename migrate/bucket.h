@@ -34,6 +34,8 @@ uint64_t bucket_rate(const struct bucket *b);
 /* 0: the bytes are taken, and may be sent. Else nothing is taken; ask again after so many
  * microseconds, at most BUCKET_SLICE_US. Any thread. */
 uint64_t bucket_take(struct bucket *b, uint64_t bytes, uint64_t now_us);
+/* The bytes are sent now, whatever is there: others wait for them. Any thread. */
+void bucket_charge(struct bucket *b, uint64_t bytes, uint64_t now_us);
 /* Bytes taken so far. Any thread. */
 uint64_t bucket_taken(struct bucket *b);
 /* Largest batch that keeps the flow smooth (BUCKET_BATCH_US of the rate, at least one page), at

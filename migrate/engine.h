@@ -66,6 +66,10 @@ struct mig_policy {
     uint32_t weight;            /* of this migration in shares of a link; 0 = 1 */
 };
 
+/* Over which of its two addresses an end's connections go now; NONE: there are none, because none was
+ * made yet or because they were lost and are tried again. */
+enum mig_link { MIG_LINK_NONE, MIG_LINK_MAIN, MIG_LINK_FALLBACK };
+
 enum mig_mode { MIG_MODE_PRECOPY, MIG_MODE_POSTCOPY, MIG_MODE_PAUSED };
 
 /* One entry of the decision log: what was decided and why, with its numbers, as a sentence. */
@@ -104,6 +108,10 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     char suite[TLS_SUITE_SIZE]; /* how: "TLS 1.3, TLS_AES_128_GCM_SHA256"; "" = it is not */
     enum mig_mode mode;
     uint32_t reconnects; /* connections that were lost and made again */
+    enum mig_link link;
+    uint32_t path_mtu_bytes;  /* the largest packet that the path takes whole; 0 = not known */
+    uint32_t segment_bytes;   /* of it for us: what one TCP segment carries */
+    uint64_t shaping_wait_us; /* source: how long workers have waited for bandwidth, all together */
     uint64_t enc_pages[MIG_ENC_COUNT],
         enc_bytes[MIG_ENC_COUNT]; /* payload on the wire, by encoding */
     struct mig_downtime downtime;
@@ -165,6 +173,9 @@ struct mig_source_config {
                                           target_addr cannot be reached any more; "" */
     uint64_t reconnect_us;             /* a cut connection is tried again for so long; 0 = 30 s */
     uint64_t dead_peer_us;             /* a target that is silent for so long is dead; 0 = 2 s */
+    uint32_t
+        urgent_priority; /* SO_PRIORITY of the urgent channel (post-copy's answers); 0 = none */
+    uint8_t urgent_dscp; /* likewise its DSCP, 0 to 63 (RFC 2474); 0 = none */
     /* An earlier handler committed a post-copy: ask the target, and serve what it lacks from the
      * paused guest's memory. */
     bool recovering;
@@ -186,8 +197,15 @@ bool mig_source_cancel(struct mig_source *s);
 /* From any thread, in post-copy: ends run() with UNKNOWN soon (or as it would have ended). The target
  * waits, and a source with `recovering` goes on. */
 void mig_source_stop(struct mig_source *s);
-/* From any thread: the target listens there now (its handler was restarted). NULL: as before. */
+/* From any thread: the target listens there now (its handler was restarted, or its network is another
+ * one). NULL: as before. */
 void mig_source_redirect(struct mig_source *s, const char *addr, const char *fallback_addr);
+/* From any thread: this node's network has changed. Connections that there are go on; those that are
+ * made from now on come from local_ip and device (NULL: both as before). why: what became of the
+ * network, in words, which the failure says when the target cannot be reached any more; "" = nothing
+ * to say any more. */
+void mig_source_rebind(struct mig_source *s, const char *local_ip, const char *device,
+                       const char *why);
 /* Any thread, while it runs; 0 = no limit of its own. Takes effect within 100 ms. */
 void mig_source_set_bandwidth(struct mig_source *s, uint64_t bytes_per_s);
 void mig_source_stats(struct mig_source *s, struct mig_stats *ret);
@@ -214,7 +232,9 @@ struct mig_target_config {
                              is restarted goes on; "" = kept in memory */
     uint64_t idle_timeout_us; /* nothing came for so long: failed (not once PREPARED); 0 = 30 s */
     uint64_t dead_peer_us;    /* a source that is silent for so long is dead; 0 = 2 s */
-    uint64_t reconnect_us;    /* a source that was cut off is waited for so long; 0 = 30 s. In
+    uint32_t urgent_priority; /* as in mig_source_config: post-copy's requests */
+    uint8_t urgent_dscp;
+    uint64_t reconnect_us; /* a source that was cut off is waited for so long; 0 = 30 s. In
                                  post-copy for ever */
     bool recovering; /* the guest was PREPARED (or COMMITTED) by an earlier handler: only answer
                                       the source's question */
@@ -227,6 +247,9 @@ struct mig_target_config {
     /* A connection was turned away because of its certificate, or because one side encrypts and the
      * other does not; why. At most once a second, on the engine's thread; may be NULL. */
     void (*refused)(void *ctx, const char *why);
+    /* Something that is worth a line of the log and no failure. On the engine's thread; may be
+     * NULL. */
+    void (*noted)(void *ctx, const char *text);
     /* Post-copy, on the engine's thread: the guest runs, and memory is still missing. May be NULL. */
     void (*running)(void *ctx);
     void *ctx;
@@ -247,9 +270,15 @@ enum mig_target_outcome {
 
 /* Opens the listening socket at once, so that the address can be announced. */
 int mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, struct err *err);
-const char *mig_target_address(const struct mig_target *t);          /* "ip:port"; borrowed */
+/* "ip:port"; borrowed, until mig_target_relisten. */
+const char *mig_target_address(const struct mig_target *t);
 const char *mig_target_fallback_address(const struct mig_target *t); /* likewise; "" = none */
 enum mig_target_outcome mig_target_run(struct mig_target *t, struct err *err);
+/* This node's network has changed: listens on this address and device instead (fallback_ip: "" = on no
+ * other). Connections that there are go on; a source that was cut off is waited for here. On an error
+ * all is as before. Any thread, but one at a time, which is also the one that asks for addresses. */
+int mig_target_relisten(struct mig_target *t, const char *ip, const char *device,
+                        const char *fallback_ip, struct err *err);
 /* From any thread: ends run() with FAILED / IN_DOUBT soon. */
 void mig_target_stop(struct mig_target *t);
 /* From any thread, in post-copy: the source's memory is gone for good. What is missing is poisoned

@@ -128,6 +128,18 @@ mig_source_redirect(struct mig_source *s, const char *addr, const char *fallback
     pthread_mutex_unlock(&s->mu);
 }
 
+void
+mig_source_rebind(struct mig_source *s, const char *local_ip, const char *device, const char *why)
+{
+    pthread_mutex_lock(&s->mu);
+    if (local_ip) {
+        snprintf(s->own_ip, sizeof s->own_ip, "%s", local_ip);
+        snprintf(s->own_device, sizeof s->own_device, "%s", device);
+    }
+    snprintf(s->network_why, sizeof s->network_why, "%s", why);
+    pthread_mutex_unlock(&s->mu);
+}
+
 bool
 mig_source_cancel(struct mig_source *s)
 {

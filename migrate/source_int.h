@@ -82,6 +82,7 @@ struct source_worker {
     _Atomic uint64_t enc_pages[MIG_ENC_COUNT], enc_bytes[MIG_ENC_COUNT];
     _Atomic uint64_t done_pages; /* of this round */
     _Atomic uint64_t cpu_us;
+    _Atomic uint64_t held_us; /* waited for bandwidth */
 };
 
 /* The urgent channel: a thread that answers what the target's guest waits for. */
@@ -93,6 +94,7 @@ struct source_urgent {
     struct source_post_batch *batch;
     uint64_t seq;
     struct err err;
+    _Atomic uint64_t sent_bytes;
 };
 
 struct mig_source {
@@ -121,8 +123,10 @@ struct mig_source {
     /* The connections, which can be lost and made again (source_link.c). Owned by the run thread. */
     uint32_t epoch; /* of the present ones; 0 = none yet */
     uint8_t token[CONTROL_TOKEN_SIZE];
-    bool lost;   /* the first trouble was that they are gone */
-    int refused; /* enum control_error_code of the last refusal */
+    bool around;    /* they are dialled at the fallback address */
+    bool lost;      /* the first trouble was that they are gone */
+    bool mark_said; /* that the urgent channel could not be marked */
+    int refused;    /* enum control_error_code of the last refusal */
     struct source_urgent urgent;
 
     /* post-copy (source_post.c) */
@@ -173,7 +177,8 @@ struct mig_source {
     struct source_worker *failed; /* the first */
     bool cancel, committing, stop_serving;
     char redirect[MIG_ADDR_SIZE], redirect_fallback[MIG_ADDR_SIZE]; /* where the target listens */
-    char own_ip[INET6_ADDRSTRLEN], own_device[16]; /* constant: of the first of the two */
+    char own_ip[INET6_ADDRSTRLEN], own_device[16]; /* where the first of the two is dialled from */
+    char network_why[MIG_DECISION_TEXT / 2];       /* what became of this node's network */
     struct mig_stats stats;
     uint64_t run_cpu_us, ctl_bytes; /* ctl_bytes: of a control connection that is closed */
 
@@ -226,6 +231,8 @@ int source_hold_back(struct source_worker *w, uint64_t bytes);
 /* The most that a batch should have at the bandwidth of this moment; at least one page, at most
  * max. */
 uint64_t source_batch_bytes(struct source_worker *w, uint64_t max);
+/* What the path of the connections takes, once they are made and now and then; says what is new. */
+void source_look_at_path(struct mig_source *s);
 
 /* source_wait.c */
 enum source_wait {

@@ -12,6 +12,7 @@
 #include "migrate/bits.h"
 
 static bool worth_another_try(const struct mig_source *s);
+static void say_lost(struct mig_source *s, uint64_t for_us);
 static int rest(struct mig_source *s, uint64_t deadline_us, struct err *err);
 static void next_address(struct mig_source *s, unsigned tries);
 static int send_again(struct mig_source *s);
@@ -49,6 +50,7 @@ source_unlink(struct mig_source *s)
     s->ctl_bytes += ctl ? ctl_bytes(ctl) : 0;
     s->failed = NULL;
     s->pending = 0;
+    s->stats.link = MIG_LINK_NONE;
     pthread_mutex_unlock(&s->mu);
     ctl_free(ctl);
 }
@@ -62,6 +64,7 @@ source_relink(struct mig_source *s, uint64_t deadline_us)
     int rc;
 
     source_unlink(s);
+    say_lost(s, deadline_us ? deadline_us - began : 0);
     rc = s->cfg.recovering || s->sw.state == SWITCH_SRC_SERVING ? 0 : send_again(s);
     for (unsigned tries = 0; rc == 0; tries++) {
         struct err err = {0};
@@ -104,6 +107,29 @@ source_relink(struct mig_source *s, uint64_t deadline_us)
     return 0;
 }
 
+/* for_us: 0 = as long as it takes. */
+static void
+say_lost(struct mig_source *s, uint64_t for_us)
+{
+    char text[MIG_DECISION_TEXT];
+
+    if (!s->epoch || !s->err.code)
+        return; /* the first one of a later life */
+    if (for_us)
+        snprintf(
+            text, sizeof text,
+            "the connection is lost (%.150s): the guest runs on here, and the target is dialled "
+            "again for %.0f s",
+            err_msg(&s->err), (double)for_us / 1e6);
+    else
+        snprintf(
+            text, sizeof text,
+            "the connection is lost (%.150s): the target is dialled until it answers; its guest "
+            "waits for missing pages only",
+            err_msg(&s->err));
+    source_log(s, text);
+}
+
 /* In post-copy there is nothing to lose by asking on; before it, only silence and a target that has
  * not noticed yet are. */
 static bool
@@ -119,6 +145,7 @@ rest(struct mig_source *s, uint64_t deadline_us, struct err *err)
 {
     struct pollfd p = {.fd = s->wake_fd, .events = POLLIN};
     uint64_t limit = s->cfg.limits.completion_timeout_us, now;
+    char network[sizeof s->network_why];
     eventfd_t n;
     bool end;
 
@@ -128,11 +155,13 @@ rest(struct mig_source *s, uint64_t deadline_us, struct err *err)
     now = clock_mono_us();
     pthread_mutex_lock(&s->mu);
     end = s->committing ? s->stop_serving : s->cancel;
+    memcpy(network, s->network_why, sizeof network);
     pthread_mutex_unlock(&s->mu);
     if (end)
         return err_set(err, -ECANCELED, "cancelled");
     if (deadline_us && now >= deadline_us)
-        return err_set(err, -ETIMEDOUT, "the target could not be reached again");
+        return err_set(err, -ETIMEDOUT, "the target could not be reached again%s%s",
+                       network[0] ? "; the migration network: " : "", network);
     if (deadline_us && limit && s->stats.started_us && now - s->stats.started_us > limit)
         return err_set(err, -ETIMEDOUT, "not complete after %.1f s", (double)limit / 1e6);
     return 0;
@@ -142,15 +171,13 @@ rest(struct mig_source *s, uint64_t deadline_us, struct err *err)
 static void
 next_address(struct mig_source *s, unsigned tries)
 {
-    bool around;
-
     pthread_mutex_lock(&s->mu);
-    around = tries % 2 && s->redirect_fallback[0];
-    memcpy(s->cfg.target_addr, around ? s->redirect_fallback : s->redirect, MIG_ADDR_SIZE);
-    pthread_mutex_unlock(&s->mu);
+    s->around = tries % 2 && s->redirect_fallback[0];
+    memcpy(s->cfg.target_addr, s->around ? s->redirect_fallback : s->redirect, MIG_ADDR_SIZE);
     memcpy(s->cfg.local_ip, s->own_ip, sizeof s->own_ip);
     memcpy(s->cfg.bind_device, s->own_device, sizeof s->own_device);
-    if (around) /* another network: the kernel knows the way */
+    pthread_mutex_unlock(&s->mu);
+    if (s->around) /* another network: the kernel knows the way */
         s->cfg.local_ip[0] = s->cfg.bind_device[0] = '\0';
 }
 

@@ -32,6 +32,7 @@ source_hold_back(struct source_worker *w, uint64_t bytes)
         while (!atomic_load(&s->stop) && rc != ETIMEDOUT)
             rc = pthread_cond_timedwait(&s->cv, &s->mu, &ts);
         pthread_mutex_unlock(&s->mu);
+        atomic_fetch_add_explicit(&w->held_us, clock_mono_us() - now, memory_order_relaxed);
         if (atomic_load(&s->stop))
             return err_set(&w->err, -ECANCELED, "stopped");
     }
@@ -41,6 +42,29 @@ uint64_t
 source_batch_bytes(struct source_worker *w, uint64_t max)
 {
     return bucket_batch(&w->s->share.bucket, max);
+}
+
+void
+source_look_at_path(struct mig_source *s)
+{
+    uint32_t mtu, segment;
+    char text[MIG_DECISION_TEXT];
+    bool same;
+
+    xport_path(conn_fd(s->workers[0].conn), &mtu, &segment);
+    if (!mtu)
+        return;
+    pthread_mutex_lock(&s->mu);
+    same = mtu == s->stats.path_mtu_bytes && segment == s->stats.segment_bytes;
+    s->stats.path_mtu_bytes = mtu;
+    s->stats.segment_bytes = segment;
+    pthread_mutex_unlock(&s->mu);
+    if (same)
+        return;
+    snprintf(text, sizeof text,
+             "the path to %s takes packets of %u bytes, %u of them memory and its headers",
+             s->cfg.target_addr, mtu, segment);
+    source_log(s, text);
 }
 
 void

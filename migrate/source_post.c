@@ -36,7 +36,9 @@ static int answer(struct source_urgent *u, const struct frame_request *r);
 static void add(struct mig_source *s, struct source_post_batch *b, uint32_t region, uint64_t offset,
                 uint32_t pages);
 static int send_batch(struct mig_source *s, struct source_post_batch *b, struct conn *conn,
-                      uint64_t *seq, uint64_t *ret_bytes, struct err *err);
+                      uint64_t *seq, struct err *err);
+static uint64_t batch_raw_pages(const struct source_post_batch *b);
+static uint64_t batch_bytes(const struct source_post_batch *b);
 static int urgent_start(struct mig_source *s);
 static bool next_batch(struct mig_source *s, struct source_post_batch *b);
 
@@ -209,18 +211,17 @@ source_push(struct source_worker *w)
     b->runs_len = b->pages = 0;
     urgent_lower();
     while (!atomic_load_explicit(&s->stop, memory_order_relaxed) && next_batch(s, b)) {
-        uint64_t raw_pages = 0, pages = b->pages, bytes = 0;
-        int rc = source_hold_back(w, (uint64_t)b->pages * LAYOUT_PAGE_BYTES);
+        uint64_t raw_pages = batch_raw_pages(b), pages = b->pages, bytes = batch_bytes(b);
+        int rc = source_hold_back(w, bytes);
 
         if (rc == 0 && FAULT(SRC_POSTCOPY_PUSH))
             rc = err_set(&w->err, -EIO, "fault point src.postcopy.push");
         if (rc == 0)
-            rc = send_batch(s, b, w->conn, &w->seq, &bytes, &w->err);
+            rc = send_batch(s, b, w->conn, &w->seq, &w->err);
         if (rc != 0) {
             w->cause = rc == -ECANCELED ? MIG_CAUSE_LOCAL : MIG_CAUSE_PEER;
             return err_prefix(&w->err, rc, "data channel %u", w->index);
         }
-        raw_pages = bytes / LAYOUT_PAGE_BYTES;
         atomic_fetch_add_explicit(&w->sent_bytes, bytes, memory_order_relaxed);
         atomic_fetch_add_explicit(&w->raw_pages, raw_pages, memory_order_relaxed);
         atomic_fetch_add_explicit(&w->zero_pages, pages - raw_pages, memory_order_relaxed);
@@ -341,7 +342,7 @@ answer(struct source_urgent *u, const struct frame_request *r)
 {
     struct mig_source *s = u->s;
     struct source_post_batch *b = u->batch;
-    uint64_t bytes = 0, page = layout_page(&s->layout, r->region, r->offset);
+    uint64_t page = layout_page(&s->layout, r->region, r->offset);
     int rc = 0;
 
     pthread_mutex_lock(&s->plan_mu);
@@ -352,9 +353,15 @@ answer(struct source_urgent *u, const struct frame_request *r)
     b->runs_len = b->pages = 0;
     for (uint32_t at = 0; at < r->pages && rc == 0;) {
         uint32_t n = r->pages - at < FRAME_MAX_RAW_PAGES ? r->pages - at : FRAME_MAX_RAW_PAGES;
+        uint64_t bytes;
 
         add(s, b, r->region, r->offset + (uint64_t)at * LAYOUT_PAGE_BYTES, n);
-        rc = send_batch(s, b, u->conn, &u->seq, &bytes, &u->err);
+        bytes = batch_bytes(b);
+        /* Somebody waits for it: it goes now, and the push waits for what it took. */
+        bucket_charge(&s->share.bucket, bytes, clock_mono_us());
+        rc = send_batch(s, b, u->conn, &u->seq, &u->err);
+        if (rc == 0)
+            atomic_fetch_add_explicit(&u->sent_bytes, bytes, memory_order_relaxed);
         at += n;
     }
     pthread_mutex_lock(&s->plan_mu);
@@ -390,7 +397,7 @@ add(struct mig_source *s, struct source_post_batch *b, uint32_t region, uint64_t
 
 static int
 send_batch(struct mig_source *s, struct source_post_batch *b, struct conn *conn, uint64_t *seq,
-           uint64_t *ret_bytes, struct err *err)
+           struct err *err)
 {
     struct frame_header h = {
         .type = FRAME_PAGES, .round = s->epoch, .runs = b->runs_len, .seq = (*seq)++};
@@ -411,7 +418,24 @@ send_batch(struct mig_source *s, struct source_post_batch *b, struct conn *conn,
     b->iov[0].iov_base = b->head;
     b->iov[0].iov_len = frame_encode(b->head, &h, b->runs, b->sums);
     rc = conn_send(conn, b->iov, iov_len, err);
-    *ret_bytes = h.bytes;
     b->runs_len = b->pages = 0;
     return rc;
+}
+
+static uint64_t
+batch_raw_pages(const struct source_post_batch *b)
+{
+    uint64_t n = 0;
+
+    for (uint32_t i = 0; i < b->runs_len; i++)
+        n += b->runs[i].kind == FRAME_ZERO ? 0 : b->runs[i].pages;
+    return n;
+}
+
+/* What it takes on the connection. */
+static uint64_t
+batch_bytes(const struct source_post_batch *b)
+{
+    return FRAME_HEADER_SIZE + (uint64_t)b->runs_len * FRAME_RUN_SIZE +
+           batch_raw_pages(b) * (FRAME_SUM_SIZE + LAYOUT_PAGE_BYTES);
 }

@@ -12,6 +12,7 @@ static int get_regions(struct mig_source *s, struct err *err);
 static int connect_control(struct mig_source *s);
 static int connect_data(struct mig_source *s);
 static int connect_channel(struct mig_source *s, uint32_t channel, struct conn **ret);
+static void mark_urgent(struct mig_source *s);
 static int read_answer(struct mig_source *s, struct conn *c, struct err *err);
 
 int
@@ -46,7 +47,32 @@ source_connect(struct mig_source *s)
 
     s->epoch++;
     rc = connect_control(s);
-    return rc ? rc : connect_data(s);
+    if (rc == 0)
+        rc = connect_data(s);
+    if (rc != 0)
+        return rc;
+    mark_urgent(s);
+    source_look_at_path(s);
+    pthread_mutex_lock(&s->mu);
+    s->stats.link = s->around ? MIG_LINK_FALLBACK : MIG_LINK_MAIN;
+    pthread_mutex_unlock(&s->mu);
+    return 0;
+}
+
+/* That the network may treat it as any other is worth a word, and no reason to stop. */
+static void
+mark_urgent(struct mig_source *s)
+{
+    char text[MIG_DECISION_TEXT];
+    struct err err = {0};
+
+    if (!s->urgent.conn || s->mark_said ||
+        xport_mark(conn_fd(s->urgent.conn), s->cfg.urgent_priority, s->cfg.urgent_dscp, &err) == 0)
+        return;
+    s->mark_said = true;
+    snprintf(text, sizeof text, "post-copy's answers are not marked as urgent: %.200s",
+             err_msg(&err));
+    source_log(s, text);
 }
 
 void
@@ -72,6 +98,7 @@ source_teardown(struct mig_source *s)
     pthread_mutex_lock(&s->mu);
     source_sum_stats(s, &s->stats);
     s->stats.again_pages = s->again_pages;
+    s->stats.link = MIG_LINK_NONE;
     s->stats.remaining_bytes = s->sw.state == SWITCH_SRC_MOVED ? 0 : s->stats.remaining_bytes;
 
     struct ctl *ctl = s->ctl;

@@ -326,9 +326,10 @@ unexpected(struct mig_source *s, const struct control_msg *m)
 void
 source_sum_stats(struct mig_source *s, struct mig_stats *st)
 {
-    uint64_t cpu = 0;
+    uint64_t cpu = 0, held = 0;
 
-    st->sent_bytes = s->ctl_bytes + (s->ctl ? ctl_bytes(s->ctl) : 0);
+    st->sent_bytes = s->ctl_bytes + (s->ctl ? ctl_bytes(s->ctl) : 0) +
+                     atomic_load_explicit(&s->urgent.sent_bytes, memory_order_relaxed);
     st->raw_pages = st->zero_pages = st->absent_pages = 0;
     memset(st->enc_pages, 0, sizeof st->enc_pages);
     memset(st->enc_bytes, 0, sizeof st->enc_bytes);
@@ -344,9 +345,11 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
             st->enc_bytes[e] += atomic_load_explicit(&w->enc_bytes[e], memory_order_relaxed);
         }
         cpu += atomic_load_explicit(&w->cpu_us, memory_order_relaxed);
+        held += atomic_load_explicit(&w->held_us, memory_order_relaxed);
     }
     st->enc_pages[MIG_ENC_ZERO] = st->zero_pages;
     st->cpu_us = cpu + s->run_cpu_us;
+    st->shaping_wait_us = held;
     st->limit_bytes_per_s = share_rate(&s->share);
 }
 
@@ -398,6 +401,7 @@ source_tick(struct mig_source *s, uint64_t now)
         struct mig_stats copy;
 
         s->progress_us = now;
+        source_look_at_path(s);
         mig_source_stats(s, &copy);
         s->cfg.progress(s->cfg.ctx, &copy);
     }

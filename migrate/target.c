@@ -42,7 +42,7 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
     int rc;
 
     t->cfg = *cfg;
-    t->listen_fd = t->fallback_fd = -1;
+    t->listen_fd = t->fallback_fd = t->next_listen_fd = t->next_fallback_fd = -1;
     pthread_mutex_init(&t->mu, NULL);
     pthread_mutex_init(&t->write_mu, NULL);
     pthread_cond_init(&t->cv, NULL);
@@ -50,9 +50,7 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
     if (t->wake_fd < 0)
         rc = err_set(err, -errno, "eventfd: %s", strerror(errno));
     else
-        rc = xport_listen(cfg->listen_ip, cfg->bind_device, &t->listen_fd, t->address, err);
-    if (rc == 0 && *cfg->fallback_listen_ip)
-        rc = xport_listen(cfg->fallback_listen_ip, "", &t->fallback_fd, t->fallback_address, err);
+        rc = mig_target_relisten(t, cfg->listen_ip, cfg->bind_device, cfg->fallback_listen_ip, err);
     if (rc == 0 && !cfg->recovering && !cfg->recovering_committed) {
         rc = cfg->guest.ops->regions(cfg->guest.impl, t->regions, err);
         t->regions_len = rc > 0 ? (uint32_t)rc : 0;
@@ -65,6 +63,34 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
         return rc;
     }
     *ret = t;
+    return 0;
+}
+
+int
+mig_target_relisten(struct mig_target *t, const char *ip, const char *device,
+                    const char *fallback_ip, struct err *err)
+{
+    char address[MIG_ADDR_SIZE] = "", fallback_address[MIG_ADDR_SIZE] = "";
+    AUTO_FD int fd = -1;
+    AUTO_FD int fallback_fd = -1;
+    int rc = xport_listen(ip, device, &fd, address, err);
+
+    if (rc == 0 && *fallback_ip)
+        rc = xport_listen(fallback_ip, "", &fallback_fd, fallback_address, err);
+    if (rc != 0)
+        return rc;
+    memcpy(t->address, address, sizeof t->address);
+    memcpy(t->fallback_address, fallback_address, sizeof t->fallback_address);
+    pthread_mutex_lock(&t->mu);
+
+    AUTO_FD int unused = t->next_listen_fd; /* of a change that a newer one has overtaken */
+    AUTO_FD int unused_fallback = t->next_fallback_fd;
+
+    t->next_listen_fd = take_fd(&fd);
+    t->next_fallback_fd = take_fd(&fallback_fd);
+    t->relisten = true;
+    pthread_mutex_unlock(&t->mu);
+    eventfd_write(t->wake_fd, 1);
     return 0;
 }
 
@@ -99,6 +125,7 @@ mig_target_run(struct mig_target *t, struct err *err)
     pthread_mutex_lock(&t->mu);
     t->run_cpu_us = clock_thread_ns() / 1000 - t->run_cpu_base_us;
     t->stats.finished_us = clock_mono_us();
+    t->stats.link = MIG_LINK_NONE;
 
     struct ctl *ctl = t->ctl;
 
@@ -154,6 +181,10 @@ mig_target_free(struct mig_target *t)
         close(t->listen_fd);
     if (t->fallback_fd >= 0)
         close(t->fallback_fd);
+    if (t->next_listen_fd >= 0)
+        close(t->next_listen_fd);
+    if (t->next_fallback_fd >= 0)
+        close(t->next_fallback_fd);
     if (t->wake_fd >= 0)
         close(t->wake_fd);
     pthread_cond_destroy(&t->cv);
@@ -398,6 +429,7 @@ wait_question(struct mig_target *t)
         struct ctl *ctl = t->ctl;
 
         t->ctl = NULL;
+        t->stats.link = MIG_LINK_NONE;
         pthread_mutex_unlock(&t->mu);
         ctl_free(ctl);
     }

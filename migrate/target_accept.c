@@ -23,6 +23,7 @@ struct pending {
     struct conn *conn; /* NULL = free */
     bool shaken;       /* the handshake of TLS is over */
     bool leaving;      /* turned away: it may still read why */
+    bool around;       /* it came to the fallback address */
     uint64_t deadline_us;
     size_t have;
     uint8_t buf[FIRST_MAX];
@@ -39,6 +40,7 @@ struct door {
 };
 
 static int serve(struct door *d);
+static void take_listeners(struct mig_target *t);
 static void take_new(struct door *d, int listen_fd, uint64_t now);
 static short events(struct pending *p);
 static void attend(struct door *d, struct pending *p);
@@ -50,6 +52,8 @@ static void on_control(struct door *d, struct pending *p);
 static void on_hello(struct door *d, struct pending *p, const struct control_hello *h);
 static void on_question(struct door *d, struct pending *p, const struct control_question *q);
 static void on_data(struct door *d, struct pending *p);
+static void mark_urgent(struct mig_target *t);
+static void note_path(struct mig_target *t, uint32_t channel);
 static bool may_begin(const struct mig_target *t, const struct control_hello *h);
 static bool same_ident(const struct mig_target *t, const char *vmi, const char *migration,
                        uint64_t generation);
@@ -84,15 +88,18 @@ static int
 serve(struct door *d)
 {
     struct mig_target *t = d->t;
-    struct pollfd p[4 + TARGET_PENDING] = {{.fd = t->listen_fd, .events = POLLIN},
+    struct pollfd p[4 + TARGET_PENDING] = {{.events = POLLIN},
                                            {.fd = t->wake_fd, .events = POLLIN},
                                            {.fd = t->ctl ? ctl_fd(t->ctl) : -1, .events = POLLIN},
-                                           {.fd = t->fallback_fd, .events = POLLIN}};
+                                           {.events = POLLIN}};
     uint64_t now;
     struct err err = {0};
     eventfd_t n;
     int rc;
 
+    take_listeners(t);
+    p[0].fd = t->listen_fd;
+    p[3].fd = t->fallback_fd;
     for (int i = 0; i < TARGET_PENDING; i++)
         p[4 + i] =
             (struct pollfd){.fd = conn_fd(d->pending[i].conn), .events = events(&d->pending[i])};
@@ -135,6 +142,23 @@ serve(struct door *d)
     return 0;
 }
 
+/* The network has changed: mig_target_relisten left other sockets. What has been accepted stays. */
+static void
+take_listeners(struct mig_target *t)
+{
+    pthread_mutex_lock(&t->mu);
+    if (t->relisten) {
+        if (t->listen_fd >= 0)
+            close(t->listen_fd);
+        if (t->fallback_fd >= 0)
+            close(t->fallback_fd);
+        t->listen_fd = take_fd(&t->next_listen_fd);
+        t->fallback_fd = take_fd(&t->next_fallback_fd);
+        t->relisten = false;
+    }
+    pthread_mutex_unlock(&t->mu);
+}
+
 static void
 take_new(struct door *d, int listen_fd, uint64_t now)
 {
@@ -156,6 +180,7 @@ take_new(struct door *d, int listen_fd, uint64_t now)
         drop(p);
         p->have = 0;
         p->shaken = p->leaving = false;
+        p->around = listen_fd == d->t->fallback_fd;
         p->deadline_us = now + TARGET_HANDSHAKE_US;
         if (!d->t->cfg.tls)
             p->conn = conn_plain(fd);
@@ -459,6 +484,38 @@ on_data(struct door *d, struct pending *p)
     xport_tune(conn_fd(p->conn), TARGET_DATA_USER_US);
     t->chans[at].conn = TAKE_PTR(p->conn);
     d->attached++;
+    if (urgent)
+        mark_urgent(t);
+    else
+        note_path(t, pre.channel);
+}
+
+/* As the source does with its end: what it answers is nothing without what it was asked. */
+static void
+mark_urgent(struct mig_target *t)
+{
+    struct err err = {0};
+    char text[MIG_DECISION_TEXT];
+
+    if (xport_mark(conn_fd(t->chans[t->channels].conn), t->cfg.urgent_priority, t->cfg.urgent_dscp,
+                   &err) == 0 ||
+        !t->cfg.noted)
+        return;
+    snprintf(text, sizeof text, "post-copy's requests are not marked as urgent: %.200s",
+             err_msg(&err));
+    t->cfg.noted(t->cfg.ctx, text);
+}
+
+static void
+note_path(struct mig_target *t, uint32_t channel)
+{
+    uint32_t mtu, segment;
+
+    xport_path(conn_fd(t->chans[channel].conn), &mtu, &segment);
+    pthread_mutex_lock(&t->mu);
+    t->stats.path_mtu_bytes = mtu;
+    t->stats.segment_bytes = segment;
+    pthread_mutex_unlock(&t->mu);
 }
 
 /* A first connection begins a migration; later ones go on with it, where it is. */
@@ -487,6 +544,7 @@ adopt(struct mig_target *t, struct pending *p)
 {
     struct err err = {0};
     struct conn *conn = TAKE_PTR(p->conn);
+    bool around = p->around;
     struct ctl *ctl;
     int rc = ctl_new(conn, t->cfg.ident.generation, t->cfg.dead_peer_us, &ctl, &err);
 
@@ -494,6 +552,7 @@ adopt(struct mig_target *t, struct pending *p)
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     pthread_mutex_lock(&t->mu);
     t->ctl = ctl;
+    t->stats.link = around ? MIG_LINK_FALLBACK : MIG_LINK_MAIN;
     t->stats.encrypted = !conn_is_plain(conn);
     conn_suite(conn, t->stats.suite);
     pthread_mutex_unlock(&t->mu);

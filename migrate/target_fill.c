@@ -48,6 +48,7 @@ target_unlink(struct mig_target *t)
         t->old_totals.raw_pages += c->totals.raw_pages;
         t->old_totals.zero_pages += c->totals.zero_pages;
     }
+    t->stats.link = MIG_LINK_NONE;
     chans = TAKE_PTR(t->chans);
     t->channels = t->chans_len = 0;
     ctl = TAKE_PTR(t->ctl);

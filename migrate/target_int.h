@@ -56,14 +56,16 @@ struct target_chan {
 struct target_post;
 
 struct mig_target {
-    /* constant after new */
-    struct mig_target_config cfg;
+    /* owned by the caller of mig_target_relisten */
     char address[MIG_ADDR_SIZE];
     char fallback_address[MIG_ADDR_SIZE];
-    int listen_fd, fallback_fd, wake_fd; /* fallback_fd: -1 = none */
+    /* constant after new */
+    struct mig_target_config cfg;
+    int wake_fd;
     struct guest_region regions[GUEST_MAX_REGIONS];
     uint32_t regions_len;
     /* owned by the run thread; constant while receivers run */
+    int listen_fd, fallback_fd; /* fallback_fd: -1 = none */
     struct switch_target sw;
     struct layout layout;
     struct ctl *ctl;          /* set and unset under mu */
@@ -116,6 +118,8 @@ struct mig_target {
     struct err chan_err;  /* first failure of a receiver */
     enum control_error_code chan_code;
     struct mig_stats stats;
+    bool relisten; /* the run thread is to listen there from now on (target_accept.c) */
+    int next_listen_fd, next_fallback_fd;
     uint64_t run_cpu_us, ctl_bytes;
     /* of earlier connections */
     struct control_totals old_totals;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
@@ -107,6 +108,48 @@ xport_tune(int fd, uint64_t user_timeout_us)
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+}
+
+int
+xport_mark(int fd, uint32_t priority, uint8_t dscp, struct err *err)
+{
+    int domain = AF_INET, rc = 0, tos = 0;
+    socklen_t len = sizeof domain;
+
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+
+    bool v6 = domain == AF_INET6;
+    int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, name = v6 ? IPV6_TCLASS : IP_TOS;
+
+    len = sizeof tos;
+    if (dscp && getsockopt(fd, level, name, &tos, &len) == 0) {
+        tos = dscp << 2 | (tos & IPTOS_ECN_MASK);
+        if (setsockopt(fd, level, name, &tos, sizeof tos) < 0)
+            rc = err_set(err, -errno, "DSCP %u: %s", dscp, strerror(errno));
+    }
+    /* After IP_TOS, which sets it, too. */
+    if (priority && setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority) < 0)
+        rc = err_set(err, -errno, "priority %#x: %s%s", priority, strerror(errno),
+                     errno == EPERM ? " (it takes CAP_NET_ADMIN)" : "");
+    return rc;
+}
+
+void
+xport_path(int fd, uint32_t *ret_mtu, uint32_t *ret_segment)
+{
+    int domain = AF_INET, mtu = 0, segment = 0;
+    socklen_t len = sizeof domain;
+
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+    len = sizeof mtu;
+    if (domain == AF_INET6)
+        getsockopt(fd, IPPROTO_IPV6, IPV6_MTU, &mtu, &len);
+    else
+        getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &len);
+    len = sizeof segment;
+    getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, &len);
+    *ret_mtu = mtu > 0 ? (uint32_t)mtu : 0;
+    *ret_segment = segment > 0 ? (uint32_t)segment : 0;
 }
 
 void

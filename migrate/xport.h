@@ -30,6 +30,13 @@ int xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, st
 int xport_listen(const char *ip, const char *device, int *ret_fd, char ret_addr[MIG_ADDR_SIZE],
                  struct err *err);
 
+/* Marks what the socket sends: its DSCP (its ECN bits stay), and its priority on this host. 0 = leave
+ * as it is. -errno with what was not granted; the rest is done. */
+int xport_mark(int fd, uint32_t priority, uint8_t dscp, struct err *err);
+/* The largest packet that the path of a connected socket takes whole, as far as the kernel knows by
+ * now, and what of it one TCP segment carries. 0 where it does not say. */
+void xport_path(int fd, uint32_t *ret_mtu, uint32_t *ret_segment);
+
 /* Keeps little in the socket, so that what is sent is soon at the peer: for channels whose order
  * matters while a guest waits. */
 void xport_short_queue(int fd);

@@ -31,6 +31,9 @@ static const struct mig_stats measured = {
     .enc_bytes = {[MIG_ENC_RAW] = 45056000, [MIG_ENC_LZ4] = 1234567},
     .downtime = {.stop_us = 100, .scan_us = 200, .pages_us = 300, .state_us = 50, .commit_us = 700},
     .throttle_percent = 20,
+    .link = MIG_LINK_MAIN,
+    .path_mtu_bytes = 9000,
+    .shaping_wait_us = 12500,
 };
 
 static void
@@ -52,12 +55,14 @@ test_progress(void **state)
         "{\"round\":3,\"totalBytes\":67108864,\"remainingBytes\":4096,\"sentBytes\":50000000,"
         "\"transferBytesPerSecond\":1000000,\"dirtyBytesPerSecond\":0,\"limitBytesPerSecond\":"
         "2000000,\"predictedDowntimeMs\":5,\"predictedDowntimeP90Ms\":0,\"predictedTotalMs\":0,"
-        "\"predictedTotalP90Ms\":0,\"elapsedMs\":1000,\"mode\":\"PreCopy\",\"channels\":2,"
+        "\"predictedTotalP90Ms\":0,\"elapsedMs\":1000,\"connected\":true,\"mode\":\"PreCopy\","
+        "\"channels\":2,"
         "\"encrypted\":true,\"tls\":\"TLS 1.3, "
-        "X\",\"reconnects\":0,\"cpuMs\":90,\"rawPages\":12000,\"zeroPages\":7,"
+        "X\",\"reconnects\":0,\"pathMtuBytes\":9000,\"cpuMs\":90,\"rawPages\":12000,\"zeroPages\":"
+        "7,"
         "\"absentPages\":4000,\"againPages\":0,\"encodings\":{\"raw\":{\"pages\":11000,\"bytes\":"
         "45056000},\"lz4\":{\"pages\":1000,\"bytes\":1234567}},\"throttlePercent\":20,"
-        "\"throttleMs\":0.0,\"writeFaults\":0,\"writeFaultMs\":0.0}");
+        "\"throttleMs\":0.0,\"shapingWaitMs\":12.5,\"writeFaults\":0,\"writeFaultMs\":0.0}");
 }
 
 /* Succeeded migrations once said cause "peer" and downtime 0: the target had to be asked. */
@@ -121,7 +126,8 @@ test_target(void **state)
     check_json(
         stats_tree_target(&st, "n2"),
         "{\"node\":\"n2\",\"receivedBytes\":99,\"mode\":\"PostCopy\",\"channels\":1,\"encrypted\":"
-        "false,\"tls\":\"\",\"reconnects\":0,\"cpuMs\":0,\"downtime\":{\"loadMs\":0.01,"
+        "false,\"tls\":\"\",\"reconnects\":0,\"pathMtuBytes\":0,\"cpuMs\":0,\"downtime\":{"
+        "\"loadMs\":0.01,"
         "\"commitMs\":0.02,"
         "\"resumeMs\":0.03},\"postCopyMs\":1.5,\"faults\":100,\"faultP50Us\":32,\"faultP99Us\":"
         "4096,\"faultHistogram\":[{\"belowUs\":32,\"count\":60},{\"belowUs\":64,\"count\":38},"
