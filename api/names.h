@@ -93,6 +93,8 @@
 /* The migration network. On a Node, by the controller: JSON {"network": "NS/NAD", "address":
  * "10.200.5.1/24"} or {"network", "reason", "message"} when there is none to be had. */
 #define ANN_MIGRATION_ADDRESS "drover.io/migration-address"
+/* On an IPPool, by the controller: the name of its NetworkAttachmentDefinition. */
+#define ANN_POOL_NETWORK "drover.io/network"
 /* On a Node, by its handler with each heartbeat: JSON {"interface", "address", "mtu", "speedMbps",
  * "state", "rxBytes", "txBytes", "rxDropped", "txDropped", "limitBytesPerSecond"}. */
 #define ANN_MIGRATION_LINK "drover.io/migration-link"

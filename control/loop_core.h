@@ -22,6 +22,7 @@
 #include "control/loops.h"
 
 struct loop_cluster;
+struct loop_network;
 struct loop_write;
 
 struct loops {
@@ -54,6 +55,7 @@ struct loops {
     int64_t budgets_us;     /* loop_budget.c's: when they were counted, wall */
     bool budgets_dirty;
     struct strmap *promises; /* uid -> struct promise: see loop_preempt.c */
+    struct loop_network *network;
 
     /* of the pass under way */
     struct arena *arena;
@@ -111,6 +113,7 @@ void loop_write_delete(struct loop_write *w,
 
 /* --- the loops, in the order of a pass --- */
 void loop_node_pass(struct loops *l);
+void loop_network_pass(struct loops *l);
 void loop_vm_pass(struct loops *l);
 void loop_sched_pass(struct loops *l);
 void loop_migration_pass(struct loops *l);

@@ -6,6 +6,7 @@
 #include "control/loop_cluster.h"
 #include "control/loop_core.h"
 #include "control/loop_event.h"
+#include "control/loop_network.h"
 #include "control/loop_phase.h"
 #include "control/loop_place.h"
 #include "control/loop_preempt.h"
@@ -47,6 +48,7 @@ loops_start(struct loop *loop, struct store *store, const struct loops_config *c
     l->due = loop_due_new();
     l->tainted = strmap_new();
     l->promises = strmap_new();
+    l->network = loop_network_new();
     l->gone = strmap_new();
     l->events = strmap_new();
     l->watch = store_watch(store, KIND_NONE, on_event, l);
@@ -80,6 +82,7 @@ loops_free(struct loops *l)
     strmap_free(l->tainted, loop_taint_free);
     strmap_free(l->promises, loop_preempt_free);
     strmap_free(l->gone, free);
+    loop_network_free(l->network);
     free(l);
 }
 
@@ -88,6 +91,7 @@ on_event(void *ctx, const struct store_event *ev)
 {
     struct loops *l = ctx;
 
+    loop_network_note(l, ev);
     if (!loop_cache_holds(ev->kind))
         return;
     loop_cache_note(l->cache, ev);

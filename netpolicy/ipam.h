@@ -1,29 +1,44 @@
 /* The addresses of the migration network, one a node, as whereabouts keeps them: an IPPool object a
- * range with its allocations (whereabouts.cni.cncf.io/v1alpha1: spec.range, spec.allocations: offset from the
- * network's address, in decimal -> {id, podref, ifname}). Pure: trees in, trees out; the controller
- * (control/loop_network.h) stores them. */
+ * range with its allocations (whereabouts.cni.cncf.io/v1alpha1: spec.range, spec.allocations: offset
+ * from the network's address, in decimal -> {id, podref, ifname}). Ours: id is the node's name, and
+ * `goneSince` says since when there is no such Node. Pure: trees in, trees out; the controller
+ * (control/loop_network.h) stores them. The rules, with examples: docs/migration-addresses.md. */
 #ifndef NETPOLICY_IPAM_H
 #define NETPOLICY_IPAM_H
 
 #include "api/tree.h"
 #include "netpolicy/nad.h"
 
+struct ipam_node {
+    const char *name;
+    bool has_found; /* the node has `found` now, whoever gave it */
+    struct ip found;
+    bool has_address; /* out */
+    struct ip address;
+};
+
+/* True when the configuration gives addresses at all. */
+bool ipam_gives(const struct nad_config *c);
 /* The pool's name: "10.200.5.0-24", "fd00---64" (':' and '/' become '-'); static addresses: the
  * NAD's "NS-NAME". The caller's. */
 char *ipam_pool_name(const struct nad_config *c, const char *nad_ns, const char *nad_name);
 /* A new, empty pool. The caller's. */
 struct tree *ipam_pool_new(const struct nad_config *c, const char *nad_ns, const char *nad_name);
+/* Copies the allocations of another pool of the same network (its range was changed) whose node and
+ * address are not in pool yet. */
+void ipam_pool_adopt(struct tree *pool, const struct tree *other);
 
-/* The node's address: what the pool remembers when the configuration still allows it; else `found`
- * (what the node already has; may be NULL) when it is allowed and free; else the lowest free one;
- * else, the pool being full, that of the node which has been gone longest (`is_gone`: no such Node; NULL =
- * never). Changes pool; *ret_changed: it must be written before the address is used. -ENOSPC:
- * the range and how many nodes have an address. */
-int ipam_allocate(struct tree *pool, const struct nad_config *c, const char *nad_ns,
-                  const char *node, const struct ip *found,
-                  bool (*is_gone)(void *ctx, const char *node), void *ctx, struct ip *ret,
-                  bool *ret_changed, struct err *err);
-/* Takes a node's allocation away; true when there was one. */
-bool ipam_release(struct tree *pool, const char *node);
+/* Gives each node an address. nodes: all that there are, names unique. In this order: what the pool
+ * remembers, when the configuration still allows it; what the node has already, when it is allowed
+ * and free; the lowest free one, in the order of nodes; and when the range is full, that of the node
+ * which has been gone longest (of several, the first by name). give false: only what is remembered.
+ * Allocations of nodes that are gone stay until then; those that the configuration does not allow,
+ * or that cannot be read, go. Changes pool's spec: when it differs then, it must be written before
+ * an address is used. 0, or -ENOSPC when some node got none: the range, and how many have one. */
+int ipam_assign(struct tree *pool, const struct nad_config *c, const char *nad_ns,
+                struct ipam_node *nodes, size_t len, bool give, int64_t now_us, struct err *err);
+
+/* "10.200.5.1/24": with the prefix of the range, or of the static address. buf of CIDR_TEXT_SIZE. */
+void ipam_address_text(const struct nad_config *c, const struct ip *a, char *buf, size_t size);
 
 #endif
