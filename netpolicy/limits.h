@@ -2,15 +2,18 @@
 #ifndef NETPOLICY_LIMITS_H
 #define NETPOLICY_LIMITS_H
 
-#define NAD_MAX_CONFIG_BYTES (64u << 10) /* one CNI configuration as text */
-#define NAD_MAX_PLUGINS      16          /* of one configuration list */
-#define NAD_MAX_EXCLUDES     1024        /* ipam.exclude */
-#define NAD_MAX_STATIC       64          /* ipam.addresses of type static */
-#define NNCP_MAX_INTERFACES  256         /* of one desired state */
-#define NNCP_MAX_PORTS       64          /* of one bridge or bond */
-#define NNCP_MAX_ADDRESSES   64          /* of one interface and family */
-#define NL_IFNAME_SIZE       16          /* the kernel's IFNAMSIZ: 15 bytes and a NUL */
-#define NL_MAX_ADDRS         64          /* addresses of one namespace that are looked at */
-#define NETNS_MAX_NAME_BYTES 200         /* a file name under /run/netns */
+#define NAD_MAX_CONFIG_BYTES  (64u << 10) /* one CNI configuration as text */
+#define NAD_MAX_PLUGINS       16          /* of one configuration list */
+#define NAD_MAX_EXCLUDES      1024        /* ipam.exclude */
+#define NAD_MAX_STATIC        64          /* ipam.addresses of type static */
+#define NNCP_MAX_INTERFACES   256         /* of one desired state */
+#define NNCP_MAX_PORTS        64          /* of one bridge or bond */
+#define NNCP_MAX_ADDRESSES    64          /* of one interface and family */
+#define NL_IFNAME_SIZE        16          /* the kernel's IFNAMSIZ: 15 bytes and a NUL */
+#define NL_MAX_ADDRS          64          /* addresses of one namespace that are looked at */
+#define NL_DUMP_TRIES         10          /* of a listing that changes interrupt */
+#define NL_WATCH_BUFFER_BYTES (4 << 20)   /* of the kernel's events that nobody has read yet */
+#define NL_WATCH_READ_BYTES   (32u << 10) /* one read of them; the kernel's datagrams are smaller */
+#define NETNS_MAX_NAME_BYTES  200         /* a file name under /run/netns */
 
 #endif

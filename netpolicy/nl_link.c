@@ -16,28 +16,8 @@
 #include <netlink/route/link/veth.h>
 
 #include "base/sb.h"
+#include "netpolicy/nl_priv.h"
 
-#define AUTO_SOCK CLEANUP(sock_auto)
-#define AUTO_LINK CLEANUP(link_auto)
-
-static void
-sock_auto(struct nl_sock **sk)
-{
-    if (*sk)
-        nl_socket_free(*sk);
-}
-
-static void
-link_auto(struct rtnl_link **l)
-{
-    if (*l)
-        rtnl_link_put(*l);
-}
-
-static int open_socket(struct nl_sock **ret, struct err *err);
-static int find_link(struct nl_sock *sk, const char *name, struct rtnl_link **ret, struct err *err);
-static int check_name(const char *name, struct err *err);
-static int nl_failed(struct err *err, int nle, const char *what, const char *name);
 static int set_flag(const char *name, unsigned flag, bool on, struct err *err);
 static int collect(struct nl_addr_found **ret, size_t *ret_len, struct err *err);
 
@@ -87,11 +67,11 @@ nl_find_migration_address(const struct nad_config *c, struct nl_addr_found *ret,
 int
 nl_link_counters(const char *ifname, struct nl_counters *ret, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     int rc;
 
-    if ((rc = open_socket(&sk, err)) != 0 || (rc = find_link(sk, ifname, &l, err)) != 0)
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, ifname, &l, err)) != 0)
         return rc;
     *ret = (struct nl_counters){
         .rx_bytes = rtnl_link_get_stat(l, RTNL_LINK_RX_BYTES),
@@ -109,30 +89,30 @@ nl_link_counters(const char *ifname, struct nl_counters *ret, struct err *err)
 int
 nl_bridge_add(const char *name, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     int rc;
 
-    if ((rc = check_name(name, err)) != 0 || (rc = open_socket(&sk, err)) != 0)
+    if ((rc = nlp_check_name(name, err)) != 0 || (rc = nlp_open(&nl, err)) != 0)
         return rc;
     l = rtnl_link_alloc();
     if (!l || rtnl_link_set_type(l, "bridge") < 0)
         return err_set(err, -ENOMEM, "bridge %s: no memory", name);
     rtnl_link_set_name(l, name);
-    return nl_failed(err, rtnl_link_add(sk, l, NLM_F_CREATE | NLM_F_EXCL), "cannot make bridge",
-                     name);
+    return nlp_result(&nl, rtnl_link_add(nl.sk, l, NLM_F_CREATE | NLM_F_EXCL), "cannot make bridge",
+                      name, err);
 }
 
 int
 nl_veth_add(const char *name, const char *peer, int peer_netns_fd, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     AUTO_LINK struct rtnl_link *p = NULL;
     int rc;
 
-    if ((rc = check_name(name, err)) != 0 || (rc = check_name(peer, err)) != 0 ||
-        (rc = open_socket(&sk, err)) != 0)
+    if ((rc = nlp_check_name(name, err)) != 0 || (rc = nlp_check_name(peer, err)) != 0 ||
+        (rc = nlp_open(&nl, err)) != 0)
         return rc;
     l = rtnl_link_veth_alloc();
     p = l ? rtnl_link_veth_get_peer(l) : NULL;
@@ -142,14 +122,14 @@ nl_veth_add(const char *name, const char *peer, int peer_netns_fd, struct err *e
     rtnl_link_set_name(p, peer);
     if (peer_netns_fd >= 0)
         rtnl_link_set_ns_fd(p, peer_netns_fd);
-    return nl_failed(err, rtnl_link_add(sk, l, NLM_F_CREATE | NLM_F_EXCL), "cannot make veth",
-                     name);
+    return nlp_result(&nl, rtnl_link_add(nl.sk, l, NLM_F_CREATE | NLM_F_EXCL), "cannot make veth",
+                      name, err);
 }
 
 int
 nl_macvlan_add(const char *name, const char *master, const char *mode, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     AUTO_LINK struct rtnl_link *m = NULL;
     int rc, mode_nr = rtnl_link_macvlan_str2mode(mode);
@@ -159,8 +139,8 @@ nl_macvlan_add(const char *name, const char *master, const char *mode, struct er
                        "macvlan %s: mode \"%s\": want bridge, private, vepa or "
                        "passthru",
                        name, mode);
-    if ((rc = check_name(name, err)) != 0 || (rc = open_socket(&sk, err)) != 0 ||
-        (rc = find_link(sk, master, &m, err)) != 0)
+    if ((rc = nlp_check_name(name, err)) != 0 || (rc = nlp_open(&nl, err)) != 0 ||
+        (rc = nlp_find(&nl, master, &m, err)) != 0)
         return rc;
     l = rtnl_link_macvlan_alloc();
     if (!l)
@@ -168,22 +148,22 @@ nl_macvlan_add(const char *name, const char *master, const char *mode, struct er
     rtnl_link_set_name(l, name);
     rtnl_link_set_link(l, rtnl_link_get_ifindex(m));
     rtnl_link_macvlan_set_mode(l, (uint32_t)mode_nr);
-    return nl_failed(err, rtnl_link_add(sk, l, NLM_F_CREATE | NLM_F_EXCL), "cannot make macvlan",
-                     name);
+    return nlp_result(&nl, rtnl_link_add(nl.sk, l, NLM_F_CREATE | NLM_F_EXCL),
+                      "cannot make macvlan", name, err);
 }
 
 int
 nl_link_set_master(const char *name, const char *bridge, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     AUTO_LINK struct rtnl_link *b = NULL;
     int rc;
 
-    if ((rc = open_socket(&sk, err)) != 0 || (rc = find_link(sk, name, &l, err)) != 0 ||
-        (rc = find_link(sk, bridge, &b, err)) != 0)
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, name, &l, err)) != 0 ||
+        (rc = nlp_find(&nl, bridge, &b, err)) != 0)
         return rc;
-    return nl_failed(err, rtnl_link_enslave(sk, b, l), "cannot put into its bridge", name);
+    return nlp_result(&nl, rtnl_link_enslave(nl.sk, b, l), "cannot put into its bridge", name, err);
 }
 
 int
@@ -201,23 +181,24 @@ nl_link_down(const char *name, struct err *err)
 int
 nl_link_set_mtu(const char *name, uint32_t mtu, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     AUTO_LINK struct rtnl_link *change = rtnl_link_alloc();
     int rc;
 
-    if ((rc = open_socket(&sk, err)) != 0 || (rc = find_link(sk, name, &l, err)) != 0)
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, name, &l, err)) != 0)
         return rc;
     if (!change)
         return err_set(err, -ENOMEM, "%s: no memory", name);
     rtnl_link_set_mtu(change, mtu);
-    return nl_failed(err, rtnl_link_change(sk, l, change, 0), "cannot set the MTU of", name);
+    return nlp_result(&nl, rtnl_link_change(nl.sk, l, change, 0), "cannot set the MTU of", name,
+                      err);
 }
 
 int
 nl_addr_add(const char *ifname, const struct ip *ip, unsigned prefix, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     bool v4 = ip_is_v4(ip);
     unsigned char bytes[16];
@@ -228,7 +209,7 @@ nl_addr_add(const char *ifname, const struct ip *ip, unsigned prefix, struct err
     if (prefix > (v4 ? 32u : 128u))
         return err_set(err, -EINVAL, "%s: prefix length %u: want at most %u", ifname, prefix,
                        v4 ? 32u : 128u);
-    if ((rc = open_socket(&sk, err)) != 0 || (rc = find_link(sk, ifname, &l, err)) != 0)
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, ifname, &l, err)) != 0)
         return rc;
     memcpy(bytes, ip->a.s6_addr, 16);
     local = v4 ? nl_addr_build(AF_INET, bytes + 12, 4) : nl_addr_build(AF_INET6, bytes, 16);
@@ -241,7 +222,8 @@ nl_addr_add(const char *ifname, const struct ip *ip, unsigned prefix, struct err
         rtnl_addr_set_prefixlen(a, (int)prefix);
         if (!v4)
             rtnl_addr_set_flags(a, IFA_F_NODAD);
-        rc = nl_failed(err, rtnl_addr_add(sk, a, NLM_F_EXCL), "cannot give an address to", ifname);
+        rc = nlp_result(&nl, rtnl_addr_add(nl.sk, a, NLM_F_EXCL), "cannot give an address to",
+                        ifname, err);
     }
     if (a)
         rtnl_addr_put(a);
@@ -253,97 +235,26 @@ nl_addr_add(const char *ifname, const struct ip *ip, unsigned prefix, struct err
 int
 nl_link_del(const char *name, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     int rc;
 
-    if ((rc = open_socket(&sk, err)) != 0 || (rc = find_link(sk, name, &l, err)) != 0)
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, name, &l, err)) != 0)
         return rc;
-    return nl_failed(err, rtnl_link_delete(sk, l), "cannot remove", name);
+    return nlp_result(&nl, rtnl_link_delete(nl.sk, l), "cannot remove", name, err);
 }
 
 /* --- helpers --- */
 
 static int
-nl_failed(struct err *err, int nle, const char *what, const char *name)
-{
-    int code;
-
-    if (nle >= 0)
-        return 0;
-    switch (-nle) {
-    case NLE_EXIST:
-        return err_set(err, -EEXIST, "%s %s: there is one already", what, name);
-    case NLE_NODEV:
-    case NLE_OBJ_NOTFOUND:
-        return err_set(err, -ENOENT, "%s %s: no such interface here", what, name);
-    case NLE_PERM:
-    case NLE_NOACCESS:
-        return err_set(err, -EPERM, "%s %s: not permitted: it needs CAP_NET_ADMIN", what, name);
-    case NLE_NOMEM:
-        code = -ENOMEM;
-        break;
-    case NLE_BUSY:
-        code = -EBUSY;
-        break;
-    case NLE_INVAL:
-    case NLE_RANGE:
-        code = -EINVAL;
-        break;
-    case NLE_OPNOTSUPP:
-        code = -EOPNOTSUPP;
-        break;
-    default:
-        code = -EIO;
-    }
-    return err_set(err, code, "%s %s: %s", what, name, nl_geterror(nle));
-}
-
-static int
-open_socket(struct nl_sock **ret, struct err *err)
-{
-    struct nl_sock *sk = nl_socket_alloc();
-    int rc;
-
-    if (!sk)
-        return err_set(err, -ENOMEM, "netlink: no memory");
-    rc = nl_connect(sk, NETLINK_ROUTE);
-    if (rc < 0) {
-        nl_socket_free(sk);
-        return err_set(err, -EIO, "netlink: cannot connect: %s", nl_geterror(rc));
-    }
-    *ret = sk;
-    return 0;
-}
-
-static int
-check_name(const char *name, struct err *err)
-{
-    size_t len = strlen(name);
-
-    if (len == 0 || len >= NL_IFNAME_SIZE)
-        return err_set(err, -EINVAL, "interface \"%.64s\": want a name of 1 to %d bytes", name,
-                       NL_IFNAME_SIZE - 1);
-    return 0;
-}
-
-static int
-find_link(struct nl_sock *sk, const char *name, struct rtnl_link **ret, struct err *err)
-{
-    int rc = check_name(name, err);
-
-    return rc != 0 ? rc : nl_failed(err, rtnl_link_get_kernel(sk, 0, name, ret), "interface", name);
-}
-
-static int
 set_flag(const char *name, unsigned flag, bool on, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     AUTO_LINK struct rtnl_link *change = rtnl_link_alloc();
     int rc;
 
-    if ((rc = open_socket(&sk, err)) != 0 || (rc = find_link(sk, name, &l, err)) != 0)
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, name, &l, err)) != 0)
         return rc;
     if (!change)
         return err_set(err, -ENOMEM, "%s: no memory", name);
@@ -351,8 +262,8 @@ set_flag(const char *name, unsigned flag, bool on, struct err *err)
         rtnl_link_set_flags(change, flag);
     else
         rtnl_link_unset_flags(change, flag);
-    return nl_failed(err, rtnl_link_change(sk, l, change, 0),
-                     on ? "cannot bring up" : "cannot take down", name);
+    return nlp_result(&nl, rtnl_link_change(nl.sk, l, change, 0),
+                      on ? "cannot bring up" : "cannot take down", name, err);
 }
 
 struct collection {
@@ -414,16 +325,16 @@ cmp_found(const void *x, const void *y)
 static int
 collect(struct nl_addr_found **ret, size_t *ret_len, struct err *err)
 {
-    AUTO_SOCK struct nl_sock *sk = NULL;
+    AUTO_NLP struct nlp nl = {0};
     struct nl_cache *addrs = NULL;
     struct collection c = {0};
     int rc, nle;
 
-    if ((rc = open_socket(&sk, err)) != 0)
+    if ((rc = nlp_open(&nl, err)) != 0)
         return rc;
-    nle = rtnl_link_alloc_cache(sk, AF_UNSPEC, &c.links);
+    nle = rtnl_link_alloc_cache(nl.sk, AF_UNSPEC, &c.links);
     if (nle >= 0) {
-        nle = rtnl_addr_alloc_cache(sk, &addrs);
+        nle = rtnl_addr_alloc_cache(nl.sk, &addrs);
         if (nle >= 0) {
             nl_cache_foreach(addrs, collect_one, &c);
             nl_cache_free(addrs);
@@ -431,7 +342,7 @@ collect(struct nl_addr_found **ret, size_t *ret_len, struct err *err)
         nl_cache_free(c.links);
     }
     if (nle < 0)
-        return err_set(err, -EIO, "netlink: cannot list addresses: %s", nl_geterror(nle));
+        return nlp_result(&nl, nle, "cannot list", "addresses", err);
     if (c.len > 0)
         qsort(c.items, c.len, sizeof *c.items, cmp_found);
     *ret = c.items;

@@ -11,12 +11,10 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "netpolicy/nl_priv.h"
 
-#define STACKED_MAX 4 /* a VLAN on a bond, say */
-
-/* Mb/s as the driver tells it; 0 = it does not. */
-static uint32_t
-driver_mbit(const char *ifname)
+uint32_t
+nlp_driver_mbit(const char *ifname)
 {
     struct ethtool_cmd cmd = {.cmd = ETHTOOL_GSET};
     struct ifreq req = {.ifr_data = (char *)&cmd};
@@ -45,27 +43,25 @@ lies_upon_another(const char *kind)
 uint64_t
 nl_link_speed(const char *ifname)
 {
-    struct nl_sock *sk = nl_socket_alloc();
+    AUTO_NLP struct nlp nl = {0};
     char name[NL_IFNAME_SIZE];
     uint64_t mbit = 0;
 
     snprintf(name, sizeof name, "%s", ifname);
-    if (!sk || nl_connect(sk, NETLINK_ROUTE) < 0) {
-        nl_socket_free(sk);
+    if (nlp_open(&nl, NULL) != 0)
         return 0;
-    }
-    for (int i = 0; i < STACKED_MAX; i++) {
+    for (int i = 0; i < NLP_STACKED_MAX; i++) {
         struct rtnl_link *l = NULL;
         int32_t netns;
         const char *kind;
         int below;
 
-        if (rtnl_link_get_kernel(sk, 0, name, &l) < 0)
+        if (rtnl_link_get_kernel(nl.sk, 0, name, &l) < 0)
             break;
         kind = rtnl_link_get_type(l);
         below = rtnl_link_get_link(l);
         if (!kind || strcmp(kind, "bond") == 0) {
-            mbit = driver_mbit(name);
+            mbit = nlp_driver_mbit(name);
         } else if (lies_upon_another(kind) && below > 0 &&
                    rtnl_link_get_link_netnsid(l, &netns) != 0 &&
                    if_indextoname((unsigned)below, name)) {
@@ -75,6 +71,5 @@ nl_link_speed(const char *ifname)
         rtnl_link_put(l);
         break;
     }
-    nl_socket_free(sk);
     return mbit * 1000000 / 8;
 }

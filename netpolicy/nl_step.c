@@ -1,0 +1,486 @@
+/* One step of a plan, done in the kernel and read back; see nl_state.h. A step leaves all else of
+ * the interface as it was, also where the kernel by itself would not: see set_controller, addr_del. */
+#include "netpolicy/nl_state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <linux/if_addr.h>
+#include <linux/ip.h>
+#include <linux/rtnetlink.h>
+#include <netlink/route/link.h> /* inet.h stands not alone */
+#include <netlink/route/link/inet.h>
+#include <netlink/route/link/vlan.h>
+
+#include "netpolicy/nl_link.h"
+#include "netpolicy/nl_priv.h"
+#include "netpolicy/nl_shape.h"
+
+static int perform(const struct net_step *s, const struct net_state *now, const struct net_link *is,
+                   struct err *err);
+static bool is_done(const struct net_step *s, const struct net_link *is);
+static const struct net_link *find(const struct net_state *s, const char *name);
+static int add(const struct net_link *l, struct err *err);
+static int del(const struct net_link *is, struct err *err);
+static int set_mac(const struct net_link *l, const struct net_link *is, struct err *err);
+static int set_controller(const struct net_link *l, const struct net_state *now,
+                          const struct net_link *is, struct err *err);
+static int set_bridge(const struct net_link *l, const struct net_link *is, struct err *err);
+static int set_bond(const struct net_link *l, const struct net_link *is, struct err *err);
+static int addr_del(const struct net_step *s, struct err *err);
+static int set_inet_conf(const char *name, unsigned id, uint32_t value, struct err *err);
+
+static const char *const op_text[] = {
+    [NET_OP_ADD] = "make",
+    [NET_OP_DEL] = "remove",
+    [NET_OP_UP] = "bring up",
+    [NET_OP_DOWN] = "take down",
+    [NET_OP_MTU] = "set the MTU of",
+    [NET_OP_MAC] = "set the MAC address of",
+    [NET_OP_CONTROLLER] = "set the controller of",
+    [NET_OP_BRIDGE] = "set the bridge options of",
+    [NET_OP_BOND] = "set the bond options of",
+    [NET_OP_ADDR_ADD] = "give an address to",
+    [NET_OP_ADDR_DEL] = "take an address from",
+    [NET_OP_SHAPE] = "limit",
+    [NET_OP_ARP_IGNORE] = "set arp_ignore of",
+};
+
+int
+nl_step_apply(const struct net_step *s, struct err *err)
+{
+    struct arena *a = arena_new();
+    const struct net_link *is;
+    struct net_state now;
+    int rc = nlp_check_name(s->link.name, err);
+
+    if (rc == 0)
+        rc = nl_state_read(a, &now, err);
+    if (rc != 0)
+        goto out;
+    is = find(&now, s->link.name);
+    if (is_done(s, is))
+        goto out;
+    if (!is && s->op != NET_OP_ADD)
+        rc = err_set(err, -ENOENT, "cannot %s %s: no such interface here", op_text[s->op],
+                     s->link.name);
+    else
+        rc = perform(s, &now, is, err);
+    if (rc == 0)
+        rc = nl_state_read(a, &now, err);
+    if (rc == 0 && !is_done(s, find(&now, s->link.name)))
+        rc =
+            err_set(err, -EIO, "cannot %s %s: the kernel agreed, but it is not so when it is asked",
+                    op_text[s->op], s->link.name);
+out:
+    arena_free(a);
+    return rc;
+}
+
+const char *
+nl_step_reason(int rc)
+{
+    switch (rc) {
+    case -EPERM:
+    case -EACCES:
+        return NET_REASON_PERMISSION;
+    case -EOPNOTSUPP:
+        return NET_REASON_KIND;
+    case -ENOENT:
+        return NET_REASON_INTERFACE_MISSING;
+    case -ERANGE:
+        return NET_REASON_MTU;
+    case -EEXIST:
+    case -EBUSY:
+        return NET_REASON_CONFLICT;
+    case -EINVAL:
+        return NET_REASON_INVALID;
+    default:
+        return NET_REASON_KERNEL;
+    }
+}
+
+static int
+perform(const struct net_step *s, const struct net_state *now, const struct net_link *is,
+        struct err *err)
+{
+    const struct net_link *l = &s->link;
+    int rc;
+
+    switch (s->op) {
+    case NET_OP_ADD:
+        return is ? err_set(err, -EEXIST,
+                            "cannot make %s %s: there is another interface (%s) of "
+                            "that name",
+                            net_kind_name(l->kind), l->name, net_kind_name(is->kind))
+                  : add(l, err);
+    case NET_OP_DEL:
+        return del(is, err);
+    case NET_OP_UP:
+        return nl_link_up(l->name, err);
+    case NET_OP_DOWN:
+        return nl_link_down(l->name, err);
+    case NET_OP_MTU:
+        rc = nl_link_set_mtu(l->name, l->mtu, err);
+        return rc == -EINVAL ? err_set(err, -ERANGE,
+                                       "%s: mtu %" PRIu32 ": want %" PRIu32 " to %" PRIu32
+                                       ", and not more than its base's",
+                                       l->name, l->mtu, is->min_mtu, is->max_mtu)
+                             : rc;
+    case NET_OP_MAC:
+        return set_mac(l, is, err);
+    case NET_OP_CONTROLLER:
+        return set_controller(l, now, is, err);
+    case NET_OP_BRIDGE:
+        return set_bridge(l, is, err);
+    case NET_OP_BOND:
+        return set_bond(l, is, err);
+    case NET_OP_ADDR_ADD:
+        return nl_addr_add(l->name, &s->addr.ip, s->addr.prefix, err);
+    case NET_OP_ADDR_DEL:
+        return addr_del(s, err);
+    case NET_OP_SHAPE:
+        return nl_shape_set(l->name, &l->shape, err);
+    case NET_OP_ARP_IGNORE:
+        return set_inet_conf(l->name, IPV4_DEVCONF_ARP_IGNORE, l->arp_ignore, err);
+    }
+    return err_set(err, -EINVAL, "%s: no such step", l->name);
+}
+
+/* --- what is so --- */
+
+static const struct net_link *
+find(const struct net_state *s, const char *name)
+{
+    for (size_t i = 0; i < s->len; i++)
+        if (strcmp(s->links[i].name, name) == 0)
+            return &s->links[i];
+    return NULL;
+}
+
+static bool
+is_made(const struct net_link *is, const struct net_link *want)
+{
+    if (is->kind != want->kind)
+        return false;
+    switch (want->kind) {
+    case NET_BRIDGE:
+        return true;
+    case NET_BOND:
+        return is->bond_mode == want->bond_mode;
+    case NET_VLAN:
+        return is->vlan_id == want->vlan_id && strcmp(is->base, want->base) == 0;
+    case NET_MACVLAN:
+        return is->macvlan_mode && want->macvlan_mode &&
+               strcmp(is->macvlan_mode, want->macvlan_mode) == 0 &&
+               strcmp(is->base, want->base) == 0;
+    default:
+        return false;
+    }
+}
+
+static bool
+has_addr(const struct net_link *is, const struct net_addr *a)
+{
+    for (size_t i = 0; i < is->addrs_len; i++)
+        if (ip_equal(&is->addrs[i].ip, &a->ip) && is->addrs[i].prefix == a->prefix)
+            return true;
+    return false;
+}
+
+static bool
+is_done(const struct net_step *s, const struct net_link *is)
+{
+    const struct net_link *l = &s->link;
+
+    if (!is)
+        return s->op == NET_OP_DEL;
+    switch (s->op) {
+    case NET_OP_ADD:
+        return is_made(is, l);
+    case NET_OP_DEL:
+        return false;
+    case NET_OP_UP:
+        return is->up;
+    case NET_OP_DOWN:
+        return !is->up;
+    case NET_OP_MTU:
+        return is->mtu == l->mtu;
+    case NET_OP_MAC:
+        return memcmp(is->mac, l->mac, sizeof l->mac) == 0;
+    case NET_OP_CONTROLLER:
+        return strcmp(is->controller, l->controller) == 0;
+    case NET_OP_BRIDGE:
+        return is->stp == l->stp && is->vlan_filtering == l->vlan_filtering;
+    case NET_OP_BOND:
+        return is->bond_mode == l->bond_mode && is->bond_miimon == l->bond_miimon;
+    case NET_OP_ADDR_ADD:
+        return has_addr(is, &s->addr);
+    case NET_OP_ADDR_DEL:
+        return !has_addr(is, &s->addr);
+    case NET_OP_SHAPE:
+        return is->shape.rate_bytes_per_s == l->shape.rate_bytes_per_s &&
+               (l->shape.rate_bytes_per_s == 0 || is->shape.burst_bytes == l->shape.burst_bytes);
+    case NET_OP_ARP_IGNORE:
+        return is->arp_ignore == l->arp_ignore;
+    }
+    return false;
+}
+
+/* --- links --- */
+
+/* Attributes of a kind of link, in a message that makes one or changes it. */
+struct change {
+    struct nl_msg *msg;
+    struct nlattr *info, *data;
+    bool bad; /* no memory */
+};
+
+/* name: of a new one; NULL when ifindex says which. */
+static struct change
+change_start(int ifindex, const char *name, const char *driver)
+{
+    const struct ifinfomsg m = {.ifi_family = AF_UNSPEC, .ifi_index = ifindex};
+    struct change ch = {
+        .msg = nlp_msg(RTM_NEWLINK, name ? NLM_F_CREATE | NLM_F_EXCL : 0, &m, sizeof m)};
+
+    ch.bad = !ch.msg || (name && nla_put_string(ch.msg, IFLA_IFNAME, name) < 0) ||
+             !(ch.info = nla_nest_start(ch.msg, IFLA_LINKINFO)) ||
+             nla_put_string(ch.msg, IFLA_INFO_KIND, driver) < 0 ||
+             !(ch.data = nla_nest_start(ch.msg, IFLA_INFO_DATA));
+    return ch;
+}
+
+static struct nl_msg *
+change_end(struct change *ch)
+{
+    if (!ch->bad)
+        ch->bad = nla_nest_end(ch->msg, ch->data) < 0 || nla_nest_end(ch->msg, ch->info) < 0;
+    if (!ch->bad)
+        return ch->msg;
+    nlmsg_free(ch->msg);
+    return NULL;
+}
+
+static int
+add_vlan(const struct net_link *l, struct err *err)
+{
+    AUTO_NLP struct nlp nl = {0};
+    AUTO_LINK struct rtnl_link *v = NULL;
+    AUTO_LINK struct rtnl_link *base = NULL;
+    int rc;
+
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, l->base, &base, err)) != 0)
+        return rc;
+    v = rtnl_link_vlan_alloc();
+    if (!v)
+        return err_set(err, -ENOMEM, "vlan %s: no memory", l->name);
+    rtnl_link_set_name(v, l->name);
+    rtnl_link_set_link(v, rtnl_link_get_ifindex(base));
+    rtnl_link_vlan_set_id(v, l->vlan_id);
+    return nlp_result(&nl, rtnl_link_add(nl.sk, v, NLM_F_CREATE | NLM_F_EXCL), "cannot make vlan",
+                      l->name, err);
+}
+
+static int
+add_bond(const struct net_link *l, struct err *err)
+{
+    AUTO_NLP struct nlp nl = {0};
+    struct change ch;
+    int rc = nlp_open(&nl, err);
+
+    if (rc != 0)
+        return rc;
+    ch = change_start(0, l->name, "bond");
+    if (!ch.bad)
+        ch.bad = nla_put_u8(ch.msg, IFLA_BOND_MODE, l->bond_mode) < 0 ||
+                 (l->bond_miimon != 0 && nla_put_u32(ch.msg, IFLA_BOND_MIIMON, l->bond_miimon) < 0);
+    return nlp_talk(&nl, change_end(&ch), "cannot make bond", l->name, err);
+}
+
+static int
+add(const struct net_link *l, struct err *err)
+{
+    int rc;
+
+    switch (l->kind) {
+    case NET_BRIDGE:
+        rc = nl_bridge_add(l->name, err);
+        break;
+    case NET_BOND:
+        rc = add_bond(l, err);
+        break;
+    case NET_VLAN:
+        rc = add_vlan(l, err);
+        break;
+    case NET_MACVLAN:
+        rc = nl_macvlan_add(l->name, l->base, l->macvlan_mode ? l->macvlan_mode : "", err);
+        break;
+    default:
+        return err_set(err, -EOPNOTSUPP,
+                       "cannot make %s: interfaces of type %s are not made, only taken as they are",
+                       l->name, net_kind_name(l->kind));
+    }
+    if (rc == -EOPNOTSUPP)
+        err_set(err, rc, "cannot make %s %s: this kernel makes no interfaces of that kind",
+                net_kind_name(l->kind), l->name);
+    return rc;
+}
+
+static int
+del(const struct net_link *is, struct err *err)
+{
+    if (is->kind != NET_BRIDGE && is->kind != NET_BOND && is->kind != NET_VLAN &&
+        is->kind != NET_MACVLAN)
+        return err_set(
+            err, -EINVAL,
+            "cannot remove %s: it is of type %s, and what drover makes is of linux-bridge, "
+            "bond, vlan and mac-vlan",
+            is->name, net_kind_name(is->kind));
+    return nl_link_del(is->name, err);
+}
+
+static int
+set_mac(const struct net_link *l, const struct net_link *is, struct err *err)
+{
+    const struct ifinfomsg m = {.ifi_family = AF_UNSPEC, .ifi_index = is->ifindex};
+    AUTO_NLP struct nlp nl = {0};
+    struct nl_msg *msg;
+    int rc = nlp_open(&nl, err);
+
+    if (rc != 0)
+        return rc;
+    msg = nlp_msg(RTM_NEWLINK, 0, &m, sizeof m);
+    if (msg && nla_put(msg, IFLA_ADDRESS, sizeof l->mac, l->mac) < 0) {
+        nlmsg_free(msg);
+        msg = NULL;
+    }
+    return nlp_talk(&nl, msg, "cannot set the MAC address of", l->name, err);
+}
+
+/* A bond takes only interfaces that are down, brings them up, and leaves them down when they go. */
+static int
+set_controller(const struct net_link *l, const struct net_state *now, const struct net_link *is,
+               struct err *err)
+{
+    const struct net_link *to = find(now, l->controller), *from = find(now, is->controller);
+    AUTO_NLP struct nlp nl = {0};
+    AUTO_LINK struct rtnl_link *link = NULL;
+    int rc;
+
+    if (to && to->kind == NET_BOND && is->up && (rc = nl_link_down(l->name, err)) != 0)
+        return rc;
+    if (l->controller[0]) {
+        rc = nl_link_set_master(l->name, l->controller, err);
+    } else if ((rc = nlp_open(&nl, err)) == 0 && (rc = nlp_find(&nl, l->name, &link, err)) == 0) {
+        rc = nlp_result(&nl, rtnl_link_release(nl.sk, link), "cannot take out of its controller",
+                        l->name, err);
+    }
+    if (is->up && ((from && from->kind == NET_BOND) || (to && to->kind == NET_BOND))) {
+        int up = nl_link_up(l->name, rc == 0 ? err : NULL);
+
+        rc = rc != 0 ? rc : up;
+    }
+    return rc;
+}
+
+/* Only what differs is said: kernels without vlan_filtering refuse also to switch it off. */
+static int
+set_bridge(const struct net_link *l, const struct net_link *is, struct err *err)
+{
+    AUTO_NLP struct nlp nl = {0};
+    struct change ch;
+    int rc = nlp_open(&nl, err);
+
+    if (rc != 0)
+        return rc;
+    ch = change_start(is->ifindex, NULL, "bridge");
+    if (!ch.bad)
+        ch.bad = (l->stp != is->stp && nla_put_u32(ch.msg, IFLA_BR_STP_STATE, l->stp) < 0) ||
+                 (l->vlan_filtering != is->vlan_filtering &&
+                  nla_put_u8(ch.msg, IFLA_BR_VLAN_FILTERING, l->vlan_filtering) < 0);
+    return nlp_talk(&nl, change_end(&ch), "cannot set the bridge options of", l->name, err);
+}
+
+/* The mode can be changed only while the bond is down. */
+static int
+set_bond(const struct net_link *l, const struct net_link *is, struct err *err)
+{
+    bool mode = l->bond_mode != is->bond_mode;
+    AUTO_NLP struct nlp nl = {0};
+    struct change ch;
+    int rc = nlp_open(&nl, err);
+
+    if (rc == 0 && mode && is->up)
+        rc = nl_link_down(l->name, err);
+    if (rc != 0)
+        return rc;
+    ch = change_start(is->ifindex, NULL, "bond");
+    if (!ch.bad)
+        ch.bad = (mode && nla_put_u8(ch.msg, IFLA_BOND_MODE, l->bond_mode) < 0) ||
+                 nla_put_u32(ch.msg, IFLA_BOND_MIIMON, l->bond_miimon) < 0;
+    rc = nlp_talk(&nl, change_end(&ch), "cannot set the bond options of", l->name, err);
+    if (mode && is->up) {
+        int up = nl_link_up(l->name, rc == 0 ? err : NULL);
+
+        rc = rc != 0 ? rc : up;
+    }
+    return rc;
+}
+
+/* --- addresses --- */
+
+/* With the first IPv4 address of a subnet the kernel takes the others of it away, too, unless
+ * promote_secondaries is set (ip-sysctl). */
+static int
+addr_del(const struct net_step *s, struct err *err)
+{
+    bool v4 = ip_is_v4(&s->addr.ip);
+    const char *name = s->link.name;
+    AUTO_NLP struct nlp nl = {0};
+    AUTO_LINK struct rtnl_link *is = NULL;
+    uint32_t promote = 1;
+    struct nl_msg *msg;
+    int rc;
+
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, name, &is, err)) != 0)
+        return rc;
+    const struct ifaddrmsg m = {.ifa_family = v4 ? AF_INET : AF_INET6,
+                                .ifa_prefixlen = (unsigned char)s->addr.prefix,
+                                .ifa_index = (unsigned)rtnl_link_get_ifindex(is)};
+
+    if (v4) {
+        rtnl_link_inet_get_conf(is, IPV4_DEVCONF_PROMOTE_SECONDARIES, &promote);
+        if (!promote && (rc = set_inet_conf(name, IPV4_DEVCONF_PROMOTE_SECONDARIES, 1, err)) != 0)
+            return rc;
+    }
+    msg = nlp_msg(RTM_DELADDR, 0, &m, sizeof m);
+    if (msg && nla_put(msg, IFA_LOCAL, v4 ? 4 : 16, s->addr.ip.a.s6_addr + (v4 ? 12 : 0)) < 0) {
+        nlmsg_free(msg);
+        msg = NULL;
+    }
+    rc = nlp_talk(&nl, msg, "cannot take an address from", name, err);
+    if (rc == -EADDRNOTAVAIL) /* went by itself just now */
+        rc = 0;
+    if (!promote)
+        set_inet_conf(name, IPV4_DEVCONF_PROMOTE_SECONDARIES, 0, NULL);
+    return rc;
+}
+
+/* Through rtnetlink and not /proc/sys, which may show another namespace, or be read-only. */
+static int
+set_inet_conf(const char *name, unsigned id, uint32_t value, struct err *err)
+{
+    AUTO_NLP struct nlp nl = {0};
+    AUTO_LINK struct rtnl_link *is = NULL;
+    AUTO_LINK struct rtnl_link *change = rtnl_link_alloc();
+    int rc;
+
+    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, name, &is, err)) != 0)
+        return rc;
+    if (!change || rtnl_link_inet_set_conf(change, id, value) < 0)
+        return err_set(err, -ENOMEM, "%s: no memory", name);
+    return nlp_result(&nl, rtnl_link_change(nl.sk, is, change, 0), "cannot configure IPv4 of", name,
+                      err);
+}
