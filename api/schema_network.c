@@ -1,7 +1,6 @@
-/* Field tables and rules of networks: NetworkAttachmentDefinition (k8s.cni.cncf.io/v1) and
- * NodeNetworkConfigurationPolicy (nmstate.io). A NAD's CNI configuration is JSON inside a string; what it says is
- * netpolicy's to judge. Of nmstate's desired state the names of an interface's fields are known, so
- * that a misplaced one is found (seeds A6.3); the rest is kept as it is. */
+/* Field tables and rules of networks: NetworkAttachmentDefinition (k8s.cni.cncf.io/v1), and what handlers
+ * and the controller write. A NAD's CNI configuration is JSON inside a string; what it says is netpolicy's to
+ * judge. The table of policies is in schema_nncp.c. */
 #include "api/schema.h"
 
 #include <string.h>
@@ -24,92 +23,6 @@ static const struct field nad_fields[] = {
     {0},
 };
 const struct schema nad_schema = {.fields = nad_fields, .size = sizeof(struct nad)};
-
-/* --- NodeNetworkConfigurationPolicy --- */
-
-static const struct field bridge_fields[] = {ANYTHING("options"),
-                                             ANYTHING("port"),
-                                             ANYTHING("ports"),
-                                             ANYTHING("slaves"),
-                                             ANYTHING("allow-extra-patch-ports"),
-                                             {0}};
-static const struct schema bridge_schema = {.fields = bridge_fields};
-
-static const struct field interface_fields[] = {
-    {.name = "name", .type = F_STRING, .flags = FIELD_REQUIRED | FIELD_NONEMPTY},
-    {.name = "type", .type = F_STRING},
-    {.name = "state", .type = F_STRING},
-    {.name = "description", .type = F_STRING},
-    {.name = "mtu", .type = F_INT, .max = UINT32_MAX},
-    {.name = "bridge", .type = F_MAP, .sub = &bridge_schema},
-    ANYTHING("ipv4"),
-    ANYTHING("ipv6"),
-    ANYTHING("link-aggregation"),
-    ANYTHING("vlan"),
-    ANYTHING("ethernet"),
-    ANYTHING("mac-address"),
-    ANYTHING("copy-mac-from"),
-    ANYTHING("permanent-mac-address"),
-    ANYTHING("min-mtu"),
-    ANYTHING("max-mtu"),
-    ANYTHING("identifier"),
-    ANYTHING("profile-name"),
-    ANYTHING("pci-address"),
-    ANYTHING("alt-names"),
-    ANYTHING("accept-all-mac-addresses"),
-    ANYTHING("wait-ip"),
-    ANYTHING("mptcp"),
-    ANYTHING("controller"),
-    ANYTHING("lldp"),
-    ANYTHING("ethtool"),
-    ANYTHING("dispatch"),
-    ANYTHING("802.1x"),
-    ANYTHING("ovs-db"),
-    ANYTHING("patch"),
-    ANYTHING("vxlan"),
-    ANYTHING("vrf"),
-    ANYTHING("veth"),
-    ANYTHING("infiniband"),
-    ANYTHING("mac-vlan"),
-    ANYTHING("mac-vtap"),
-    ANYTHING("macsec"),
-    ANYTHING("ipvlan"),
-    ANYTHING("libreswan"),
-    ANYTHING("hsr"),
-    ANYTHING("driver"),
-    ANYTHING("linux-bridge"),
-    {0},
-};
-static const struct schema interface_schema = {.fields = interface_fields};
-
-static const struct field desired_fields[] = {
-    {.name = "interfaces", .type = F_LIST, .sub = &interface_schema},
-    ANYTHING("routes"),
-    ANYTHING("route-rules"),
-    ANYTHING("dns-resolver"),
-    ANYTHING("ovs-db"),
-    ANYTHING("ovn"),
-    ANYTHING("hostname"),
-    ANYTHING("capture"),
-    {0},
-};
-static const struct schema desired_schema = {.fields = desired_fields};
-
-static const struct field nncp_spec_fields[] = {
-    {.name = "nodeSelector", .type = F_KV, .flags = FIELD_LATER, .check = check_labels},
-    {.name = "desiredState", .type = F_MAP, .flags = FIELD_LATER, .sub = &desired_schema},
-    {0},
-};
-static const char *const nncp_kept[] = {"capture", "maxUnavailable", NULL};
-static const struct schema nncp_spec_schema = {.fields = nncp_spec_fields, .kept = nncp_kept};
-
-static const struct field nncp_fields[] = {
-    OBJECT_FIELDS(struct nad), /* only metadata is looked at */
-    {.name = "spec", .type = F_MAP, .sub = &nncp_spec_schema},
-    {.name = "status", .type = F_ANY},
-    {0},
-};
-const struct schema nncp_schema = {.fields = nncp_fields};
 
 /* --- what the handlers and the controller write --- */
 

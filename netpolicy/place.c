@@ -1,12 +1,11 @@
 /* Reading trees that people wrote; see place.h. */
 #include "netpolicy/place.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
+#include "api/ifname.h"
 #include "base/sb.h"
-#include "netpolicy/limits.h"
 
 #define QUOTE_MAX_BYTES 64 /* of a value inside an error */
 
@@ -81,19 +80,9 @@ place_ifname(const struct place *p, const char *key, bool required, const char *
 int
 place_check_ifname(const struct place *p, const char *path, const char *name)
 {
-    /* The kernel has settings under "all" and "default", and makes a name of its own of "eth%d". */
-    static const char *const reserved[] = {".", "..", "all", "default", NULL};
-    bool ok = *name != '\0' && strlen(name) < NL_IFNAME_SIZE && place_index_of(name, reserved) < 0;
-
-    for (const char *q = name; *q; q++)
-        if (strchr("/:%", *q) || !isgraph((unsigned char)*q))
-            ok = false;
-    if (ok)
+    if (ifname_valid(name))
         return 0;
-    return err_set(p->err, -EINVAL,
-                   "%s: \"%.*s\": want an interface's name: 1 to %d bytes without blanks, '/', ':' "
-                   "and '%%', and not \"all\" or \"default\"",
-                   path, QUOTE_MAX_BYTES, name, NL_IFNAME_SIZE - 1);
+    return err_set(p->err, -EINVAL, "%s: \"%.*s\": %s", path, QUOTE_MAX_BYTES, name, IFNAME_TEXT);
 }
 
 int

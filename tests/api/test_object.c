@@ -42,6 +42,7 @@ static const struct word_row {
     {"network-attachment-definition", KIND_NAD},
     {"network-attachment-definitions", KIND_NAD},
     {"NetworkAttachmentDefinition", KIND_NAD},
+    {"configmap", KIND_CONFIGMAP},
     {"nncp", KIND_NNCP},
     {"nm", KIND_MAINTENANCE},
     {"nodemaintenances.nodemaintenance.medik8s.io", KIND_MAINTENANCE},
@@ -63,7 +64,7 @@ static const struct word_row {
     {"v", KIND_NONE},
     {"vmx", KIND_NONE},
     {"svc", KIND_NONE},
-    {"configmap", KIND_NONE},
+    {"secret", KIND_NONE},
     {"vm.", KIND_NONE},
     {".vm", KIND_NONE},
     {"vm.example.io", KIND_NONE},
@@ -94,8 +95,7 @@ test_kinds(void **state)
 
         assert_int_equal(i->kind, k);
         assert_ptr_equal(kind_by_gvk(version, i->name), i);
-        assert_ptr_equal(kind_by_resource(i->group, i->version, i->plural),
-                         i->unserved ? NULL : i);
+        assert_ptr_equal(kind_by_resource(i->group, i->version, i->plural), i->unserved ? NULL : i);
         assert_ptr_equal(kind_by_word(i->plural), i);
     }
     assert_null(kind_info(KIND_NONE));
