@@ -38,6 +38,7 @@ static const struct verb_row verbs[] = {
     {NULL, "uncordon", verb_uncordon, "place VMs on a node again"},
     {NULL, "drain", verb_drain, "empty a node: its VMs move elsewhere"},
     {NULL, "taint", verb_taint, "set and remove taints"},
+    {NULL, "checkup", verb_checkup, "measure the migration network between two nodes"},
     {"Without a controller, on files", "schedule", verb_schedule,
      "where would each VM go, and why"},
     {NULL, "policy", verb_policy, "which MigrationPolicy applies to a VM, and what follows"},

@@ -29,6 +29,7 @@ int verb_migrate(int argc, char **argv);
 int verb_migrate_cancel(int argc, char **argv);
 int verb_verify(int argc, char **argv);
 int verb_trace(int argc, char **argv);
+int verb_checkup(int argc, char **argv);
 int verb_top(int argc, char **argv);
 int verb_events(int argc, char **argv);
 int verb_kubeconfig(int argc, char **argv);

@@ -59,10 +59,12 @@ handler_run(const struct handler_config *cfg, struct err *err)
     informer_free(h.hcos);
     informer_free(h.nads);
     node_stop(&h);
+    checkup_stop(h.checkup);
     loop_timer_del(h.retry);
     loop_timer_del(h.stop_deadline);
     if (h.work)
         work_free(h.work);
+    checkup_free(h.checkup);
     node_labels_free(h.labels);
     vm_free_all(&h);
     share_free(h.share);
@@ -114,6 +116,9 @@ start(struct handler *h, struct err *err)
             return err_prefix(err, rc, "--metrics-listen");
         log_info("handler.metrics", LI("port", metrics_http_port(h->metrics_http)));
     }
+    h->checkup = checkup_new(h, url, err);
+    if (!h->checkup)
+        return err ? err->code : -EINVAL;
     node_start(h);
     return 0;
 }

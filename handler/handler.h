@@ -9,6 +9,7 @@
 #include "api/selector.h"
 #include "base/loop.h"
 #include "base/strmap.h"
+#include "handler/checkup.h"
 #include "handler/informer.h"
 #include "handler/journal.h"
 #include "handler/metrics_http.h"
@@ -49,6 +50,7 @@ struct handler {
     char cluster[JOURNAL_UID_SIZE]; /* "" until known */
     struct mignet net;
     struct tls_dir *tls; /* this node's certificates */
+    struct checkup *checkup;           /* network checkups (handler/checkup.h) */
     struct node_metrics *metrics;
     struct metrics_http *metrics_http; /* NULL: not asked for */
     struct share *share;               /* what outgoing migrations draw from */

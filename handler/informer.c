@@ -105,6 +105,14 @@ informer_get_uid(const struct informer *i, const char *uid)
     return NULL;
 }
 
+const struct tree *
+informer_next(const struct informer *i, size_t *it)
+{
+    void *v;
+
+    return strmap_next(i->objects, it, NULL, &v) ? v : NULL;
+}
+
 static void *
 run(void *ctx)
 {
@@ -146,7 +154,7 @@ list_and_watch(struct informer *i, struct err *err)
     rest_reply_done(&rp);
     if (rc != 0)
         return rc;
-    path = xasprintf("%s?watch=1&resourceVersion=%s", i->path,
+    path = xasprintf("%s%cwatch=1&resourceVersion=%s", i->path, strchr(i->path, '?') ? '&' : '?',
                      tree_find_string(list, "0", "metadata", "resourceVersion", NULL));
 
     struct delivery *d = xcalloc(1, sizeof *d);

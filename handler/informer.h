@@ -19,7 +19,8 @@ struct informer_events {
     void *ctx;
 };
 
-/* path: the collection ("/apis/kubevirt.io/v1/virtualmachineinstances"). */
+/* path: the collection ("/apis/kubevirt.io/v1/virtualmachineinstances"), with selectors behind it
+ * if need be ("?labelSelector=..."). */
 struct informer *informer_new(struct loop *l, const char *url, const char *path,
                               const struct informer_events *ev, struct err *err);
 void informer_free(struct informer *i); /* ends the thread; at most about a second */
@@ -28,5 +29,7 @@ bool informer_synced(const struct informer *i);
 const struct tree *informer_get(const struct informer *i, const char *ns, const char *name);
 /* By metadata.uid (linear). */
 const struct tree *informer_get_uid(const struct informer *i, const char *uid);
+/* One object after another, from *it = 0 on; NULL at the end. */
+const struct tree *informer_next(const struct informer *i, size_t *it);
 
 #endif

@@ -17,4 +17,21 @@
 #define HANDLER_LABELS_US         180000000u /* between two looks at the host for its labels */
 #define HANDLER_MAX_GUEST_BYTES   (1ull << 46)
 
+/* network checkups */
+#define CHECKUP_PENDING       8                  /* connections that have not said who they are */
+#define CHECKUP_HELLO_US      2000000u           /* within which they must */
+#define CHECKUP_IDLE_US       UINT64_C(30000000) /* a source that says nothing for so long is gone */
+#define CHECKUP_IO_US         5000000u           /* one answer, one connection */
+#define CHECKUP_STREAM_BYTES  (128u << 10)       /* one send or receive of a stream */
+#define CHECKUP_PROBES_A_TURN 64       /* that are answered before others are looked after */
+#define CHECKUP_AUTO_STREAMS  4        /* as a migration: one a core, at most so many */
+#define CHECKUP_PERIOD_US     1000u    /* from one round trip's start to the next one's */
+#define CHECKUP_WARM_UP       50       /* round trips before those that count */
+#define CHECKUP_SLOW_START_US 1000000u /* of the streams, before what counts */
+#define CHECKUP_BANDWIDTH_US  3000000u /* that counts */
+#define CHECKUP_PROBE_TRIES   3        /* of one size, before it counts as dropped */
+#define CHECKUP_PROBE_US      150000u  /* for an answer, and some round trips besides */
+#define CHECKUP_GRACE_US      5000000u /* after its timeout the target ends what the source did not */
+#define CHECKUP_LOOK_US       1000000u /* between two looks at timeouts */
+
 #endif

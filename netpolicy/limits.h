@@ -16,4 +16,10 @@
 #define NL_WATCH_READ_BYTES   (32u << 10) /* one read of them; the kernel's datagrams are smaller */
 #define NETNS_MAX_NAME_BYTES  200         /* a file name under /run/netns */
 
+#define CHECKUP_MAX_STREAMS     64
+#define CHECKUP_MAX_SAMPLE_S    600
+#define CHECKUP_MAX_TIMEOUT_S   3600
+#define CHECKUP_MAX_LATENCY_MS  3600000
+#define CHECKUP_ESTIMATE_AGE_US ((int64_t)86400 * 1000000) /* older ones say nothing of a link */
+
 #endif
