@@ -127,6 +127,7 @@ on_pass(void *ctx)
     loop_cluster_sync(l);
     loop_node_pass(l);
     loop_network_pass(l);
+    loop_enactment_pass(l);
     loop_vm_pass(l);
     loop_sched_pass(l);
     loop_migration_pass(l);

@@ -114,6 +114,7 @@ void loop_write_delete(struct loop_write *w,
 /* --- the loops, in the order of a pass --- */
 void loop_node_pass(struct loops *l);
 void loop_network_pass(struct loops *l);
+void loop_enactment_pass(struct loops *l);
 void loop_vm_pass(struct loops *l);
 void loop_sched_pass(struct loops *l);
 void loop_migration_pass(struct loops *l);

@@ -94,6 +94,13 @@ same(const struct store_event *ev, const char *part, const char *key)
     return tree_equal(tree_find(ev->old_obj, part, key, NULL), tree_find(ev->obj, part, key, NULL));
 }
 
+static bool
+is_ready(const struct tree *node)
+{
+    return strcmp(tree_find_string(loop_core_tree_condition(node, "Ready"), "", "status", NULL),
+                  "True") == 0;
+}
+
 void
 loop_network_note(struct loops *l, const struct store_event *ev)
 {
@@ -108,8 +115,14 @@ loop_network_note(struct loops *l, const struct store_event *ev)
         addresses = true;
         break;
     case KIND_NODE:
+        enactments = !modified || !same(ev, "metadata", "labels") ||
+                     is_ready(ev->old_obj) != is_ready(ev->obj);
         addresses = !modified || strcmp(told_text(ev->old_obj), told_text(ev->obj)) != 0 ||
                     !same(ev, "status", "addresses");
+        break;
+    case KIND_NNCP:
+    case KIND_NNCE:
+        enactments = true;
         break;
     default:
         return;
