@@ -9,6 +9,8 @@
 #define NNCP_MAX_INTERFACES   256         /* of one desired state */
 #define NNCP_MAX_PORTS        64          /* of one bridge or bond */
 #define NNCP_MAX_ADDRESSES    64          /* of one interface and family */
+#define NET_MAX_LINKS         4096        /* interfaces of one state */
+#define NET_MAX_LINK_ADDRS    1024        /* addresses of one interface */
 #define NL_IFNAME_SIZE        16          /* the kernel's IFNAMSIZ: 15 bytes and a NUL */
 #define NL_MAX_ADDRS          64          /* addresses of one namespace that are looked at */
 #define NL_DUMP_TRIES         10          /* of a listing that changes interrupt */

@@ -11,12 +11,12 @@ enum net_presence { NET_UP, NET_DOWN, NET_ABSENT };
 
 /* What one object asks of one interface. */
 struct net_want {
-    enum net_presence presence;
-    struct net_link link; /* the fields of `fields` count, and kind when has_kind */
-    unsigned fields;      /* NET_F_* */
-    bool has_kind;        /* false: whatever it is (type: unknown, or an existing ethernet) */
-    bool existing;        /* never made: when it is missing, that is InterfaceMissing */
-    bool has_ports;       /* bridge, bond: exactly these are its ports */
+    enum net_presence presence; /* decides alone: NET_F_UP in fields adds nothing */
+    struct net_link link;       /* the fields of `fields` count, and kind when has_kind */
+    unsigned fields;            /* NET_F_* */
+    bool has_kind;              /* false: whatever it is (type: unknown, or an existing ethernet) */
+    bool existing;              /* never made: when it is missing, that is InterfaceMissing */
+    bool has_ports;             /* bridge, bond: exactly these are its ports */
     const char **ports;
     size_t ports_len;
     const char *field;  /* where it was said, for errors: "spec.desiredState.interfaces[0]" */
@@ -28,11 +28,13 @@ struct net_wants {
     size_t len;
 };
 
-/* How touched interfaces were before the first change of ours. */
+/* How touched interfaces were before the first change of ours. Only what we changed goes back: what
+ * somebody else changes meanwhile stays. */
 struct net_before {
     char name[NL_IFNAME_SIZE];
     bool existed;         /* false: we made it */
-    struct net_link link; /* when it existed */
+    unsigned fields;      /* which of link's attributes we changed; NET_F_BASE: we removed it */
+    struct net_link link; /* when it existed; else name and kind */
 };
 struct net_baseline {
     struct net_before *items; /* sorted by name */
@@ -45,8 +47,14 @@ int net_baseline_from_tree(const struct tree *t, struct arena *a, struct net_bas
 
 /* The state to reach: now, with what the baseline has put back, then the wants in their order (a
  * later one wins where two speak of the same attribute of an interface; that is no error). Besides:
- * the baseline as it must be durable before the first step (with all interfaces that will be touched),
- * and as it is afterwards (only those that an object still speaks of).
+ * the baseline as it must be durable before the first step (with all attributes that will be touched,
+ * in passing too), and as it is afterwards (only what an object still speaks of, or what follows from
+ * that).
+ * What nobody asks for follows: a new vlan or macvlan has its base's MTU, a bridge the smallest of its
+ * ports' when they change, a bond's ports the bond's; a port, and the base of a vlan, come up with
+ * what needs them; a vlan goes down with its base, and what stands on a removed base goes with it. An
+ * interface that goes down keeps its IPv4 addresses and loses its IPv6 ones, as in the kernel. "Exactly
+ * these ports" leaves ports of kind NET_OTHER in: they are guests' taps.
  * Errors, each naming origin, field, value and what is allowed; code in ret_reason (see NET_REASON_*):
  * an interface that is missing and cannot be made (ethernet), a base or a port that is missing, MTU
  * outside of what the interface or its base takes, a port of two controllers, the interface that
@@ -82,7 +90,7 @@ enum net_op {
     NET_OP_MAC,
     NET_OP_CONTROLLER, /* put into link.controller; "" = take out */
     NET_OP_BRIDGE,     /* stp, vlan_filtering */
-    NET_OP_BOND,       /* miimon; mode where it has no ports */
+    NET_OP_BOND,       /* miimon */
     NET_OP_ADDR_ADD,   /* addr */
     NET_OP_ADDR_DEL,
     NET_OP_SHAPE, /* link.shape; rate 0 = none */
@@ -93,9 +101,16 @@ struct net_step {
     struct net_link link; /* name, and what op needs */
     struct net_addr addr;
 };
+struct net_touched {
+    char name[NL_IFNAME_SIZE];
+    unsigned fields;
+};
 struct net_plan {
     struct net_step *steps;
     size_t len;
+    struct net_touched *touched; /* what the steps change, also in passing, and what the kernel
+                                    changes with it; NET_F_BASE: made or removed */
+    size_t touched_len;
 };
 /* The steps from now to target, in an order in which each can be done: users are undone before what
  * they stand on, and made after it; an interface whose kind, base, mode, id or bond mode differs is

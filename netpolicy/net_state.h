@@ -25,6 +25,17 @@ enum net_kind {
 };
 /* nmstate's word: "ethernet", "linux-bridge", "bond", "vlan", "mac-vlan", "loopback", "unknown". */
 const char *net_kind_name(enum net_kind k);
+bool net_kind_made(enum net_kind k);    /* bridge, bond, vlan, macvlan: can be made and removed */
+bool net_kind_stacked(enum net_kind k); /* vlan, macvlan: stands on a base */
+bool net_kind_ports(enum net_kind k);   /* bridge, bond: has ports */
+
+#define NET_BOND_MODES                                                                           \
+    "balance-rr, active-backup, balance-xor, broadcast, 802.3ad, balance-tlb, balance-alb or 0 " \
+    "to 6"
+#define NET_MACVLAN_MODES "bridge, private, vepa, passthru"
+int net_bond_mode(const char *name); /* by name or number; 0-6 or -EINVAL */
+const char *net_bond_mode_name(unsigned mode);
+const char *net_macvlan_mode(const char *name); /* the constant, or NULL */
 
 /* Which attributes of a link; in a link of a state all that its kind has are known. */
 #define NET_F_UP         (1u << 0)
@@ -38,6 +49,7 @@ const char *net_kind_name(enum net_kind k);
 #define NET_F_BASE       (1u << 8) /* base, and vlan_id or macvlan_mode: what it is, not how it is */
 #define NET_F_SHAPE      (1u << 9)
 #define NET_F_ARP_IGNORE (1u << 10)
+#define NET_F_ALL        ((1u << 11) - 1)
 
 struct net_addr {
     struct ip ip;
@@ -57,8 +69,8 @@ struct net_link {
     char driver[16]; /* IFLA_INFO_KIND: "veth", "vxlan", "bridge"; "" = hardware */
     int ifindex;     /* 0 in a target */
     bool up, carrier;
-    uint32_t mtu, min_mtu, max_mtu; /* max_mtu 0 = the kernel states none */
-    uint8_t mac[6];
+    uint32_t mtu, min_mtu, max_mtu;  /* max_mtu 0 = the kernel states none */
+    uint8_t mac[6];                  /* in a target: all 0 = whatever the kernel gives */
     char controller[NL_IFNAME_SIZE]; /* the bridge or bond that it is a port of; "" = none */
     char base[NL_IFNAME_SIZE];       /* macvlan, vlan; "" = in another namespace */
     const char *macvlan_mode;        /* bridge private vepa passthru: a constant, or NULL */
@@ -86,10 +98,19 @@ struct net_state {
 const struct net_link *net_state_find(const struct net_state *s, const char *name);
 /* A deep copy into the arena. */
 void net_state_copy(const struct net_state *s, struct arena *a, struct net_state *ret);
-/* Whether two links agree in these attributes (NET_F_*; kinds are compared with NET_F_BASE). ret_why
- * (may be NULL): the first that differs, in words for people: "mtu 1500 instead of 9000". */
+/* Whether a link is as it is wanted in these attributes (NET_F_*; kinds are compared with
+ * NET_F_BASE). Attributes that its kind has not, and a wanted MAC of zeros, agree with everything;
+ * foreign addresses are neither missed nor too many. ret_why (may be NULL): the first that differs, in
+ * words for people: "mtu 1500 instead of 9000". */
 bool net_link_equal(const struct net_link *have, const struct net_link *want, unsigned fields,
                     char *ret_why, size_t size);
+/* Takes these attributes over (addresses are copied into the arena, each once); with NET_F_BASE the
+ * kind, too. Foreign addresses that dst has stay. */
+void net_link_take(struct net_link *dst, const struct net_link *src, unsigned fields,
+                   struct arena *a);
+/* Address, prefix length and nothing else. */
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+const struct net_addr *net_link_find_addr(const struct net_link *l, const struct net_addr *a);
 
 /* nmstate's form: {"interfaces": [{"name", "type", "state", "mtu", "mac-address", "ipv4", "ipv6", "bridge",
  * "link-aggregation", "vlan", "mac-vlan", "controller"}]}, and what nmstate has no word for under

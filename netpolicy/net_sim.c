@@ -1,0 +1,210 @@
+/* The kernel's part in a plan; see net_sim.h. What is written here was seen in net/8021q/vlan.c,
+ * drivers/net/macvlan.c, drivers/net/bonding/bond_main.c, net/bridge/br_if.c and
+ * net/ipv6/addrconf.c (Linux 6.x). */
+#include "netpolicy/net_sim.h"
+
+#include <string.h>
+
+#define DEFAULT_MTU    1500 /* of a new bridge or bond, and of a bridge without ports */
+#define DEFAULT_MIIMON 100  /* of bond modes 802.3ad, balance-tlb, balance-alb */
+
+static void mtu_unknown(struct net_sim *s, struct sim_link *x, uint32_t at_least);
+static void mtu_changed(struct net_sim *s, struct sim_link *x);
+static void bridge_follows(struct net_sim *s, const char *name);
+
+void
+net_sim_init(struct net_sim *s, const struct net_state *now, size_t added, struct arena *a)
+{
+    struct net_state copy;
+
+    net_state_copy(now, a, &copy);
+    s->arena = a;
+    s->len = copy.len;
+    s->cap = copy.len + added;
+    s->links = arena_calloc(a, s->cap, sizeof *s->links);
+    for (size_t i = 0; i < copy.len; i++)
+        s->links[i] = (struct sim_link){
+            .l = copy.links[i], .mtu_known = true, .mac_known = true, .mtu_by_user = SIM_MAYBE};
+}
+
+struct sim_link *
+net_sim_find(struct net_sim *s, const char *name)
+{
+    for (size_t i = 0; i < s->len; i++)
+        if (!s->links[i].gone && strcmp(s->links[i].l.name, name) == 0)
+            return &s->links[i];
+    return NULL;
+}
+
+static bool
+stands_on(const struct sim_link *x, const struct sim_link *base)
+{
+    return !x->gone && net_kind_stacked(x->l.kind) && strcmp(x->l.base, base->l.name) == 0;
+}
+
+void
+net_sim_add(struct net_sim *s, const struct net_link *l)
+{
+    const struct sim_link *base = net_kind_stacked(l->kind) ? net_sim_find(s, l->base) : NULL;
+    struct sim_link *x = NULL;
+    unsigned touched;
+
+    for (size_t i = 0; i < s->len && !x; i++)
+        if (strcmp(s->links[i].l.name, l->name) == 0)
+            x = &s->links[i];
+    if (!x)
+        x = &s->links[s->len++];
+    touched = x->touched | NET_F_ALL;
+    *x = (struct sim_link){.mtu_known = !base || base->mtu_known, .touched = touched};
+    memcpy(x->l.name, l->name, sizeof x->l.name);
+    net_link_take(&x->l, l, NET_F_BASE, s->arena);
+    x->l.mtu = base ? base->l.mtu : DEFAULT_MTU;
+    x->l.bond_mode = l->bond_mode;
+    x->l.bond_miimon = l->kind == NET_BOND && l->bond_mode >= 4 ? DEFAULT_MIIMON : 0;
+}
+
+void
+net_sim_del(struct net_sim *s, struct sim_link *x)
+{
+    for (size_t i = 0; i < s->len; i++)
+        if (!s->links[i].gone && strcmp(s->links[i].l.controller, x->l.name) == 0)
+            net_sim_controller(s, &s->links[i], "");
+    x->gone = true;
+    x->touched = NET_F_ALL;
+    if (*x->l.controller)
+        bridge_follows(s, x->l.controller);
+}
+
+void
+net_sim_up(struct net_sim *s, struct sim_link *x)
+{
+    x->l.up = true;
+    x->touched |= NET_F_UP;
+    for (size_t i = 0; i < s->len; i++)
+        if (stands_on(&s->links[i], x) && s->links[i].l.kind == NET_VLAN && !s->links[i].l.up)
+            net_sim_up(s, &s->links[i]);
+}
+
+void
+net_sim_down(struct net_sim *s, struct sim_link *x)
+{
+    size_t kept = 0;
+
+    if (!x->l.up)
+        return;
+    x->l.up = false;
+    x->touched |= NET_F_UP | NET_F_ADDRS6;
+    for (size_t i = 0; i < x->l.addrs_len; i++)
+        if (ip_is_v4(&x->l.addrs[i].ip))
+            x->l.addrs[kept++] = x->l.addrs[i];
+    x->l.addrs_len = kept;
+    for (size_t i = 0; i < s->len; i++)
+        if (stands_on(&s->links[i], x) && s->links[i].l.kind == NET_VLAN && s->links[i].l.up)
+            net_sim_down(s, &s->links[i]);
+}
+
+void
+net_sim_mtu(struct net_sim *s, struct sim_link *x, uint32_t mtu)
+{
+    /* A bridge that has this MTU already is not told so by the kernel, and goes on following. */
+    if (x->mtu_known && x->l.mtu != mtu)
+        x->mtu_by_user = SIM_YES;
+    else if (x->mtu_by_user == SIM_NO)
+        x->mtu_by_user = SIM_MAYBE;
+    x->l.mtu = mtu;
+    x->mtu_known = true;
+    mtu_changed(s, x);
+}
+
+void
+net_sim_controller(struct net_sim *s, struct sim_link *x, const char *controller)
+{
+    const struct sim_link *old = net_sim_find(s, x->l.controller);
+    struct sim_link *new = net_sim_find(s, controller);
+    char left[NL_IFNAME_SIZE];
+
+    memcpy(left, x->l.controller, sizeof left);
+    memset(x->l.controller, 0, sizeof x->l.controller);
+    memcpy(x->l.controller, controller, strlen(controller));
+    x->touched |= NET_F_CONTROLLER;
+    if (old && old->l.kind == NET_BOND) {
+        net_sim_down(s, x);
+        mtu_unknown(s, x, 0); /* the one that it had when it was put in comes back */
+    }
+    if (*left)
+        bridge_follows(s, left);
+    if (new &&new->l.kind == NET_BOND) {
+        if (!new->mtu_known)
+            mtu_unknown(s, x, 0);
+        else if (!x->mtu_known || x->l.mtu != new->l.mtu)
+            net_sim_mtu(s, x, new->l.mtu);
+        net_sim_up(s, x);
+    } else if (new) {
+        bridge_follows(s, controller);
+    }
+}
+
+/* x's MTU was set: what stands on it shrinks with it, a bond's ports get the bond's, and the bridge
+ * that it is a port of may follow. */
+static void
+mtu_changed(struct net_sim *s, struct sim_link *x)
+{
+    x->touched |= NET_F_MTU;
+    for (size_t i = 0; i < s->len; i++) {
+        struct sim_link *o = &s->links[i];
+        bool port = !o->gone && x->l.kind == NET_BOND && strcmp(o->l.controller, x->l.name) == 0;
+
+        if ((stands_on(o, x) && o->mtu_known && o->l.mtu > x->l.mtu) ||
+            (port && (!o->mtu_known || o->l.mtu != x->l.mtu))) {
+            o->l.mtu = x->l.mtu;
+            o->mtu_known = true;
+            mtu_changed(s, o);
+        }
+    }
+    if (*x->l.controller)
+        bridge_follows(s, x->l.controller);
+}
+
+/* It may be anything from at_least up to what it was. */
+static void
+mtu_unknown(struct net_sim *s, struct sim_link *x, uint32_t at_least)
+{
+    x->mtu_known = false;
+    x->touched |= NET_F_MTU;
+    for (size_t i = 0; i < s->len; i++)
+        if (stands_on(&s->links[i], x) && s->links[i].mtu_known && s->links[i].l.mtu > at_least)
+            mtu_unknown(s, &s->links[i], at_least);
+    if (*x->l.controller)
+        bridge_follows(s, x->l.controller);
+}
+
+static void
+bridge_follows(struct net_sim *s, const char *name)
+{
+    struct sim_link *b = net_sim_find(s, name);
+    uint32_t least = 0;
+    bool known = true;
+
+    if (!b || b->l.kind != NET_BRIDGE || b->mtu_by_user == SIM_YES)
+        return;
+    for (size_t i = 0; i < s->len; i++) {
+        const struct sim_link *o = &s->links[i];
+
+        if (o->gone || strcmp(o->l.controller, name) != 0)
+            continue;
+        known = known && o->mtu_known;
+        if (least == 0 || o->l.mtu < least)
+            least = o->l.mtu;
+    }
+    if (least == 0)
+        least = DEFAULT_MTU;
+    if (known && b->mtu_known && b->l.mtu == least)
+        return;
+    if (known && b->mtu_by_user == SIM_NO) {
+        b->l.mtu = least;
+        b->mtu_known = true;
+        mtu_changed(s, b);
+    } else if (b->mtu_known) {
+        mtu_unknown(s, b, known ? least : 0);
+    }
+}
