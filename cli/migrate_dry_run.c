@@ -6,10 +6,12 @@
 
 #include "api/names.h"
 #include "api/quantity.h"
+#include "base/clock.h"
 #include "cli/client_migration.h"
 #include "cli/client_trace.h"
 #include "cli/offline_policy.h"
 #include "cli/simulate_print.h"
+#include "netpolicy/checkup_object.h"
 
 #define WATCH_MS         1000
 #define WATCH_TIMEOUT_US 15000000
@@ -22,7 +24,10 @@ struct facts {
 
 static int fetch_objects(struct verb *v, const char *ns, struct tree **ret);
 static void learn_guest(struct verb *v, const char *ns, const char *vm, struct facts *f);
-static void learn_link(const struct offline *o, const char *vm, struct facts *f);
+static void learn_link(struct verb *v, const struct offline *o, const char *ns, const char *vm,
+                       struct facts *f);
+static void learn_checkup(struct verb *v, const struct offline *o, const char *ns, const char *vm,
+                          struct facts *f);
 
 int
 migrate_dry_run(struct verb *v, const char *ns, const char *vm, const char *bandwidth,
@@ -44,7 +49,7 @@ migrate_dry_run(struct verb *v, const char *ns, const char *vm, const char *band
     f.sim.memory_bytes = (uint64_t)policy.memory_bytes;
     simulate_limits(&policy.decision, &f.sim.limits, &f.sim.policy);
     learn_guest(v, ns, vm, &f);
-    learn_link(o, vm, &f);
+    learn_link(v, o, ns, vm, &f);
     if (bandwidth) {
         struct quantity q;
 
@@ -149,9 +154,10 @@ learn_guest(struct verb *v, const char *ns, const char *vm, struct facts *f)
     snprintf(f->guest, sizeof(f->guest), "%s", sb_str(&text));
 }
 
-/* The newest migration of this VM, else of any in its namespace, that sent something. */
+/* The newest migration of this VM; else the newest network checkup from its node; else the newest
+ * migration in its namespace. */
 static void
-learn_link(const struct offline *o, const char *vm, struct facts *f)
+learn_link(struct verb *v, const struct offline *o, const char *ns, const char *vm, struct facts *f)
 {
     struct arena *a = arena_new();
     int64_t best_us = 0;
@@ -175,4 +181,48 @@ learn_link(const struct offline *o, const char *vm, struct facts *f)
         snprintf(f->link, sizeof(f->link), "as migration %s of VM %s had it", m.name, m.vm);
     }
     arena_free(a);
+    if (!own)
+        learn_checkup(v, o, ns, vm, f);
+}
+
+/* From the VM's node, over the network that migrations use. Nothing changes when there is none. */
+static void
+learn_checkup(struct verb *v, const struct offline *o, const char *ns, const char *vm,
+              struct facts *f)
+{
+    AUTO_TREE struct tree *list = NULL;
+    struct checkup_estimate known = {0};
+    struct checkup_link link = {.source = "", .network = ""};
+    AUTO_FREE char *network = NULL;
+    struct err err = {0};
+    const struct tree *items;
+
+    for (size_t i = 0; i < o->len; i++) {
+        const struct offline_item *item = &o->items[i];
+
+        if (item->kind == KIND_VMI && strcmp(item->meta->namespace_, ns) == 0 &&
+            strcmp(item->meta->name, vm) == 0)
+            link.source = tree_find_string(item->tree, "", "status", "nodeName", NULL);
+        if (item->kind == KIND_HCO && item->hco->live_migration.network &&
+            *item->hco->live_migration.network) {
+            const char *ref = item->hco->live_migration.network;
+
+            free(network);
+            network = strchr(ref, '/') ? xstrdup(ref) : xasprintf(DEFAULT_HCO_NAMESPACE "/%s", ref);
+            link.network = network;
+        }
+    }
+    if (!*link.source || client_list(v->client, kind_info(KIND_CONFIGMAP), NULL,
+                                     LABEL_CHECKUP "=" CHECKUP_TYPE_LATENCY, &list, &err) < 0)
+        return;
+    items = tree_get(list, "items");
+    for (size_t i = 0; i < tree_len(items); i++)
+        checkup_object_estimate(tree_at(items, i), &link, clock_wall_us(), &known);
+    if (known.bytes_per_s > 0) {
+        char at[40];
+
+        time_format(known.at_us, false, at, sizeof(at));
+        f->sim.bandwidth_bytes_per_s = known.bytes_per_s;
+        snprintf(f->link, sizeof(f->link), "as checkup %.150s of %s had it", known.name, at);
+    }
 }

@@ -246,6 +246,22 @@ follow_network(struct vm_entry *e)
     mig_source_rebind(r->src, p.ip, p.device, why);
 }
 
+/* What a network checkup found of the way from here. */
+static void
+fill_estimate(struct vm_entry *e, struct mig_source_config *c)
+{
+    struct checkup_estimate known;
+    char at[40];
+
+    checkup_estimate(e->h->checkup, &known);
+    if (known.bytes_per_s == 0)
+        return;
+    time_format(known.at_us, false, at, sizeof at);
+    c->link_estimate_bytes_per_s = known.bytes_per_s;
+    snprintf(c->link_estimate_from, sizeof c->link_estimate_from, "checkup %.200s of %s",
+             known.name, at);
+}
+
 /* What the policy allows and how the bytes are to travel, as the controller resolved it. */
 static void
 fill_policy(struct vm_entry *e, const struct migration_configuration *mc,
@@ -294,6 +310,7 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
     memcpy(c->bind_device, place.device, sizeof c->bind_device);
     vm_urgent_mark(e->h, &c->urgent_priority, &c->urgent_dscp);
     fill_policy(e, mc, c);
+    fill_estimate(e, c);
     (void)read_fallback(e, informer_get_uid(e->h->vmims, e->src_uid), c->fallback_addr);
     if (mc->has_bandwidth && mc->bandwidth_bytes_per_s > 0)
         c->limits.bandwidth_bytes_per_s = (uint64_t)mc->bandwidth_bytes_per_s;

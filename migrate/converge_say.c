@@ -119,6 +119,15 @@ add_set(struct words *w, const struct converge *c)
 }
 
 void
+converge_say_estimate(uint64_t bytes_per_s, const char *from, char *text)
+{
+    struct words w = {.text = text};
+    char a[NUMBER];
+
+    add(&w, "first estimate %s from %s", rate_text((double)bytes_per_s, a), from);
+}
+
+void
 converge_say_start(const struct converge *c, char *text)
 {
     struct words w = {.text = text};

@@ -26,8 +26,9 @@
 
 struct share;
 
-#define MIG_UID_SIZE  64
-#define MIG_ADDR_SIZE 72 /* "[v6%scope]:port" */
+#define MIG_UID_SIZE      64
+#define MIG_ESTIMATE_SIZE 256
+#define MIG_ADDR_SIZE     72 /* "[v6%scope]:port" */
 
 struct mig_ident { /* must be equal on both sides, or the connection is refused */
     char vmi_uid[MIG_UID_SIZE];
@@ -171,8 +172,12 @@ struct mig_source_config {
     struct share *share; /* the node's budget that this migration draws from, or NULL. Borrowed */
     char fallback_addr[MIG_ADDR_SIZE]; /* tried, from any local address and through any device, when
                                           target_addr cannot be reached any more; "" */
-    uint64_t reconnect_us;             /* a cut connection is tried again for so long; 0 = 30 s */
-    uint64_t dead_peer_us;             /* a target that is silent for so long is dead; 0 = 2 s */
+    /* What somebody measured of the link, and what that was, for the log: counts until this process
+     * has learnt better from a migration of its own. 0, "" = nothing. */
+    uint64_t link_estimate_bytes_per_s;
+    char link_estimate_from[MIG_ESTIMATE_SIZE];
+    uint64_t reconnect_us; /* a cut connection is tried again for so long; 0 = 30 s */
+    uint64_t dead_peer_us; /* a target that is silent for so long is dead; 0 = 2 s */
     uint32_t
         urgent_priority; /* SO_PRIORITY of the urgent channel (post-copy's answers); 0 = none */
     uint8_t urgent_dscp; /* likewise its DSCP, 0 to 63 (RFC 2474); 0 = none */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "migrate/bits.h"
+#include "migrate/converge_say.h"
 
 #define PROBE_MAX_US     300000 /* of all probes together */
 #define PROBE_MIN_US     4000   /* shorter ones tell nothing */
@@ -116,6 +117,14 @@ source_converge_start(struct mig_source *s)
     uint64_t budget =
         s->cfg.limits.max_downtime_us ? s->cfg.limits.max_downtime_us : CONVERGE_DOWNTIME_US;
     uint64_t rate, fixed = recall(&rate);
+    char text[MIG_DECISION_TEXT];
+
+    if (rate == 0 && s->cfg.link_estimate_bytes_per_s > 0) {
+        rate = s->cfg.link_estimate_bytes_per_s;
+        converge_say_estimate(rate, s->cfg.link_estimate_from, text);
+        source_log(s, text);
+    }
+
     struct converge_config cfg = {
         .total_bytes = s->layout.total_bytes,
         .limits = s->cfg.limits,
@@ -127,7 +136,6 @@ source_converge_start(struct mig_source *s)
         .fixed_us = fixed < budget / 2 ? fixed : budget / 2,
         .bytes_per_s = rate,
     };
-    char text[MIG_DECISION_TEXT];
     int rc;
 
     s->present_bytes = present_bytes(s);
