@@ -17,7 +17,8 @@ static bool find_living(void *ctx, const struct tree *obj);
 bool
 api_admission_looks_at(enum kind kind)
 {
-    return kind == KIND_VMIM || kind == KIND_MAINTENANCE || kind == KIND_PRIORITY;
+    return kind == KIND_VMIM || kind == KIND_MAINTENANCE || kind == KIND_PRIORITY ||
+           kind == KIND_CONFIGMAP;
 }
 
 int
@@ -32,6 +33,8 @@ api_admit(void *ctx, struct tree *obj)
         rc = admit_maintenance(c, obj);
     if (c->kind->kind == KIND_PRIORITY)
         rc = admit_priority(c, obj);
+    if (c->kind->kind == KIND_CONFIGMAP)
+        rc = api_admit_checkup(c, obj);
     return rc ? -EPERM : 0;
 }
 

@@ -169,6 +169,8 @@ void api_prepare_namespace(struct tree *obj, bool create);
 int api_admit(void *ctx, struct tree *obj);
 /* Whether the kind has such rules. */
 bool api_admission_looks_at(enum kind kind);
+/* api_admission_checkup.c: the same for a ConfigMap, which may be a network checkup. */
+int api_admit_checkup(struct api_call *c, struct tree *cm);
 /* Rules for changes that depend on other objects: 0, or the error is set. Inside the store. */
 int api_admit_change(struct api_call *c, const struct tree *old, const struct tree *doc);
 

@@ -75,6 +75,12 @@ checkup_object_params(const struct tree *cm, struct checkup_params *ret, struct 
     return 0;
 }
 
+bool
+checkup_object_names_node(const struct tree *cm)
+{
+    return *param(cm, CHECKUP_SOURCE) || *param(cm, CHECKUP_TARGET);
+}
+
 void
 checkup_object_judge(const struct checkup_params *p, const struct checkup_result *r, char *buf,
                      size_t size)

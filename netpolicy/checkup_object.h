@@ -61,6 +61,8 @@ const char *checkup_object_get(const struct tree *cm, const char *key);
 /* Reads the parameters, of either spelling (targetNode, target_node). -EINVAL: which key has which
  * value, and what is allowed. */
 int checkup_object_params(const struct tree *cm, struct checkup_params *ret, struct err *err);
+/* Whether it names its source or its target. */
+bool checkup_object_names_node(const struct tree *cm);
 
 /* What is wrong with the result, for failureReason: the latency above the maximum. "" = nothing. */
 void checkup_object_judge(const struct checkup_params *p, const struct checkup_result *r, char *buf,
