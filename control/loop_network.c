@@ -182,21 +182,20 @@ find_network(struct loops *l, struct network *n)
     return true;
 }
 
-/* "; one of that name is in namespace b": people look for it there. */
-static const char *
-elsewhere(struct loops *l, const struct network *n)
+const char *
+loop_network_elsewhere(struct loops *l, const char *ns, const char *name)
 {
     const struct nad *nad, *found = NULL;
 
     for (size_t it = 0; (nad = loop_cache_next(l->cache, KIND_NAD, &it));)
-        if (strcmp(nad->meta.name, n->name) == 0 &&
+        if (strcmp(nad->meta.name, name) == 0 &&
             (!found || strcmp(nad->meta.namespace_, found->meta.namespace_) < 0))
             found = nad;
     if (!found)
         return "";
     return arena_printf(l->arena,
                         "; one of that name is in namespace %s: want it in %s, or network: %s/%s",
-                        found->meta.namespace_, n->ns, found->meta.namespace_, n->name);
+                        found->meta.namespace_, ns, found->meta.namespace_, name);
 }
 
 static void
@@ -212,7 +211,7 @@ judge(struct loops *l, struct network *n)
                arena_printf(l->arena,
                             "liveMigrationConfig.network: there is no "
                             "NetworkAttachmentDefinition %s%s",
-                            n->ref, elsewhere(l, n)));
+                            n->ref, loop_network_elsewhere(l, n->ns, n->name)));
         return;
     }
     if (nad_config_parse(n->nad, &n->config, l->arena, &err) != 0) {

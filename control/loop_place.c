@@ -147,9 +147,12 @@ loop_place_network_trouble(struct loops *l, const char *node)
     const struct condition *c =
         n ? loop_core_condition(&n->conditions, PLACE_NETWORK_CONDITION) : NULL;
 
-    if (!c || !c->status || strcmp(c->status, "False") != 0)
+    if (!c || !c->status || strcmp(c->status, "True") == 0)
         return NULL;
-    return c->message && *c->message ? c->message : "not ready";
+    if (!c->reason || !*c->reason)
+        return c->message && *c->message ? c->message : "not ready";
+    return c->message && *c->message ? arena_printf(l->arena, "%s: %s", c->reason, c->message)
+                                     : c->reason;
 }
 
 /* Each decision is made again on a cluster that was built for it. */

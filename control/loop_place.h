@@ -31,7 +31,8 @@ int64_t loop_place_heartbeat_us(const struct kv_list *annotations);
  * be NULL): there is no Node object. */
 bool loop_place_stale(struct loops *l, const char *node, bool *ret_gone);
 
-/* What the node's handler says is wrong with the migration network there; NULL: nothing. */
+/* What the node's handler says is wrong with the migration network there, as "REASON: MESSAGE" of
+ * its condition (for the pass); NULL: nothing. */
 const char *loop_place_network_trouble(struct loops *l, const char *node);
 
 #endif

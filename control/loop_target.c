@@ -6,6 +6,7 @@
 
 #include "api/selector.h"
 #include "control/loop_migration.h"
+#include "control/loop_network.h"
 #include "control/loop_place.h"
 #include "control/loop_policy.h"
 #include "netpolicy/nad.h"
@@ -82,8 +83,8 @@ network_in_the_way(struct loops *l, struct migration *mg, const char *network)
         blocked(l, mg, "NetworkNotFound",
                 arena_printf(l->arena,
                              "waiting: NetworkAttachmentDefinition %s/%s, which "
-                             "liveMigrationConfig.network names, does not exist",
-                             ns, name));
+                             "liveMigrationConfig.network names, does not exist%s",
+                             ns, name, loop_network_elsewhere(l, ns, name)));
         return true;
     }
     if (nad_config_parse(nad, &config, l->arena, &err) != 0) {

@@ -178,6 +178,7 @@ static bool
 node_matters(const struct tree *a, const struct tree *b)
 {
     static const char *const parts[] = {"capacity", "allocatable", "addresses"};
+    static const char *const texts[] = {"type", "status", "reason", "message"};
     const struct tree *ca = tree_find(a, "status", "conditions", NULL);
     const struct tree *cb = tree_find(b, "status", "conditions", NULL);
 
@@ -191,13 +192,10 @@ node_matters(const struct tree *a, const struct tree *b)
                         tree_find(b, "status", parts[i], NULL)))
             return true;
     for (size_t i = 0; i < tree_len(ca); i++)
-        if (strcmp(tree_find_string(tree_at(ca, i), "", "type", NULL),
-                   tree_find_string(tree_at(cb, i), "", "type", NULL)) != 0 ||
-            strcmp(tree_find_string(tree_at(ca, i), "", "status", NULL),
-                   tree_find_string(tree_at(cb, i), "", "status", NULL)) != 0 ||
-            strcmp(tree_find_string(tree_at(ca, i), "", "message", NULL),
-                   tree_find_string(tree_at(cb, i), "", "message", NULL)) != 0)
-            return true;
+        for (size_t k = 0; k < ARRAY_LEN(texts); k++)
+            if (strcmp(tree_find_string(tree_at(ca, i), "", texts[k], NULL),
+                       tree_find_string(tree_at(cb, i), "", texts[k], NULL)) != 0)
+                return true;
     return false;
 }
 

@@ -687,7 +687,7 @@ no_network(const struct condition_list *l)
 {
     for (size_t i = 0; i < l->len; i++)
         if (l->items[i].type && strcmp(l->items[i].type, PLACE_NETWORK_CONDITION) == 0)
-            return l->items[i].status && strcmp(l->items[i].status, "False") == 0;
+            return l->items[i].status && strcmp(l->items[i].status, "True") != 0;
     return false;
 }
 

@@ -675,12 +675,14 @@ test_forced_target(void **unused)
 /* --- the dedicated network --- */
 
 static void
-network_ready(struct world *w, const char *node, const char *status, const char *message)
+network_ready(struct world *w, const char *node, const char *status, const char *reason,
+              const char *message)
 {
     AUTO_FREE char *json =
         xasprintf("{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"},"
-                  "{\"type\":\"MigrationNetworkReady\",\"status\":\"%s\",\"message\":\"%s\"}]}}",
-                  status, message);
+                  "{\"type\":\"MigrationNetworkReady\",\"status\":\"%s\",\"reason\":\"%s\","
+                  "\"message\":\"%s\"}]}}",
+                  status, reason, message);
 
     world_patch(w, KIND_NODE, NULL, node, json);
 }
@@ -707,9 +709,9 @@ test_network(void **unused)
     assert_string_equal(phase(w, "m"), "Failed");
     assert_non_null(strstr(state(w, KIND_VMIM, "m", "failureReason"), "does not exist"));
 
-    network_ready(w, "n1", "False", "no address on eth1");
-    network_ready(w, "n2", "True", "");
-    network_ready(w, "n3", "True", "");
+    network_ready(w, "n1", "False", "AddressLost", "no address on eth1");
+    network_ready(w, "n2", "True", "AddressFound", "");
+    network_ready(w, "n3", "True", "AddressFound", "");
     migrate(w, "m2", "vm", "");
     world_run(w, 1);
     world_apply(w, "apiVersion: k8s.cni.cncf.io/v1\n"
@@ -721,21 +723,25 @@ test_network(void **unused)
                    "\"whereabouts\", \"range\": \"10.200.5.0/24\"}}'\n");
     world_run(w, 1);
     assert_string_equal(waits(w, "m2", "reason"), "SourceNetworkNotReady");
-    assert_non_null(strstr(waits(w, "m2", "message"), "no address on eth1"));
-    network_ready(w, "n1", "True", "");
-    network_ready(w, "n2", "False", "link is down");
-    network_ready(w, "n3", "False", "range is full");
+    assert_non_null(
+        strstr(waits(w, "m2", "message"), "on source node n1: AddressLost: no address on eth1"));
+    network_ready(w, "n1", "True", "AddressFound", "");
+    network_ready(w, "n2", "False", "LinkDown", "eth1 has no carrier");
+    network_ready(w, "n3", "Unknown", "NotRead", "");
     world_run(w, 1);
     assert_string_equal(waits(w, "m2", "reason"), "Unschedulable");
-    assert_string_equal(waits(w, "m2", "message"),
-                        "0/3 nodes are available: 1 node(s) were the source of the migration, 2 "
-                        "node(s) had no ready migration network. n2: link is down. n3: range is "
-                        "full.");
+    assert_string_equal(
+        waits(w, "m2", "message"),
+        "0/3 nodes are available: 1 node(s) were the source of the migration, 2 "
+        "node(s) had no ready migration network. n2: LinkDown: eth1 has no carrier. "
+        "n3: NotRead.");
     assert_non_null(
         strstr(object_annotation(store_get(w->store, KIND_VMIM, "shop", "m2"), ANN_SCHEDULE_RESULT),
                "{\"name\":\"n2\",\"fits\":false,\"reasons\":[\"node(s) had no ready migration "
                "network\"]"));
-    network_ready(w, "n3", "True", "");
+    network_ready(w, "n3", "True", "AddressFound", "");
+    world_run(w, 0.1); /* at once */
+    assert_string_equal(state(w, KIND_VMIM, "m2", "targetNode"), "n3");
     world_run(w, 5);
     assert_string_equal(phase(w, "m2"), "Succeeded");
     assert_string_equal(world_runs_on(w, "vm"), "n3");

@@ -409,13 +409,13 @@ static const struct world_row rows[] = {
      .migrate = true,
      .target = "n1"},
     {.name = "over a dedicated network",
-     NODE("n1", "", "") NETWORK("n2", "False", "4") NETWORK("n3", "Unknown", "4")
-         NETWORK("n4", "False", "0"),
+     NODE("n1", "", "") NETWORK("n2", "False", "4") NETWORK("n3", "True", "4")
+         NETWORK("n4", "False", "0") NETWORK("n5", "Unknown", "4"),
      RUNS("n1", ""),
      "n3",
      NULL,
      "n1: node(s) were the source of the migration; n2: node(s) had no ready migration network; "
-     "n4: Insufficient cpu",
+     "n4: Insufficient cpu; n5: node(s) had no ready migration network",
      .migrate = true,
      .network = true},
     {.name = "over none",
