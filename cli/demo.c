@@ -94,13 +94,12 @@ cluster_up(struct demo *d)
     traces_take(d->traces, d->cluster);
     table_column(t, "HOST", false);
     table_column(t, "MANAGEMENT", false);
-    table_column(t, "MIGRATION", false);
     table_column(t, "CPUS", true);
     table_column(t, "MEMORY", true);
     table_column(t, "TAINT", false);
     table_cell(t, "controller");
     table_cell(t, DEV_NET_CONTROLLER);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 3; i++)
         table_cell(t, "");
     for (size_t i = 0; i < d->cluster->nodes_len; i++) {
         const struct dev_node *n = &d->cluster->nodes[i];
@@ -108,7 +107,6 @@ cluster_up(struct demo *d)
 
         table_cell(t, n->name);
         table_cell(t, n->mgmt_ip);
-        table_cell(t, n->mig_ip);
         table_cell(t, c->cpu ? c->cpu : DEV_DEFAULT_CPU);
         table_cell(t, c->memory ? c->memory : DEV_DEFAULT_MEMORY);
         if (c->taints_len)

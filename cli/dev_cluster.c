@@ -82,7 +82,6 @@ dev_cluster_free(struct dev_cluster *c)
         free(n->name);
         free(n->netns);
         free(n->mgmt_ip);
-        free(n->mig_ip);
         free(n->state_dir);
         free(n->tls_dir);
         free_list(n->handler_argv);
@@ -276,8 +275,7 @@ plan_controller(const struct dev_config *cfg, struct dev_cluster *c, const char 
 }
 
 static void
-plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const char *program,
-          const struct ip *mig)
+plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const char *program)
 {
     static const struct dev_node_config plain;
     const struct dev_node_config *nc = cfg->nodes ? &cfg->nodes[i] : &plain;
@@ -291,8 +289,6 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     n->state_dir = xasprintf("%s/nodes/%s", c->dir, n->name);
     ip_format(&mgmt, text, sizeof text);
     n->mgmt_ip = xstrdup(text);
-    ip_format(mig, text, sizeof text);
-    n->mig_ip = xstrdup(text);
 
     AUTO_FREE char *metrics = xasprintf("%s:%u", n->mgmt_ip, DEV_METRICS_PORT);
 
@@ -326,16 +322,14 @@ static int
 plan(const struct dev_config *cfg, const char *dir, struct dev_cluster **ret, struct err *err)
 {
     AUTO_DEV_CLUSTER struct dev_cluster *c = xcalloc(1, sizeof *c);
-    const char *range = cfg->migration_range ? cfg->migration_range : DEV_NET_MIG;
     AUTO_FREE char *controller = NULL;
     AUTO_FREE char *handler = NULL;
     size_t len = cfg->nodes_len ? cfg->nodes_len : DEV_DEFAULT_NODES;
-    struct ip mig[DEV_NET_MAX_NODES];
     int rc;
 
     if ((rc = find_program(cfg, "drover-controller", &controller, err)) != 0 ||
         (rc = find_program(cfg, "drover-handler", &handler, err)) != 0 ||
-        (rc = dev_net_mig_addresses(range, len, mig, err)) != 0 || (rc = choose_id(c, err)) != 0)
+        (rc = choose_id(c, err)) != 0)
         return rc;
     c->dir = xstrdup(dir);
     c->url = xasprintf("unix:%s/api.sock", dir);
@@ -345,7 +339,7 @@ plan(const struct dev_config *cfg, const char *dir, struct dev_cluster **ret, st
     c->nodes_len = len;
     plan_controller(cfg, c, controller);
     for (size_t i = 0; i < len; i++)
-        plan_node(cfg, c, i, handler, &mig[i]);
+        plan_node(cfg, c, i, handler);
     *ret = TAKE_PTR(c);
     return 0;
 }
@@ -404,23 +398,19 @@ make_dirs(const struct dev_cluster *c, struct err *err)
 static int
 make_networks(const struct dev_config *cfg, const struct dev_cluster *c, struct err *err)
 {
-    const char *range = cfg->migration_range ? cfg->migration_range : DEV_NET_MIG;
-    struct cidr mig;
-    int rc;
+    int rc = dev_net_make_switch(c->netns, err);
 
-    if ((rc = cidr_parse(range, &mig, err)) != 0 || (rc = dev_net_make_switch(c->netns, err)) != 0)
+    if (rc != 0)
         return rc;
     for (size_t i = 0; i < c->nodes_len; i++) {
         const struct dev_node *n = &c->nodes[i];
-        struct ip ip;
 
         if ((rc = stopped(cfg, err)) != 0)
             return rc;
-        ip_parse(n->mig_ip, &ip, NULL);
-        rc = dev_net_make_node(c->netns, n->netns, i, &ip, mig.prefix, err);
+        rc = dev_net_make_node(c->netns, n->netns, i, err);
         if (rc != 0)
             return err_prefix(err, rc, "node %s", n->name);
-        say(cfg, "namespace %s: mgmt0 %s, migration0 %s", n->netns, n->mgmt_ip, n->mig_ip);
+        say(cfg, "namespace %s: mgmt0 %s, eth1", n->netns, n->mgmt_ip);
     }
     return 0;
 }

@@ -46,7 +46,6 @@ struct dev_config {
     const struct dev_node_config *nodes; /* NULL: nodes_len nodes n1, n2, ... without labels */
     size_t nodes_len;                    /* 1..DEV_NET_MAX_NODES; 0: DEV_DEFAULT_NODES */
     const char *heartbeat;              /* a duration, such as 500ms; NULL: DEV_DEFAULT_HEARTBEAT */
-    const char *migration_range;        /* NULL: DEV_NET_MIG */
     const char *store;                  /* --store of the controller; NULL: SQLite below dir */
     const char *const *controller_args; /* further arguments, NULL-terminated; or NULL */
     const char *const *handler_args;    /* the same for every handler */
@@ -59,7 +58,9 @@ struct dev_config {
 
 struct dev_node {
     char *name, *netns;
-    char *mgmt_ip, *mig_ip;
+    char *mgmt_ip;
+    char mig_ip[IP_TEXT_SIZE]; /* on the migration network, as of the last dev_wait_ready; "" =
+                                  none */
     char *state_dir;
     char *tls_dir;       /* while it is made; NULL: in the clear */
     char **handler_argv; /* NULL-terminated; [0] is the program's path */
@@ -79,7 +80,7 @@ struct dev_cluster {
     bool ready; /* came up whole */
 };
 
-/* Makes a cluster and waits until all its nodes are Ready. On any error, and when *stop becomes
+/* Makes a cluster and waits until all its nodes are Ready (dev_wait_ready). On any error, and when *stop becomes
  * true (-EINTR), nothing stays behind. -EEXIST: dir holds a cluster already. *ret is the caller's
  * (dev_cluster_free, which leaves the cluster running; dev_cluster_down). */
 int dev_cluster_up(const struct dev_config *cfg, struct dev_cluster **ret, struct err *err);
@@ -105,8 +106,9 @@ int dev_start_handler(struct dev_cluster *c, const char *node, const char *const
                       struct err *err);
 int dev_kill_controller(struct dev_cluster *c, struct err *err);
 int dev_start_controller(struct dev_cluster *c, const char *const *env, struct err *err);
-/* Waits until all nodes are Ready by the controller's word and every daemon lives. timeout_ms 0:
- * DEV_READY_MS. -ETIMEDOUT names the nodes that are not. */
+/* Waits until all nodes, and their migration network where one is configured, are Ready by the
+ * controller's word and every daemon lives. timeout_ms 0: DEV_READY_MS. -ETIMEDOUT names the nodes
+ * that are not. */
 int dev_wait_ready(struct dev_cluster *c, unsigned timeout_ms, const atomic_bool *stop,
                    struct err *err);
 

@@ -40,7 +40,6 @@ dev_file_tree(const struct dev_cluster *c)
         tree_set(m, "name", tree_string(n->name));
         tree_set(m, "netns", tree_string(n->netns));
         tree_set(m, "managementAddress", tree_string(n->mgmt_ip));
-        tree_set(m, "migrationAddress", tree_string(n->mig_ip));
         tree_set(m, "stateDir", tree_string(n->state_dir));
         tree_set(m, "handler", process_tree(&n->handler));
         tree_set(m, "handlerArgs", args_tree(n->handler_argv));
@@ -208,7 +207,6 @@ read_cluster(const struct tree *t, struct dev_cluster *c, struct err *err)
         if ((rc = read_text(m, "name", &n->name, err)) != 0 ||
             (rc = read_text(m, "netns", &n->netns, err)) != 0 ||
             (rc = read_text(m, "managementAddress", &n->mgmt_ip, err)) != 0 ||
-            (rc = read_text(m, "migrationAddress", &n->mig_ip, err)) != 0 ||
             (rc = read_text(m, "stateDir", &n->state_dir, err)) != 0)
             return err_prefix(err, rc, "nodes[%zu]", i);
         read_process(tree_get(m, "handler"), this_boot, &n->handler);

@@ -11,14 +11,12 @@
 
 #include "base/fs.h"
 #include "base/sb.h"
-#include "netpolicy/nad.h"
 #include "netpolicy/nl_link.h"
 
 struct node_job {
     size_t i;
     int node_fd;
-    struct ip mgmt, mig;
-    unsigned mig_prefix;
+    struct ip mgmt;
 };
 
 static int make_bridges(void *ctx, struct err *err);
@@ -70,22 +68,6 @@ dev_net_mgmt_address(size_t i)
 }
 
 int
-dev_net_mig_addresses(const char *range, size_t n, struct ip *out, struct err *err)
-{
-    struct nad_config c = {.name = "migration", .has_range = true};
-    struct cidr mgmt;
-
-    TRY(cidr_parse(range, &c.range, err));
-    cidr_parse(DEV_NET_MGMT, &mgmt, NULL);
-    if (cidr_overlap(&c.range, &mgmt))
-        return err_set(err, -EINVAL,
-                       "migration range %s: overlaps the management network " DEV_NET_MGMT, range);
-    for (size_t i = 0; i < n; i++)
-        TRY(nad_address_next(&c, out, i, &out[i], err));
-    return 0;
-}
-
-int
 dev_net_make_switch(const char *netns, struct err *err)
 {
     AUTO_FD int fd = -1;
@@ -96,13 +78,11 @@ dev_net_make_switch(const char *netns, struct err *err)
 }
 
 int
-dev_net_make_node(const char *switch_netns, const char *netns, size_t i, const struct ip *mig,
-                  unsigned mig_prefix, struct err *err)
+dev_net_make_node(const char *switch_netns, const char *netns, size_t i, struct err *err)
 {
     AUTO_FD int switch_fd = -1;
     AUTO_FD int node_fd = -1;
-    struct node_job job = {
-        .i = i, .mgmt = dev_net_mgmt_address(i), .mig = *mig, .mig_prefix = mig_prefix};
+    struct node_job job = {.i = i, .mgmt = dev_net_mgmt_address(i)};
 
     TRY(netns_add(netns, err));
     if ((switch_fd = netns_open(switch_netns, err)) < 0)
@@ -159,20 +139,6 @@ make_ports(void *ctx, struct err *err)
     return nl_link_up(mig, err);
 }
 
-/* Only migration0 answers for its address. By default Linux answers ARP on any interface for any
- * address of the host, so that peers would sometimes send to eth1's MAC, past sockets that are
- * bound to migration0 (ip-sysctl, arp_ignore). */
-static int
-quiet_master(struct err *err)
-{
-    static const char path[] = "/proc/sys/net/ipv4/conf/eth1/arp_ignore";
-    AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0 || write(fd, "1", 1) != 1)
-        return err_set(err, -errno, "%s: %s", path, strerror(errno));
-    return 0;
-}
-
 static int
 make_host_side(void *ctx, struct err *err)
 {
@@ -180,11 +146,7 @@ make_host_side(void *ctx, struct err *err)
 
     TRY(nl_addr_add("mgmt0", &job->mgmt, 24, err));
     TRY(nl_link_up("mgmt0", err));
-    TRY(quiet_master(err));
-    TRY(nl_link_up("eth1", err));
-    TRY(nl_macvlan_add("migration0", "eth1", "bridge", err));
-    TRY(nl_addr_add("migration0", &job->mig, job->mig_prefix, err));
-    return nl_link_up("migration0", err);
+    return nl_link_up("eth1", err);
 }
 
 static int

@@ -1,15 +1,16 @@
-/* What a dev cluster asks its controller: are the nodes Ready, and here are their taints. See
- * dev_priv.h. */
+/* What a dev cluster asks its controller: are the nodes Ready, where are they on the migration network,
+ * and here are their taints. See dev_priv.h. */
 #include <errno.h>
 #include <string.h>
 
+#include "api/names.h"
 #include "base/sb.h"
 #include "cli/dev_priv.h"
 #include "proto/rest.h"
 
 #define CALL_MS 5000
 
-static bool is_ready(const struct tree *list, const char *name);
+static void look_at(struct dev_node *n, const struct tree *list, struct sb *missing);
 
 static int
 call(const struct dev_cluster *c, const char *method, const char *path, const char *type,
@@ -28,7 +29,7 @@ call(const struct dev_cluster *c, const char *method, const char *path, const ch
 }
 
 int
-dev_ready_check(const struct dev_cluster *c, struct err *err)
+dev_ready_check(struct dev_cluster *c, struct err *err)
 {
     AUTO_TREE struct tree *list = NULL;
     AUTO_SB struct sb missing = SB_INIT;
@@ -47,8 +48,7 @@ dev_ready_check(const struct dev_cluster *c, struct err *err)
         return -EAGAIN;
     }
     for (size_t i = 0; i < c->nodes_len; i++)
-        if (!is_ready(list, c->nodes[i].name))
-            sb_printf(&missing, "%s%s", missing.len ? ", " : "", c->nodes[i].name);
+        look_at(&c->nodes[i], list, &missing);
     return missing.len == 0 ? 0 : err_set(err, -EAGAIN, "not Ready: %s", sb_str(&missing));
 }
 
@@ -83,23 +83,30 @@ dev_ready_taint(const struct dev_cluster *c, const char *node, const struct tain
     return rc != 0 ? err_prefix(err, rc, "taints of node %s", node) : 0;
 }
 
-static bool
-is_ready(const struct tree *list, const char *name)
+static const struct tree *
+find(const struct tree *list, const char *key, const char *value)
 {
-    const struct tree *items = tree_get(list, "items");
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (strcmp(tree_find_string(tree_at(list, i), "", key, NULL), value) == 0)
+            return tree_at(list, i);
+    return NULL;
+}
 
-    for (size_t i = 0; i < tree_len(items); i++) {
-        const struct tree *o = tree_at(items, i);
-        const struct tree *conds = tree_find(o, "status", "conditions", NULL);
+static void
+look_at(struct dev_node *n, const struct tree *list, struct sb *missing)
+{
+    const struct tree *items = tree_get(list, "items"), *o = NULL, *ready, *network, *address;
 
-        if (strcmp(tree_find_string(o, "", "metadata", "name", NULL), name) != 0)
-            continue;
-        for (size_t k = 0; k < tree_len(conds); k++) {
-            const struct tree *cond = tree_at(conds, k);
-
-            if (strcmp(tree_find_string(cond, "", "type", NULL), "Ready") == 0)
-                return strcmp(tree_find_string(cond, "", "status", NULL), "True") == 0;
-        }
-    }
-    return false;
+    for (size_t i = 0; i < tree_len(items) && !o; i++)
+        if (strcmp(tree_find_string(tree_at(items, i), "", "metadata", "name", NULL), n->name) == 0)
+            o = tree_at(items, i);
+    ready = find(tree_find(o, "status", "conditions", NULL), "type", "Ready");
+    network = find(tree_find(o, "status", "conditions", NULL), "type", COND_MIGRATION_NETWORK);
+    address = find(tree_find(o, "status", "addresses", NULL), "type", "MigrationIP");
+    snprintf(n->mig_ip, sizeof n->mig_ip, "%s", tree_find_string(address, "", "address", NULL));
+    if (strcmp(tree_find_string(ready, "", "status", NULL), "True") != 0)
+        sb_printf(missing, "%s%s", missing->len ? ", " : "", n->name);
+    else if (network && strcmp(tree_find_string(network, "", "status", NULL), "True") != 0)
+        sb_printf(missing, "%s%s (migration network: %s)", missing->len ? ", " : "", n->name,
+                  tree_find_string(network, "", "message", NULL));
 }

@@ -39,11 +39,6 @@ static const struct options_def up_defs[] = {
      .arg = "DURATION",
      .dflt = DEV_DEFAULT_HEARTBEAT,
      .help = "time between two heartbeats of a handler, 100ms to 10m"},
-    {.name = "migration-range",
-     .type = OPTIONS_STRING,
-     .arg = "CIDR",
-     .dflt = DEV_NET_MIG,
-     .help = "addresses of the migration network, as in the NetworkAttachmentDefinition"},
     {.name = "labels-from",
      .type = OPTIONS_STRING,
      .arg = "DIR",
@@ -81,7 +76,7 @@ static const struct options_program up_program = {
     .about =
         "Makes a cluster on this machine: a controller and hosts, each in a network namespace\n"
         "of its own, joined by a management network (198.18.0.0/24) and, apart from it, a\n"
-        "migration network (migration0 on each host). Needs root.",
+        "network for migrations (eth1 on each host). Needs root.",
     .defs = up_defs,
 };
 static const struct options_program down_program = {
@@ -226,7 +221,6 @@ dev_up(const struct options *o)
     struct dev_config cfg = {
         .dir = options_string(o, "dir"),
         .heartbeat = options_string(o, "heartbeat"),
-        .migration_range = options_string(o, "migration-range"),
         .store = options_string(o, "store"),
         .plaintext = options_bool(o, "insecure-plaintext"),
         .stop = &stop,
@@ -340,7 +334,7 @@ dev_status(const struct options *o)
     for (size_t i = 0; i < c->nodes_len; i++) {
         const struct dev_node *n = &c->nodes[i];
 
-        print_daemon(t, n->name, &n->handler, n->netns, n->mgmt_ip, n->mig_ip);
+        print_daemon(t, n->name, &n->handler, n->netns, n->mgmt_ip, n->mig_ip[0] ? n->mig_ip : "-");
     }
     table_flush(t, 0, &out);
     printf("cluster %s in %s, %s\n\n%s\n%s\n", c->id, c->dir, c->url, sb_str(&out),

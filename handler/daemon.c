@@ -16,6 +16,8 @@
 #define PATH_HCOS    "/apis/hco.kubevirt.io/v1beta1/hyperconvergeds"
 #define STOP_TURN_US 100000u
 #define PATH_NADS    "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
+#define PATH_NODES   "/api/v1/nodes"
+#define PATH_NNCES   "/apis/nmstate.io/v1beta1/nodenetworkconfigurationenactments"
 
 static int start(struct handler *h, struct err *err);
 static void fill_metrics(void *ctx, struct sb *out);
@@ -29,6 +31,10 @@ static void on_vmis_synced(void *ctx);
 static void on_vmim(void *ctx, const struct tree *obj, bool gone);
 static void on_network_object(void *ctx, const struct tree *obj, bool gone);
 static void on_network_synced(void *ctx);
+static void on_node(void *ctx, const struct tree *obj, bool gone);
+static void on_node_synced(void *ctx);
+static void on_enactment(void *ctx, const struct tree *obj, bool gone);
+static void on_enactments_synced(void *ctx);
 
 int
 handler_run(const struct handler_config *cfg, struct err *err)
@@ -58,10 +64,13 @@ handler_run(const struct handler_config *cfg, struct err *err)
     informer_free(h.vmims);
     informer_free(h.hcos);
     informer_free(h.nads);
+    informer_free(h.node);
+    informer_free(h.enactments);
     node_stop(&h);
     checkup_stop(h.checkup);
     loop_timer_del(h.retry);
     loop_timer_del(h.stop_deadline);
+    node_network_stop(&h);
     if (h.work)
         work_free(h.work);
     checkup_free(h.checkup);
@@ -74,6 +83,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
     writer_free(h.writer);
     strmap_free(h.vms, NULL);
     tree_free(h.node_status);
+    tree_free(h.network_state);
     loop_free(h.l);
     return rc;
 }
@@ -92,6 +102,12 @@ start(struct handler *h, struct err *err)
     const struct informer_events vmi = {on_vmi, on_vmis_synced, h};
     const struct informer_events vmim = {on_vmim, NULL, h};
     const struct informer_events net = {on_network_object, on_network_synced, h};
+    const struct informer_events own = {on_node, on_node_synced, h};
+    const struct informer_events enactment = {on_enactment, on_enactments_synced, h};
+    AUTO_FREE char *node =
+        xasprintf(PATH_NODES "?fieldSelector=metadata.name%%3D%s", h->cfg.node_name);
+    AUTO_FREE char *enactments =
+        xasprintf(PATH_NNCES "?labelSelector=nmstate.io%%2Fnode%%3D%s", h->cfg.node_name);
     int rc = fs_mkdirs(h->cfg.state_dir, 0700, err);
 
     if (rc != 0)
@@ -104,11 +120,16 @@ start(struct handler *h, struct err *err)
     if (!h->writer)
         return err ? err->code : -EINVAL;
     ask_cluster(h);
+    rc = node_network_start(h, err);
+    if (rc != 0)
+        return rc;
     h->hcos = informer_new(h->l, url, PATH_HCOS, &net, err);
     h->nads = informer_new(h->l, url, PATH_NADS, &net, err);
+    h->node = informer_new(h->l, url, node, &own, err);
+    h->enactments = informer_new(h->l, url, enactments, &enactment, err);
     h->vmims = informer_new(h->l, url, PATH_VMIMS, &vmim, err);
     h->vmis = informer_new(h->l, url, PATH_VMIS, &vmi, err);
-    if (!h->hcos || !h->nads || !h->vmims || !h->vmis)
+    if (!h->hcos || !h->nads || !h->node || !h->enactments || !h->vmims || !h->vmis)
         return err ? err->code : -EINVAL;
     if (h->cfg.metrics_listen) {
         rc = metrics_http_new(h->l, h->cfg.metrics_listen, fill_metrics, h, &h->metrics_http, err);
@@ -196,14 +217,41 @@ on_network_object(void *ctx, const struct tree *obj, bool gone)
     (void)gone;
     if (h->hcos && informer_synced(h->hcos))
         node_cluster_changed(h);
-    if (h->hcos && h->nads && informer_synced(h->hcos) && informer_synced(h->nads))
-        node_network_changed(h);
+    node_network_objects(h);
 }
 
 static void
 on_network_synced(void *ctx)
 {
     on_network_object(ctx, NULL, false);
+}
+
+static void
+on_node(void *ctx, const struct tree *obj, bool gone)
+{
+    (void)obj;
+    (void)gone;
+    node_network_objects(ctx);
+}
+
+static void
+on_node_synced(void *ctx)
+{
+    node_network_objects(ctx);
+}
+
+static void
+on_enactment(void *ctx, const struct tree *obj, bool gone)
+{
+    (void)obj;
+    (void)gone;
+    node_network_enactments(ctx);
+}
+
+static void
+on_enactments_synced(void *ctx)
+{
+    node_network_enactments(ctx);
 }
 
 static void

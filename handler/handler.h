@@ -38,6 +38,7 @@ struct handler_config {
     uint64_t bandwidth_bytes_per_s; /* of all outgoing migrations together; 0 = none */
     uint64_t link_bytes_per_s;      /* of the migration network's link; 0 = none */
     bool link_auto;                 /* it is what the link says of itself */
+    uint64_t probe_timeout_us;      /* the controller must answer after a change of the network */
 };
 
 struct handler {
@@ -46,11 +47,15 @@ struct handler {
     struct work *work;
     struct writer *writer;
     struct informer *vmis, *vmims, *hcos, *nads;
-    struct strmap *vms;             /* uid -> struct vm_entry */
-    char cluster[JOURNAL_UID_SIZE]; /* "" until known */
-    struct mignet net;
-    struct tls_dir *tls; /* this node's certificates */
-    struct checkup *checkup;           /* network checkups (handler/checkup.h) */
+    struct informer *node, *enactments; /* this node's own */
+    struct strmap *vms;                 /* uid -> struct vm_entry */
+    char cluster[JOURNAL_UID_SIZE];     /* "" until known */
+    struct mignet net;                  /* as net_agent says */
+    struct net_agent *net_agent;
+    struct work *net_work; /* its own threads: what blocks guests' jobs must not keep it waiting */
+    struct tree *network_state; /* of the NodeNetworkState, as last written */
+    struct tls_dir *tls;        /* this node's certificates */
+    struct checkup *checkup;    /* network checkups (handler/checkup.h) */
     struct node_metrics *metrics;
     struct metrics_http *metrics_http; /* NULL: not asked for */
     struct share *share;               /* what outgoing migrations draw from */
@@ -70,11 +75,20 @@ int handler_run(const struct handler_config *cfg, struct err *err);
 /* Calls vm_reconcile for all VMs after HANDLER_RETRY_US. */
 void handler_retry_later(struct handler *h);
 
-/* --- node.c: the Node object, its heartbeat, the migration network --- */
+/* --- node.c: the Node object and its heartbeat --- */
 void node_start(struct handler *h);
 void node_stop(struct handler *h);
-void node_network_changed(struct handler *h); /* HyperConverged or a NAD changed */
+void node_network_changed(struct handler *h); /* h->net has */
 void node_cluster_changed(struct handler *h); /* HyperConverged was read, or changed */
+
+/* --- node_network.c: between the objects and the network agent --- */
+int node_network_start(struct handler *h, struct err *err);
+void node_network_stop(struct handler *h); /* ends the agent and its threads */
+/* Something that the migration network is made of changed: HyperConverged, a NAD, this Node. */
+void node_network_objects(struct handler *h);
+void node_network_enactments(struct handler *h);
+/* What ANN_MIGRATION_LINK says now; NULL: nothing. The caller's. */
+struct tree *node_network_link(struct handler *h);
 
 /* What a migration of this configuration is encrypted with: *ret is the caller's reference, or NULL
  * where plaintext was chosen. -errno: it was not, and there is nothing to encrypt with (rule: never

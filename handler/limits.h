@@ -15,6 +15,15 @@
 #define HANDLER_RECENT_US         ((int64_t)300 * 1000000) /* for so long */
 #define HANDLER_STOP_GRACE_US     2000000u   /* for writes in flight when the daemon ends */
 #define HANDLER_LABELS_US         180000000u /* between two looks at the host for its labels */
+#define HANDLER_MAX_NET_JOURNAL_BYTES (8u << 20)
+#define HANDLER_MAX_POLICIES      1024        /* network policies of a node */
+#define HANDLER_MAX_PEERS         256         /* neighbours on the migration network */
+#define HANDLER_PEER_FORGET_US    120000000u  /* a neighbour that fails for so long is forgotten */
+#define HANDLER_PEER_ASK_US       2000000u    /* between two questions to those that fail */
+#define HANDLER_NET_REPAIR_US     1000000u    /* from a change by others to its repair, at first */
+#define HANDLER_NET_RETRY_MAX_US  60000000u   /* and at last: repairs and retries back off */
+#define HANDLER_NET_HOLD_US       250000u     /* between two looks at whether migrations still run */
+#define HANDLER_NET_OBSERVE_US    60000000u   /* between two reports of what is, without a change */
 #define HANDLER_MAX_GUEST_BYTES   (1ull << 46)
 
 /* network checkups */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "handler/handler.h"
+#include "handler/net_apply.h"
 
 #define DEFAULT_PODS 110
 
@@ -16,12 +17,10 @@ static const struct options_def defs[] = {
     {.name = "node-name",
      .type = OPTIONS_STRING,
      .arg = "NAME",
-     .required = true,
      .help = "name of this host's Node object"},
     {.name = "controller",
      .type = OPTIONS_STRING,
      .arg = "URL",
-     .required = true,
      .help = "the controller's API: http://IP:PORT or unix:PATH"},
     {.name = "state-dir",
      .type = OPTIONS_STRING,
@@ -31,7 +30,6 @@ static const struct options_def defs[] = {
     {.name = "address",
      .type = OPTIONS_STRING,
      .arg = "IP",
-     .required = true,
      .help =
          "this host's management address; migrations use it only when no migration network is set"},
     {.name = "label",
@@ -104,6 +102,16 @@ static const struct options_def defs[] = {
     {.name = "insecure-plaintext",
      .type = OPTIONS_BOOL,
      .help = "migrations from and to this node are not encrypted and nobody proves who they are"},
+    {.name = "network-probe-timeout",
+     .type = OPTIONS_STRING,
+     .arg = "DURATION",
+     .dflt = "30s",
+     .help = "after a network policy was applied, the controller must answer within this, or all "
+             "goes back to how it was; 1s to 10m"},
+    {.name = "leave",
+     .type = OPTIONS_BOOL,
+     .help = "with --state-dir only: put the host's networks back to how they were before drover, "
+             "and exit"},
     {.name = "metrics-listen",
      .type = OPTIONS_STRING,
      .arg = "ADDRESS:PORT",
@@ -127,12 +135,14 @@ static const struct options_def defs[] = {
 
 static const struct options_program program = {
     .name = "drover-handler",
-    .usage = "[OPTIONS] --node-name NAME --controller URL --address IP",
+    .usage = "[OPTIONS] --node-name NAME --controller URL --address IP\n"
+             "       drover-handler --leave [--state-dir DIR]",
     .about = "The node daemon: runs guests, reports the node, moves guest memory to other nodes.",
     .defs = defs,
 };
 
 static int config_of(const struct options *o, struct handler_config *c, struct err *err);
+static int leave(const struct options *o, struct err *err);
 static int link_of(const char *text, struct handler_config *c, struct err *err);
 static int add_label(struct handler_config *c, const char *text, struct err *err);
 
@@ -164,12 +174,12 @@ main(int argc, char **argv)
         return 0;
     }
     if (rc == 0)
-        rc = config_of(o, &c, &err);
-    if (rc == 0) {
         log_init("drover-handler", (enum log_level)options_int(o, "log-level"),
                  options_bool(o, "log-json"));
+    if (rc == 0 && options_bool(o, "leave"))
+        rc = leave(o, &err);
+    else if (rc == 0 && (rc = config_of(o, &c, &err)) == 0)
         rc = handler_run(&c, &err);
-    }
     for (size_t i = 0; i < c.labels.len; i++)
         free((char *)(uintptr_t)c.labels.items[i].key);
     free(c.labels.items);
@@ -181,11 +191,27 @@ main(int argc, char **argv)
 }
 
 static int
+leave(const struct options *o, struct err *err)
+{
+    unsigned steps = 0;
+    int rc = net_apply_leave(options_string(o, "state-dir"), &steps, err);
+
+    if (rc == 0)
+        printf("the host's networks are as they were before drover (%u steps)\n", steps);
+    return rc;
+}
+
+static int
 config_of(const struct options *o, struct handler_config *c, struct err *err)
 {
+    static const char *const needed[] = {"node-name", "controller", "address"};
     struct quantity cpu;
-    int64_t beat_us;
+    int64_t beat_us, probe_us;
     int rc;
+
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (!options_given(o, needed[i]))
+            return err_set(err, -EINVAL, "--%s is missing (only --leave needs none)", needed[i]);
 
     c->node_name = options_string(o, "node-name");
     c->controller = options_string(o, "controller");
@@ -233,6 +259,13 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
         return err_prefix(err, rc, "--heartbeat-interval %s",
                           options_string(o, "heartbeat-interval"));
     c->heartbeat_us = (uint64_t)beat_us;
+    rc = duration_parse(options_string(o, "network-probe-timeout"), &probe_us, err);
+    if (rc == 0 && (probe_us < 1000000 || probe_us > 600000000))
+        rc = err_set(err, -EINVAL, "want 1s to 10m");
+    if (rc != 0)
+        return err_prefix(err, rc, "--network-probe-timeout %s",
+                          options_string(o, "network-probe-timeout"));
+    c->probe_timeout_us = (uint64_t)probe_us;
     for (size_t i = 0; rc == 0 && i < options_count(o, "label"); i++)
         rc = add_label(c, options_nth(o, "label", i), err);
     return rc;

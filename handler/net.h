@@ -25,6 +25,7 @@ struct mignet {
                                     MTUChanged, NeighbourUnreachable, RangeFull, ... (docs/network.md) */
     char reason[512];            /* its message */
     uint32_t mtu;
+    char base[NL_IFNAME_SIZE];  /* the interface below it, "" = none: what its counters leave out */
     uint64_t speed_mbps;        /* 0 = not known */
     uint64_t limit_bytes_per_s; /* the kernel's, as it is set; 0 = none */
     uint8_t urgent_dscp;        /* 0 = not marked */
@@ -39,27 +40,34 @@ struct net_agent_config {
         probe_timeout_us; /* the controller must answer within this after a policy was applied */
 };
 
+/* All on the loop's thread but ask. */
 struct net_agent_hooks {
     void (*changed)(void *ctx, const struct mignet *now); /* the migration network's state */
-    /* Status of an enactment: conditions to be written (given as a tree of status). */
-    void (*enacted)(void *ctx, const char *name, struct tree *status);
+    /* Status of an enactment, to be written: conditions and handledGeneration. Borrowed. Said again
+     * as long as net_agent_enactments shows another. */
+    void (*enacted)(void *ctx, const char *name, const struct tree *status);
     void (*observed)(void *ctx, struct tree *current_state); /* for the NodeNetworkState; given */
-    /* Migrations that hold connections over the migration network now. */
+    /* Migrations that have connections over the migration network now; 0 also when all of them are
+     * cut off: they go on where the network is next. */
     unsigned (*busy)(void *ctx);
+    /* On a worker: asks the controller for anything, over a connection of its own, and waits at most
+     * about a second for the answer. */
+    int (*ask)(void *ctx, struct err *err);
     void *ctx;
 };
 
+/* w: at least two threads, for this alone. -errno: netlink cannot be opened, or the journal not be
+ * read. */
 struct net_agent *net_agent_new(struct loop *l, struct work *w, const struct net_agent_config *cfg,
                                 const struct net_agent_hooks *hooks, struct err *err);
+void net_agent_stop(struct net_agent *n); /* before work_free: a probe that waits is left pending */
 void net_agent_free(struct net_agent *n); /* after work_free; the kernel is left as it is */
-/* What the objects say now. nad: the definition, NULL: missing (when ref is not ""); assignment: the node's
- * drover.io/migration-address annotation, or NULL. All borrowed. */
+/* What the objects say now. nad: the definition, NULL: missing (when ref is not ""); assignment: the
+ * node's drover.io/migration-address annotation, or NULL. All borrowed. */
 void net_agent_network(struct net_agent *n, const char *ref, const struct tree *nad,
                        const char *assignment);
 /* All enactments of this node (list of NodeNetworkConfigurationEnactment objects). Borrowed. */
 void net_agent_enactments(struct net_agent *n, const struct tree *list);
-/* The management connection answers (a write to the API succeeded): a probe that waits is over. */
-void net_agent_controller_answers(struct net_agent *n);
 const struct mignet *net_agent_mignet(const struct net_agent *n);
 
 #endif

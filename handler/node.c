@@ -1,7 +1,6 @@
 /* The Node object of this host: registration, labels, capacity, heartbeat, and the dedicated migration
- * network's state as a condition. The network is found, never made, here: the address must lie in the
- * range of the NetworkAttachmentDefinition that liveMigrationConfig.network names; if it is missing, migrations
- * are refused instead of going another way (rule 5). */
+ * network's state as a condition. When the network is not there, migrations are refused instead of
+ * going another way (rule 5); who makes it is handler/net.c. */
 #include <errno.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -10,7 +9,6 @@
 #include "base/log.h"
 #include "handler/handler.h"
 #include "handler/limits.h"
-#include "netpolicy/nad.h"
 #include "netpolicy/nl_link.h"
 
 #define PAYLOAD_PERMILLE 940 /* of a link's speed: what TCP brings over Ethernet of 1,500 bytes */
@@ -25,10 +23,7 @@ static void on_patched(void *ctx, int status, const struct tree *body, const cha
 static void write_status(struct handler *h);
 static struct tree *metadata_of(struct handler *h);
 static struct tree *status_of(struct handler *h);
-static void find_network(struct handler *h, struct mignet *net);
 static void add_encryption(struct handler *h, struct tree *conds);
-static bool network_equal(const struct mignet *a, const struct mignet *b);
-static void set_broken(struct mignet *net, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 void
 node_start(struct handler *h)
@@ -50,21 +45,18 @@ node_stop(struct handler *h)
 void
 node_network_changed(struct handler *h)
 {
-    struct mignet net = {0};
+    const struct mignet *net = &h->net;
     size_t it = 0;
     void *v;
 
-    find_network(h, &net);
-    if (network_equal(&net, &h->net))
-        return;
-    h->net = net;
     if (h->cfg.link_auto)
         h->cfg.link_bytes_per_s =
-            net.ifname[0] ? nl_link_speed(net.ifname) * PAYLOAD_PERMILLE / 1000 : 0;
+            net->ifname[0] ? nl_link_speed(net->ifname) * PAYLOAD_PERMILLE / 1000 : 0;
     share_set_caps(h->share, h->cfg.bandwidth_bytes_per_s, h->cfg.link_bytes_per_s,
                    loop_now_us(h->l));
-    log_info("network.changed", LS("network", net.ref[0] ? net.ref : "management"),
-             LS("ip", net.ip), LS("interface", net.ifname), LS("reason", net.reason));
+    log_info("network.changed", LS("network", net->ref[0] ? net->ref : "management"),
+             LS("ip", net->ip), LS("interface", net->ifname), LS("code", net->code),
+             LS("reason", net->reason));
     if (h->node_written)
         write_status(h);
     while (strmap_next(h->vms, &it, NULL, &v))
@@ -147,8 +139,6 @@ beat(void *ctx)
     struct handler *h = ctx;
 
     h->heartbeat = loop_timer_add(h->l, h->cfg.heartbeat_us, beat, h);
-    if (h->net.state != MIGNET_UNKNOWN)
-        node_network_changed(h); /* an address may have come or gone */
     write_node(h);
 }
 
@@ -247,6 +237,19 @@ arch_name(void)
     return "";
 }
 
+/* JSON, or null: without a network there is no annotation. */
+static struct tree *
+link_text(struct handler *h)
+{
+    AUTO_TREE struct tree *link = node_network_link(h);
+    AUTO_SB struct sb json = SB_INIT;
+
+    if (!link)
+        return tree_null();
+    tree_to_json(link, 0, &json);
+    return tree_string(sb_str(&json));
+}
+
 static struct tree *
 metadata_of(struct handler *h)
 {
@@ -261,6 +264,7 @@ metadata_of(struct handler *h)
     for (size_t i = 0; i < h->cfg.labels.len; i++)
         tree_set(labels, h->cfg.labels.items[i].key, tree_string(h->cfg.labels.items[i].value));
     tree_set(annotations, ANN_HEARTBEAT, tree_string(now));
+    tree_set(annotations, ANN_MIGRATION_LINK, link_text(h));
     tree_set(meta, "labels", labels);
     tree_set(meta, "annotations", annotations);
     return meta;
@@ -304,26 +308,13 @@ status_of(struct handler *h)
     }
     tree_set(st, "addresses", addrs);
     add_condition(conds, "Ready", "True", "HandlerReady", "drover-handler beats");
-    switch (h->net.state) {
-    case MIGNET_READY: {
-        AUTO_FREE char *msg = xasprintf("%s on %s for %s", h->net.ip, h->net.ifname, h->net.ref);
-
-        add_condition(conds, "MigrationNetworkReady", "True", "AddressFound", msg);
-        break;
-    }
-    case MIGNET_BROKEN:
-        add_condition(conds, "MigrationNetworkReady", "False", "AddressMissing", h->net.reason);
-        break;
-    case MIGNET_NONE:
-        add_condition(conds, "MigrationNetworkReady", "True", "NoDedicatedNetwork",
-                      "liveMigrationConfig.network is not set: migrations use the management "
-                      "network");
-        break;
-    case MIGNET_UNKNOWN:
-        add_condition(conds, "MigrationNetworkReady", "Unknown", "NotRead",
-                      "the cluster's configuration was not read yet");
-        break;
-    }
+    add_condition(conds, COND_MIGRATION_NETWORK,
+                  h->net.state == MIGNET_UNKNOWN  ? "Unknown"
+                  : h->net.state == MIGNET_BROKEN ? "False"
+                                                  : "True",
+                  h->net.state == MIGNET_UNKNOWN ? "NotRead" : h->net.code,
+                  h->net.state == MIGNET_UNKNOWN ? "the cluster's configuration was not read yet"
+                                                 : h->net.reason);
     add_encryption(h, conds);
     tree_set(st, "conditions", conds);
     return st;
@@ -367,63 +358,4 @@ add_encryption(struct handler *h, struct tree *conds)
                                                              : "CertificateUnusable",
                       err_msg(&err));
     }
-}
-
-/* What the newest HyperConverged and NAD say about where migrations listen and dial from. */
-static void
-find_network(struct handler *h, struct mignet *net)
-{
-    const struct tree *obj = informer_get(h->hcos, DEFAULT_HCO_NAMESPACE, DEFAULT_HCO_NAME);
-    struct arena *a = arena_new();
-    const struct hco *hco = obj ? hco_decode(obj, a) : NULL;
-    const char *ref = hco ? hco->live_migration.network : NULL, *ns, *name;
-    struct nad_config config;
-    struct nl_addr_found found;
-    struct err err = {0};
-
-    memset(net, 0, sizeof *net);
-    if (!ref || !*ref) {
-        net->state = MIGNET_NONE;
-        snprintf(net->ip, sizeof net->ip, "%s", h->cfg.address);
-        arena_free(a);
-        return;
-    }
-    nad_ref_split(ref, DEFAULT_HCO_NAMESPACE, a, &ns, &name);
-    snprintf(net->ref, sizeof net->ref, "%s/%s", ns, name);
-    obj = informer_get(h->nads, ns, name);
-    if (!obj)
-        set_broken(net,
-                   "liveMigrationConfig.network names %s, but there is no such "
-                   "NetworkAttachmentDefinition",
-                   net->ref);
-    else if (nad_config_parse(nad_decode(obj, a), &config, a, &err) != 0)
-        set_broken(net, "NetworkAttachmentDefinition %s: %s", net->ref, err_msg(&err));
-    else if (nl_find_migration_address(&config, &found, &err) != 0)
-        set_broken(net, "%s: %s", net->ref, err_msg(&err));
-    else if (!found.link_up)
-        set_broken(net, "%s: interface %s is down", net->ref, found.ifname);
-    else {
-        net->state = MIGNET_READY;
-        ip_format(&found.ip, net->ip, sizeof net->ip);
-        snprintf(net->ifname, sizeof net->ifname, "%s", found.ifname);
-    }
-    arena_free(a);
-}
-
-static void
-set_broken(struct mignet *net, const char *fmt, ...)
-{
-    va_list ap;
-
-    net->state = MIGNET_BROKEN;
-    va_start(ap, fmt);
-    vsnprintf(net->reason, sizeof net->reason, fmt, ap);
-    va_end(ap);
-}
-
-static bool
-network_equal(const struct mignet *a, const struct mignet *b)
-{
-    return a->state == b->state && strcmp(a->ip, b->ip) == 0 && strcmp(a->ifname, b->ifname) == 0 &&
-           strcmp(a->ref, b->ref) == 0 && strcmp(a->reason, b->reason) == 0;
 }

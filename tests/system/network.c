@@ -49,7 +49,7 @@ all_ready(void *ctx)
     struct sys *s = ctx;
 
     for (size_t i = 0; i < s->c->nodes_len; i++)
-        if (!network_is(s, s->c->nodes[i].name, "True", NULL))
+        if (!network_is(s, s->c->nodes[i].name, "True", "AddressFound"))
             return false;
     return true;
 }
@@ -57,8 +57,12 @@ all_ready(void *ctx)
 void
 network_up(struct sys *s)
 {
+    struct err err = {0};
+
     sys_apply(s, objects);
     sys_wait(s, 20, "the migration network on all nodes", all_ready, s);
+    if (dev_wait_ready(s->c, 0, NULL, &err) != 0) /* and where the nodes are on it */
+        sys_die(s, "%s", err_msg(&err));
 }
 
 void

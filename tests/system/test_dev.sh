@@ -33,7 +33,8 @@ if command -v kubectl >/dev/null; then
     ip netns exec "drover-$id" kubectl --kubeconfig "$dir/kubeconfig" get nodes >"$out" 2>&1 || die "kubectl"
     [ "$(grep -c ' Ready ' "$out")" -eq 3 ] || die "kubectl: want 3 nodes that are Ready"
 fi
-ip netns exec "drover-$id-n1" ip -o addr show dev migration0 | grep -q ' 10\.200\.5\.1/24 ' || die "address of migration0"
+ip netns exec "drover-$id-n1" ip -o link show dev eth1 | grep -q 'state UP' || die "eth1 is not up"
+ip netns exec "drover-$id-n1" ip -o link show dev migration0 2>/dev/null && die "migration0 before a network was named"
 ip netns exec "drover-$id-n3" ip -o addr show dev mgmt0 | grep -q ' 198\.18\.0\.13/24 ' || die "address of mgmt0"
 
 # --- the example VMs go where drover schedule says ---
@@ -50,9 +51,16 @@ placed >"$tmp/got"
 diff "$tmp/want" "$tmp/got" || die "placements: schedule says <, the controller did >"
 network_ready() {
     [ "$(get nodes -o json | jq '[.items[].status.conditions[]
-        |select(.type=="MigrationNetworkReady" and .status=="True")]|length')" -eq 3 ]
+        |select(.type=="MigrationNetworkReady" and .reason=="AddressFound")]|length')" -eq 3 ]
 }
 wait_for 60 "the migration network on all nodes" network_ready
+for n in 1 2 3; do # made by the handlers from examples/11-network.yaml
+    ip=$(get node "n$n" -o json | jq -r '.status.addresses[]|select(.type=="MigrationIP").address')
+    [[ $ip == 10.200.5.* ]] || die "n$n: address \"$ip\" on the migration network"
+    ip netns exec "drover-$id-n$n" ip -o addr show dev migration0 | grep -qF " $ip/24 " || die "address of migration0"
+done
+"$drover" dev status --dir "$dir" >"$out" 2>&1 || die "status with a migration network"
+says '^n1 .* 198\.18\.0\.11 +10\.200\.5\.'
 
 # --- down: guests included, and a handler that the record does not know; then once more ---
 restart "$(handler_pid n2)" n2
