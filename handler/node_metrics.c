@@ -7,41 +7,8 @@
 #include "base/metrics.h"
 #include "handler/handler.h"
 #include "handler/limits.h"
+#include "handler/node_metrics_figures.h"
 #include "handler/stats_tree.h"
-
-enum figure {
-    DATA_TOTAL,
-    DATA_PROCESSED,
-    DATA_REMAINING,
-    DIRTY_RATE,
-    DIRTY_RATE_412,
-    TRANSFER_RATE,
-    START_TIME,
-    END_TIME,
-    VM_ROUND,
-    VM_LIMIT,
-    VM_PREDICTED,
-    VM_THROTTLE,
-    VM_ENC_PAGES,
-    VM_ENC_BYTES,
-    VM_MISSING,
-    LAST_OF_VM = VM_MISSING, /* those above live as long as their migration, and a while longer */
-    ENDED,
-    SENT,
-    RECEIVED,
-    PAGES,
-    ENC_BYTES,
-    CPU,
-    DOWNTIME,
-    FAULT_SECONDS,
-    THROTTLED,
-    WRITE_FAULT_SECONDS,
-    RECONNECTS,
-    CAP,
-    SHARERS,
-    GUESTS,
-    WRITES
-};
 
 #define VM_LABELS           \
     {                       \
@@ -57,6 +24,11 @@ static const double fault_buckets[] = {8e-6,     16e-6,     32e-6,    64e-6,   1
 #define VM_GAUGE(n, h)                                                      \
     {                                                                       \
         .name = (n), .type = METRIC_GAUGE, .help = (h), .labels = VM_LABELS \
+    }
+
+#define NETWORK_GAUGE(n, h)                                                                  \
+    {                                                                                        \
+        .name = (n), .type = METRIC_GAUGE, .help = (h), .labels = { "network", "interface" } \
     }
 
 static const struct metric_def defs[] = {
@@ -157,6 +129,44 @@ static const struct metric_def defs[] = {
     [WRITES] = {.name = "drover_handler_write_queue_length",
                 .type = METRIC_GAUGE,
                 .help = "Writes to the controller's API that wait."},
+    [SHAPING_WAIT] = {.name = "drover_migration_shaping_wait_seconds_total",
+                      .type = METRIC_COUNTER,
+                      .help = "Time for which workers of ended outgoing migrations waited for "
+                              "bandwidth, all workers together."},
+    [NETWORK_BYTES] = {.name = "drover_network_bytes_total",
+                       .type = METRIC_COUNTER,
+                       .help = "Bytes of an interface that a network uses; under a macvlan or VLAN "
+                               "those of the interface that it stands on.",
+                       .labels = {"network", "interface", "direction"}},
+    [NETWORK_DROPPED] = {.name = "drover_network_packets_dropped_total",
+                         .type = METRIC_COUNTER,
+                         .help = "Packets that this interface has dropped.",
+                         .labels = {"network", "interface", "direction"}},
+    [NETWORK_UP] = NETWORK_GAUGE("drover_network_up", "1: the interface is up and has a carrier."),
+    [NETWORK_MTU] = NETWORK_GAUGE("drover_network_mtu_bytes", "The interface's MTU."),
+    [NETWORK_SPEED] =
+        NETWORK_GAUGE("drover_network_speed_bytes_per_second",
+                      "What the hardware below it says of its speed; absent where none does."),
+    [NETWORK_LIMIT] =
+        NETWORK_GAUGE("drover_network_limit_bytes_per_second",
+                      "The kernel's limit for what leaves the interface; absent without one."),
+    [NETWORK_LIMIT_DROPPED] = {.name = "drover_network_limit_dropped_total",
+                               .type = METRIC_COUNTER,
+                               .help = "Packets that this limit has dropped.",
+                               .labels = {"network", "interface"}},
+    [NETWORK_LIMIT_OVER] = {.name = "drover_network_limit_overlimits_total",
+                            .type = METRIC_COUNTER,
+                            .help = "How often this limit has held a packet back.",
+                            .labels = {"network", "interface"}},
+    [NETWORK_READY] = {.name = "drover_migration_network_ready",
+                       .type = METRIC_GAUGE,
+                       .help = "1: migrations may use the network; with the reason that the Node's "
+                               "condition MigrationNetworkReady has.",
+                       .labels = {"network", "reason"}},
+    [NETWORK_INTERFACES] = {.name = "kubernetes_nmstate_network_interfaces",
+                            .type = METRIC_GAUGE,
+                            .help = "Interfaces of this node, by type.",
+                            .labels = {"type", "node"}},
 };
 
 /* One that has ended and is shown for a while. */
@@ -220,6 +230,7 @@ node_metrics_source_ended(struct node_metrics *n, const char *ns, const char *vm
     metrics_add(m, THROTTLED, NULL, (double)st->throttle_us / 1e6);
     metrics_add(m, WRITE_FAULT_SECONDS, NULL, (double)st->write_fault_us / 1e6);
     metrics_add(m, RECONNECTS, NULL, (double)st->reconnects);
+    metrics_add(m, SHAPING_WAIT, NULL, (double)st->shaping_wait_us / 1e6);
     for (int e = MIG_ENC_RAW; e < MIG_ENC_COUNT; e++) {
         const char *labels[] = {stats_tree_encoding((enum mig_encoding)e)};
 
@@ -285,6 +296,7 @@ node_metrics_text(struct handler *h, struct sb *out)
     metrics_set(n->m, CAP, NULL, (double)share_cap(h->share));
     metrics_set(n->m, SHARERS, NULL, (double)share_members(h->share));
     metrics_set(n->m, WRITES, NULL, (double)writer_queued(h->writer));
+    node_metrics_networks(h, n->m);
     metrics_text(n->m, out);
 }
 

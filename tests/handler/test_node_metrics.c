@@ -8,7 +8,10 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +19,8 @@
 #include "base/fs.h"
 #include "handler/handler.h"
 #include "handler/limits.h"
+#include "netpolicy/nl_link.h"
+#include "netpolicy/nl_shape.h"
 #include "tests/exposition.h"
 
 static const struct mig_stats one = {
@@ -27,6 +32,7 @@ static const struct mig_stats one = {
     .downtime_us = 4000,
     .downtime = {.stop_us = 100, .pages_us = 3000},
     .cpu_us = 500000,
+    .shaping_wait_us = 1500000,
     .limit_bytes_per_s = 1000,
     .predicted_downtime_us = 5000,
     .enc_pages = {[MIG_ENC_LZ4] = 7},
@@ -115,6 +121,7 @@ test_ended(void **state)
     check(&e, "drover_migration_received_bytes_total", "70");
     check(&e, "drover_migration_payload_bytes_total|encoding=lz4", "1800");
     check(&e, "drover_migration_cpu_seconds_total|side=source", "1");
+    check(&e, "drover_migration_shaping_wait_seconds_total", "3");
     check(&e, "drover_migration_cpu_seconds_total|side=target", "0.25");
     check(&e, "drover_migration_downtime_seconds_count|phase=total", "1");
     check(&e, "drover_migration_downtime_seconds_sum|phase=pages", "0.003");
@@ -159,6 +166,141 @@ test_a_while(void **state)
     check(&e, "drover_migration_round|namespace=shop|name=vm-0", NULL);
     check(&e, "drover_migration_round|namespace=shop|name=vm-191", "3");
     assert_true(e.lines < 64 * 25 + 200);
+    exposition_done(&e);
+    end(&r);
+}
+
+/* --- networks, in a namespace of their own --- */
+
+#define REF     "|network=cnv/fast"
+#define ON_VLAN REF "|interface=migration0"
+
+struct network_case {
+    struct rig r;
+    struct sb text[2]; /* while the link is up, and down */
+    bool shaped;
+    struct err err;
+};
+
+/* eth1 and its peer, a macvlan on eth1 with an address: what a handler would have made. */
+static int
+make_networks(struct err *err)
+{
+    struct ip ip;
+    int rc;
+
+    ip_parse("198.18.0.11", &ip, NULL);
+    if ((rc = nl_veth_add("mgmt0", "peer0", -1, err)) != 0 ||
+        (rc = nl_addr_add("mgmt0", &ip, 24, err)) != 0 || (rc = nl_link_up("mgmt0", err)) != 0 ||
+        (rc = nl_veth_add("eth1", "peer1", -1, err)) != 0 || (rc = nl_link_up("peer1", err)) != 0 ||
+        (rc = nl_link_up("eth1", err)) != 0 ||
+        (rc = nl_macvlan_add("migration0", "eth1", "bridge", err)) != 0)
+        return rc;
+    return nl_link_up("migration0", err);
+}
+
+static void *
+scrape_networks(void *ctx)
+{
+    const struct net_shape limit = {.rate_bytes_per_s = 1000000, .burst_bytes = 100000};
+    struct network_case *c = ctx;
+    struct handler *h = &c->r.h;
+
+    if (unshare(CLONE_NEWNET) != 0) {
+        err_set(&c->err, -EPERM, "needs the right to make network namespaces");
+        return NULL;
+    }
+    if (make_networks(&c->err) != 0)
+        return NULL;
+    c->shaped = nl_shape_set("migration0", &limit, NULL) == 0;
+    h->cfg.node_name = "n1";
+    h->cfg.address = "198.18.0.11";
+    h->net.state = MIGNET_READY;
+    snprintf(h->net.ref, sizeof h->net.ref, "cnv/fast");
+    snprintf(h->net.ifname, sizeof h->net.ifname, "migration0");
+    snprintf(h->net.code, sizeof h->net.code, "AddressFound");
+    node_metrics_text(h, &c->text[0]);
+    if (nl_link_down("peer1", &c->err) != 0)
+        return NULL;
+    h->net.state = MIGNET_BROKEN;
+    snprintf(h->net.code, sizeof h->net.code, "LinkDown");
+    for (int i = 0; i < 500; i++) { /* the kernel tells a macvlan of its carrier a little later */
+        sb_reset(&c->text[1]);
+        node_metrics_text(h, &c->text[1]);
+        if (strstr(sb_str(&c->text[1]), "interface=\"migration0\"} 0\n# HELP drover_network_mtu"))
+            break;
+        poll(NULL, 0, 10);
+    }
+    return NULL;
+}
+
+static void
+test_networks(void **state)
+{
+    struct network_case c = {.text = {SB_INIT, SB_INIT}};
+    struct exposition e;
+    pthread_t t;
+
+    (void)state;
+    begin(&c.r);
+    assert_int_equal(pthread_create(&t, NULL, scrape_networks, &c), 0);
+    pthread_join(t, NULL);
+    if (c.err.code == -EPERM) {
+        end(&c.r);
+        skip();
+    }
+    if (c.err.code)
+        fail_msg("%s", err_msg(&c.err));
+    assert_true(exposition_read(&e, sb_str(&c.text[0])));
+    check(&e, "drover_network_up" ON_VLAN, "1");
+    check(&e, "drover_network_mtu_bytes" ON_VLAN, "1500");
+    check(&e, "drover_network_mtu_bytes|network=management|interface=mgmt0", "1500");
+    check(&e, "drover_migration_network_ready" REF "|reason=AddressFound", "1");
+    assert_non_null(
+        exposition_get(&e, "drover_network_bytes_total" REF "|interface=eth1|direction=sent"));
+    check(&e, "drover_network_bytes_total" ON_VLAN "|direction=sent", NULL);
+    check(&e, "drover_network_packets_dropped_total" ON_VLAN "|direction=received", "0");
+    check(&e, "drover_network_speed_bytes_per_second" ON_VLAN, NULL);
+    check(&e, "kubernetes_nmstate_network_interfaces|type=mac-vlan|node=n1", "1");
+    check(&e, "kubernetes_nmstate_network_interfaces|type=ethernet|node=n1", "4");
+    check(&e, "drover_network_limit_bytes_per_second" ON_VLAN, c.shaped ? "1000000" : NULL);
+    check(&e, "drover_network_limit_dropped_total" ON_VLAN, c.shaped ? "0" : NULL);
+    exposition_done(&e);
+    assert_true(exposition_read(&e, sb_str(&c.text[1])));
+    check(&e, "drover_network_up" ON_VLAN, "0");
+    check(&e, "drover_migration_network_ready" REF "|reason=LinkDown", "0");
+    check(&e, "drover_migration_network_ready" REF "|reason=AddressFound", NULL);
+    check(&e, "kubernetes_nmstate_network_interfaces|type=mac-vlan|node=n1", "1");
+    exposition_done(&e);
+    sb_done(&c.text[0]);
+    sb_done(&c.text[1]);
+    end(&c.r);
+}
+
+/* Without a dedicated network only that is said, and of a network nothing that is not known. */
+static void
+test_no_network(void **state)
+{
+    struct exposition e;
+    struct rig r;
+
+    (void)state;
+    begin(&r);
+    read_now(&r, &e);
+    check(&e, "drover_migration_network_ready|network=management|reason=NotRead", NULL);
+    exposition_done(&e);
+    r.h.net.state = MIGNET_NONE;
+    snprintf(r.h.net.code, sizeof r.h.net.code, "NoDedicatedNetwork");
+    read_now(&r, &e);
+    check(&e, "drover_migration_network_ready|network=management|reason=NoDedicatedNetwork", "1");
+    exposition_done(&e);
+    r.h.net.state = MIGNET_BROKEN;
+    snprintf(r.h.net.ref, sizeof r.h.net.ref, "cnv/fast");
+    snprintf(r.h.net.ifname, sizeof r.h.net.ifname, "none-such");
+    snprintf(r.h.net.code, sizeof r.h.net.code, "InterfaceMissing");
+    read_now(&r, &e);
+    check(&e, "drover_migration_network_ready" REF "|reason=InterfaceMissing", "0");
+    check(&e, "drover_network_up" REF "|interface=none-such", NULL);
     exposition_done(&e);
     end(&r);
 }
@@ -280,8 +422,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ended), cmocka_unit_test(test_a_while),
-        cmocka_unit_test(test_http),  cmocka_unit_test(test_http_addresses),
+        cmocka_unit_test(test_ended),    cmocka_unit_test(test_a_while),
+        cmocka_unit_test(test_networks), cmocka_unit_test(test_no_network),
+        cmocka_unit_test(test_http),     cmocka_unit_test(test_http_addresses),
         cmocka_unit_test(test_docs),
     };
 

@@ -1,0 +1,60 @@
+/* Which figures the handler has: the rows of the table in node_metrics.c. For handler/node_metrics*.c
+ * only. */
+#ifndef HANDLER_NODE_METRICS_FIGURES_H
+#define HANDLER_NODE_METRICS_FIGURES_H
+
+#include "base/metrics.h"
+
+struct handler;
+
+enum figure {
+    DATA_TOTAL,
+    DATA_PROCESSED,
+    DATA_REMAINING,
+    DIRTY_RATE,
+    DIRTY_RATE_412,
+    TRANSFER_RATE,
+    START_TIME,
+    END_TIME,
+    VM_ROUND,
+    VM_LIMIT,
+    VM_PREDICTED,
+    VM_THROTTLE,
+    VM_ENC_PAGES,
+    VM_ENC_BYTES,
+    VM_MISSING,
+    LAST_OF_VM = VM_MISSING, /* those above live as long as their migration, and a while longer */
+    ENDED,
+    SENT,
+    RECEIVED,
+    PAGES,
+    ENC_BYTES,
+    CPU,
+    DOWNTIME,
+    FAULT_SECONDS,
+    THROTTLED,
+    WRITE_FAULT_SECONDS,
+    RECONNECTS,
+    CAP,
+    SHARERS,
+    GUESTS,
+    WRITES,
+    SHAPING_WAIT,
+    NETWORK_BYTES,
+    FIRST_OF_NET = NETWORK_BYTES, /* these are read anew each time (node_metrics_net.c) */
+    NETWORK_DROPPED,
+    NETWORK_UP,
+    NETWORK_MTU,
+    NETWORK_SPEED,
+    NETWORK_LIMIT,
+    NETWORK_LIMIT_DROPPED,
+    NETWORK_LIMIT_OVER,
+    NETWORK_READY,
+    NETWORK_INTERFACES,
+    LAST_OF_NET = NETWORK_INTERFACES
+};
+
+/* What the kernel says of the networks at this moment (node_metrics_net.c). */
+void node_metrics_networks(const struct handler *h, struct metrics *m);
+
+#endif
