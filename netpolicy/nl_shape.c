@@ -40,6 +40,7 @@ struct root {
 };
 
 static int find_root(struct nlp *c, const char *ifname, struct root *ret, struct err *err);
+static int remove_root(struct nlp *c, const char *ifname, const struct root *root, struct err *err);
 static int make(struct nlp *c, const char *ifname, const struct root *root,
                 const struct net_shape *s, struct err *err);
 static void classes_of(const struct net_shape *s, struct htb_class out[CLASSES]);
@@ -65,13 +66,16 @@ nl_shape_set(const char *ifname, const struct net_shape *s, struct err *err)
                        "limit of %s: it has a queue discipline that drover did not make; it is "
                        "left alone",
                        ifname);
-    if (s->rate_bytes_per_s == 0) {
-        const struct tcmsg m = {
-            .tcm_ifindex = root.ifindex, .tcm_handle = ROOT, .tcm_parent = TC_H_ROOT};
-
-        return root.ours ? nlp_talk(&c, nlp_msg(RTM_DELQDISC, 0, &m, sizeof m),
-                                    "cannot remove the limit of", ifname, err)
-                         : 0;
+    if (s->rate_bytes_per_s == 0)
+        return root.ours ? remove_root(&c, ifname, &root, err) : 0;
+    if (root.ours) {
+        rc = nlp_shape_read(&c, root.ifindex, &is, err);
+        if (rc == 0 && is.rate_bytes_per_s == HALF_MADE) {
+            rc = remove_root(&c, ifname, &root, err);
+            root.ours = false;
+        }
+        if (rc != 0)
+            return rc;
     }
     if ((rc = make(&c, ifname, &root, s, err)) != 0 ||
         (rc = nlp_shape_read(&c, root.ifindex, &is, err)) != 0)
@@ -256,6 +260,16 @@ root_msg(int ifindex)
         return NULL;
     }
     return msg;
+}
+
+static int
+remove_root(struct nlp *c, const char *ifname, const struct root *root, struct err *err)
+{
+    const struct tcmsg m = {
+        .tcm_ifindex = root->ifindex, .tcm_handle = ROOT, .tcm_parent = TC_H_ROOT};
+
+    return nlp_talk(c, nlp_msg(RTM_DELQDISC, 0, &m, sizeof m), "cannot remove the limit of", ifname,
+                    err);
 }
 
 static int

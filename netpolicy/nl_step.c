@@ -19,8 +19,7 @@
 
 static int perform(const struct net_step *s, const struct net_state *now, const struct net_link *is,
                    struct err *err);
-static bool is_done(const struct net_step *s, const struct net_link *is);
-static const struct net_link *find(const struct net_state *s, const char *name);
+static bool is_done(const struct net_step *s, const struct net_link *is, char *why, size_t size);
 static int add(const struct net_link *l, struct err *err);
 static int del(const struct net_link *is, struct err *err);
 static int set_mac(const struct net_link *l, const struct net_link *is, struct err *err);
@@ -53,14 +52,15 @@ nl_step_apply(const struct net_step *s, struct err *err)
     struct arena *a = arena_new();
     const struct net_link *is;
     struct net_state now;
+    char why[128];
     int rc = nlp_check_name(s->link.name, err);
 
     if (rc == 0)
         rc = nl_state_read(a, &now, err);
     if (rc != 0)
         goto out;
-    is = find(&now, s->link.name);
-    if (is_done(s, is))
+    is = net_state_find(&now, s->link.name);
+    if (is_done(s, is, why, sizeof why))
         goto out;
     if (!is && s->op != NET_OP_ADD)
         rc = err_set(err, -ENOENT, "cannot %s %s: no such interface here", op_text[s->op],
@@ -69,10 +69,13 @@ nl_step_apply(const struct net_step *s, struct err *err)
         rc = perform(s, &now, is, err);
     if (rc == 0)
         rc = nl_state_read(a, &now, err);
-    if (rc == 0 && !is_done(s, find(&now, s->link.name)))
-        rc =
-            err_set(err, -EIO, "cannot %s %s: the kernel agreed, but it is not so when it is asked",
-                    op_text[s->op], s->link.name);
+    if (rc != 0)
+        goto out;
+    is = net_state_find(&now, s->link.name);
+    if (!is_done(s, is, why, sizeof why))
+        rc = err_set(err, is ? -EIO : -ENOENT,
+                     "cannot %s %s: the kernel agreed, but when it is asked, it says: %s",
+                     op_text[s->op], s->link.name, why);
 out:
     arena_free(a);
     return rc;
@@ -150,82 +153,39 @@ perform(const struct net_step *s, const struct net_state *now, const struct net_
 
 /* --- what is so --- */
 
-static const struct net_link *
-find(const struct net_state *s, const char *name)
-{
-    for (size_t i = 0; i < s->len; i++)
-        if (strcmp(s->links[i].name, name) == 0)
-            return &s->links[i];
-    return NULL;
-}
-
 static bool
-is_made(const struct net_link *is, const struct net_link *want)
+is_done(const struct net_step *s, const struct net_link *is, char *why, size_t size)
 {
-    if (is->kind != want->kind)
-        return false;
-    switch (want->kind) {
-    case NET_BRIDGE:
-        return true;
-    case NET_BOND:
-        return is->bond_mode == want->bond_mode;
-    case NET_VLAN:
-        return is->vlan_id == want->vlan_id && strcmp(is->base, want->base) == 0;
-    case NET_MACVLAN:
-        return is->macvlan_mode && want->macvlan_mode &&
-               strcmp(is->macvlan_mode, want->macvlan_mode) == 0 &&
-               strcmp(is->base, want->base) == 0;
-    default:
+    static const unsigned fields[] = {
+        [NET_OP_ADD] = NET_F_BASE,      [NET_OP_UP] = NET_F_UP,
+        [NET_OP_DOWN] = NET_F_UP,       [NET_OP_MTU] = NET_F_MTU,
+        [NET_OP_MAC] = NET_F_MAC,       [NET_OP_CONTROLLER] = NET_F_CONTROLLER,
+        [NET_OP_BRIDGE] = NET_F_BRIDGE, [NET_OP_BOND] = NET_F_BOND,
+        [NET_OP_SHAPE] = NET_F_SHAPE,   [NET_OP_ARP_IGNORE] = NET_F_ARP_IGNORE,
+    };
+    struct net_link want = s->link;
+
+    snprintf(why, size, "%s", is ? "it is there" : "there is no such interface");
+    if (!is || s->op == NET_OP_DEL)
+        return !is && s->op == NET_OP_DEL;
+    if (s->op == NET_OP_ADDR_ADD || s->op == NET_OP_ADDR_DEL) {
+        bool has = net_link_find_addr(is, &s->addr) != NULL;
+
+        snprintf(why, size, has ? "it has the address" : "it has no such address");
+        return has == (s->op == NET_OP_ADDR_ADD);
+    }
+    want.up = s->op == NET_OP_UP;
+    if (s->op != NET_OP_ADD) /* of which a step says only what it changes */
+        want.kind = is->kind;
+    if (want.shape.rate_bytes_per_s == 0)
+        want.shape.burst_bytes = 0;
+    if (s->op == NET_OP_BOND || (s->op == NET_OP_ADD && is->kind != NET_BOND))
+        want.bond_mode = is->bond_mode;
+    if (s->op == NET_OP_ADD && is->bond_mode != want.bond_mode) {
+        snprintf(why, size, "its mode is %s", net_bond_mode_name(is->bond_mode));
         return false;
     }
-}
-
-static bool
-has_addr(const struct net_link *is, const struct net_addr *a)
-{
-    for (size_t i = 0; i < is->addrs_len; i++)
-        if (ip_equal(&is->addrs[i].ip, &a->ip) && is->addrs[i].prefix == a->prefix)
-            return true;
-    return false;
-}
-
-static bool
-is_done(const struct net_step *s, const struct net_link *is)
-{
-    const struct net_link *l = &s->link;
-
-    if (!is)
-        return s->op == NET_OP_DEL;
-    switch (s->op) {
-    case NET_OP_ADD:
-        return is_made(is, l);
-    case NET_OP_DEL:
-        return false;
-    case NET_OP_UP:
-        return is->up;
-    case NET_OP_DOWN:
-        return !is->up;
-    case NET_OP_MTU:
-        return is->mtu == l->mtu;
-    case NET_OP_MAC:
-        return memcmp(is->mac, l->mac, sizeof l->mac) == 0;
-    case NET_OP_CONTROLLER:
-        return strcmp(is->controller, l->controller) == 0;
-    case NET_OP_BRIDGE:
-        return is->stp == l->stp && is->vlan_filtering == l->vlan_filtering;
-    case NET_OP_BOND:
-        return is->bond_mode == l->bond_mode && is->bond_miimon == l->bond_miimon;
-    case NET_OP_ADDR_ADD:
-        return has_addr(is, &s->addr);
-    case NET_OP_ADDR_DEL:
-        return !has_addr(is, &s->addr);
-    case NET_OP_SHAPE:
-        return is->shape.rate_bytes_per_s == l->shape.rate_bytes_per_s &&
-               (l->shape.rate_bytes_per_s == 0 || is->shape.burst_bytes == l->shape.burst_bytes);
-    case NET_OP_ARP_IGNORE:
-        return is->arp_ignore == l->arp_ignore;
-    }
-    return false;
+    return net_link_equal(is, &want, fields[s->op], why, size);
 }
 
 /* --- links --- */
@@ -331,8 +291,7 @@ add(const struct net_link *l, struct err *err)
 static int
 del(const struct net_link *is, struct err *err)
 {
-    if (is->kind != NET_BRIDGE && is->kind != NET_BOND && is->kind != NET_VLAN &&
-        is->kind != NET_MACVLAN)
+    if (!net_kind_made(is->kind))
         return err_set(
             err, -EINVAL,
             "cannot remove %s: it is of type %s, and what drover makes is of linux-bridge, "
@@ -364,7 +323,8 @@ static int
 set_controller(const struct net_link *l, const struct net_state *now, const struct net_link *is,
                struct err *err)
 {
-    const struct net_link *to = find(now, l->controller), *from = find(now, is->controller);
+    const struct net_link *to = net_state_find(now, l->controller),
+                          *from = net_state_find(now, is->controller);
     AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *link = NULL;
     int rc;
@@ -403,30 +363,19 @@ set_bridge(const struct net_link *l, const struct net_link *is, struct err *err)
     return nlp_talk(&nl, change_end(&ch), "cannot set the bridge options of", l->name, err);
 }
 
-/* The mode can be changed only while the bond is down. */
 static int
 set_bond(const struct net_link *l, const struct net_link *is, struct err *err)
 {
-    bool mode = l->bond_mode != is->bond_mode;
     AUTO_NLP struct nlp nl = {0};
     struct change ch;
     int rc = nlp_open(&nl, err);
 
-    if (rc == 0 && mode && is->up)
-        rc = nl_link_down(l->name, err);
     if (rc != 0)
         return rc;
     ch = change_start(is->ifindex, NULL, "bond");
     if (!ch.bad)
-        ch.bad = (mode && nla_put_u8(ch.msg, IFLA_BOND_MODE, l->bond_mode) < 0) ||
-                 nla_put_u32(ch.msg, IFLA_BOND_MIIMON, l->bond_miimon) < 0;
-    rc = nlp_talk(&nl, change_end(&ch), "cannot set the bond options of", l->name, err);
-    if (mode && is->up) {
-        int up = nl_link_up(l->name, rc == 0 ? err : NULL);
-
-        rc = rc != 0 ? rc : up;
-    }
-    return rc;
+        ch.bad = nla_put_u32(ch.msg, IFLA_BOND_MIIMON, l->bond_miimon) < 0;
+    return nlp_talk(&nl, change_end(&ch), "cannot set the bond options of", l->name, err);
 }
 
 /* --- addresses --- */

@@ -65,12 +65,3 @@ nl_ns_state(struct arena *a)
         fail_msg("%s", err_msg(&err));
     return s;
 }
-
-const struct net_link *
-nl_ns_link(const struct net_state *s, const char *name)
-{
-    for (size_t i = 0; i < s->len; i++)
-        if (strcmp(s->links[i].name, name) == 0)
-            return &s->links[i];
-    return NULL;
-}

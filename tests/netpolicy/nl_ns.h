@@ -18,6 +18,5 @@ bool nl_ns_has_kind(const char *kind);
 
 /* The state now; the arena is the test's. Fails the test when it cannot be read. */
 struct net_state nl_ns_state(struct arena *a);
-const struct net_link *nl_ns_link(const struct net_state *s, const char *name); /* or NULL */
 
 #endif

@@ -47,7 +47,7 @@ static const struct net_link *
 link_now(const char *name)
 {
     struct net_state s = nl_ns_state(arena);
-    const struct net_link *l = nl_ns_link(&s, name);
+    const struct net_link *l = net_state_find(&s, name);
 
     if (!l)
         fail_msg("no %s", name);
@@ -244,7 +244,7 @@ read_elsewhere(int go, int ready)
     if (unshare(CLONE_NEWNET) != 0 || write(ready, &c, 1) != 1 || read(go, &c, 1) != 1 ||
         nl_state_read(arena, &s, NULL) != 0)
         return 1;
-    l = nl_ns_link(&s, "mv0");
+    l = net_state_find(&s, "mv0");
     return l && l->kind == NET_MACVLAN && !l->base[0] ? 0 : 2;
 }
 
