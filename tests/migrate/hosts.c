@@ -1,10 +1,16 @@
 /* See hosts.h. */
 #include "tests/migrate/hosts.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +163,33 @@ hosts_link(const struct hosts *h, int host, const char *ifname, bool up)
     struct err err = {0};
 
     must(netns_call(h->ns[host], set_link, &s, &err), ifname, &err);
+}
+
+static int
+set_offload(void *ctx, struct err *err)
+{
+    static const uint32_t settings[] = {ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO};
+    const struct side *s = ctx;
+    AUTO_FD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        struct ethtool_value v = {.cmd = settings[i], .data = s->up};
+        struct ifreq r = {.ifr_data = (void *)&v};
+
+        snprintf(r.ifr_name, sizeof r.ifr_name, "%s", s->ifname);
+        if (ioctl(fd, SIOCETHTOOL, &r) < 0)
+            return err_set(err, -errno, "ethtool: %s", strerror(errno));
+    }
+    return 0;
+}
+
+void
+hosts_offload(const struct hosts *h, int host, const char *ifname, bool on)
+{
+    struct side s = {.ifname = ifname, .up = on};
+    struct err err = {0};
+
+    must(netns_call(h->ns[host], set_offload, &s, &err), ifname, &err);
 }
 
 struct count {

@@ -25,6 +25,9 @@ void hosts_cut(const struct hosts *h, const char *ifname); /* and the cable is g
 void hosts_link(const struct hosts *h, int host, const char *ifname, bool up);
 /* The address of a host on that network. */
 const char *hosts_ip(unsigned net, bool v6, int host, char buf[INET6_ADDRSTRLEN]);
+/* Whether the kernel hands this interface large packets and receives them as such (TSO, GSO, GRO), as
+ * good hardware does; off: each packet is one of the wire. */
+void hosts_offload(const struct hosts *h, int host, const char *ifname, bool on);
 /* What the interface has sent and received so far. */
 struct nl_counters;
 void hosts_counters(const struct hosts *h, int host, const char *ifname, struct nl_counters *ret);

@@ -9,52 +9,15 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/sb.h"
 #include "migrate/share.h"
+#include "tests/migrate/meter.h"
 #include "tests/migrate/pair.h"
 
 #define MIB         (UINT64_C(1) << 20)
 #define SAMPLES_MAX 20000
-#define WINDOW_US   1000000
-
-/* Microseconds for which some task of this machine has waited for a core; 0 where the kernel does not
- * say. */
-static uint64_t
-cores_waited_for_us(void)
-{
-    AUTO_FILE FILE *f = fopen("/proc/pressure/cpu", "re");
-    unsigned long long us = 0;
-
-    if (!f || fscanf(f, "some avg10=%*s avg60=%*s avg300=%*s total=%llu", &us) != 1)
-        return 0;
-    return us;
-}
-
-static struct {
-    uint64_t at_us, waited_us;
-} quiet;
-
-static void
-watch_cores(void)
-{
-    quiet.at_us = clock_mono_us();
-    quiet.waited_us = cores_waited_for_us();
-}
-
-/* Whether others have left the cores to us since then: else a limit may not be reached. Whether it is
- * kept does not depend on that. */
-static bool
-was_quiet(void)
-{
-    uint64_t waited = cores_waited_for_us() - quiet.waited_us, us = clock_mono_us() - quiet.at_us;
-
-    if (waited * 10 > us)
-        print_message("# the machine is busy: that limits are reached is not checked\n");
-    return waited * 10 <= us;
-}
 
 static void
 begin(struct both *t, uint64_t bytes, uint64_t seed)
@@ -63,10 +26,6 @@ begin(struct both *t, uint64_t bytes, uint64_t seed)
 
     both_begin(t, &c);
 }
-
-struct sample {
-    uint64_t at_us, bytes; /* sent, or received */
-};
 
 static uint64_t
 sent(struct both *t)
@@ -88,7 +47,7 @@ received(struct both *t)
 
 /* Samples both until `us` have passed since the first byte of memory. */
 static size_t
-sample(struct both *t, uint64_t us, struct sample *out, struct sample *in)
+sample(struct both *t, uint64_t us, struct meter_sample *out, struct meter_sample *in)
 {
     uint64_t began = 0;
     size_t n = 0;
@@ -101,33 +60,13 @@ sample(struct both *t, uint64_t us, struct sample *out, struct sample *in)
         if (began && now - began > us)
             break;
         if (began) {
-            out[n] = (struct sample){now, bytes};
+            out[n] = (struct meter_sample){now, bytes};
             bytes = received(t);
-            in[n++] = (struct sample){clock_mono_us(), bytes};
+            in[n++] = (struct meter_sample){clock_mono_us(), bytes};
         }
         poll(NULL, 0, 1);
     }
     return n;
-}
-
-/* The most and the least of all windows of a second, in thousandths of the limit. */
-static void
-windows(const struct sample *s, size_t n, uint64_t limit, uint64_t *ret_most, uint64_t *ret_least)
-{
-    *ret_most = 0;
-    *ret_least = UINT64_MAX;
-    for (size_t i = 0, j = 0; i < n; i++) {
-        while (j < n && s[j].at_us < s[i].at_us + WINDOW_US)
-            j++;
-        if (j == n)
-            break;
-
-        uint64_t us = s[j].at_us - s[i].at_us, bytes = s[j].bytes - s[i].bytes;
-        uint64_t permille = (uint64_t)((unsigned __int128)bytes * 1000000000u / us / limit);
-
-        *ret_most = permille > *ret_most ? permille : *ret_most;
-        *ret_least = permille < *ret_least ? permille : *ret_least;
-    }
 }
 
 static const struct limit_row {
@@ -150,28 +89,17 @@ static const struct limit_row {
     {"1 GiB/s, 2 channels, TLS", 1024 * MIB, 1600 * MIB, 2, true, true},
 };
 
-/* Whether cores were free in the last ten seconds: what takes both of them for seconds says nothing
- * else. */
-static bool
-cores_are_free(void)
-{
-    AUTO_FILE FILE *f = fopen("/proc/pressure/cpu", "re");
-    double avg10 = 0;
-
-    return !f || fscanf(f, "some avg10=%lf", &avg10) != 1 || avg10 < 40;
-}
-
 static void
 test_limit(void **state)
 {
     const struct limit_row *r = *state;
-    AUTO_FREE struct sample *out = xcalloc(SAMPLES_MAX, sizeof *out);
-    AUTO_FREE struct sample *in = xcalloc(SAMPLES_MAX, sizeof *in);
+    AUTO_FREE struct meter_sample *out = xcalloc(SAMPLES_MAX, sizeof *out);
+    AUTO_FREE struct meter_sample *in = xcalloc(SAMPLES_MAX, sizeof *in);
     uint64_t most, least, in_most, in_least;
     struct both t;
     size_t n;
 
-    if (r->slow_machine && !cores_are_free()) {
+    if (r->slow_machine && !meter_cores_are_free()) {
         print_message("# SKIP others use the cores\n");
         skip();
     }
@@ -182,16 +110,17 @@ test_limit(void **state)
     t.p.src.limits.bandwidth_bytes_per_s = r->limit;
     pair_listen(&t.p);
     pair_dial(&t.p, NULL);
-    watch_cores();
+    meter_begin();
     n = sample(&t, 1400000, out, in);
     mig_source_cancel(t.p.source);
-    windows(out, n, r->limit, &most, &least);
-    windows(in, n, r->limit, &in_most, &in_least);
+    meter_windows(out, n, r->limit, &most, &least);
+    meter_windows(in, n, r->limit, &in_most, &in_least);
     print_message("# %s: sent %.1f to %.1f %%, received %.1f to %.1f %% of the limit in a second\n",
                   r->name, (double)least / 10, (double)most / 10, (double)in_least / 10,
                   (double)in_most / 10);
     assert_true(most <= 1030);
-    assert_true(in_least >= 900 || r->slow_machine || !was_quiet()); /* 970 where nothing runs */
+    assert_true(in_least >= 900 || r->slow_machine ||
+                !meter_was_quiet()); /* 970 where nothing runs */
     both_end(&t);
 }
 
@@ -224,11 +153,11 @@ test_set_bandwidth(void **state)
 
         mig_source_set_bandwidth(t.p.source, steps[i]);
         poll(NULL, 0, 100);
-        watch_cores();
+        meter_begin();
         got = rate_mib(&t, 800);
         print_message("# %.0f MiB/s set: %.2f MiB/s\n", want, got);
         assert_true(got < want * 1.10);
-        assert_true(got > want * 0.90 || !was_quiet());
+        assert_true(got > want * 0.90 || !meter_was_quiet());
     }
     mig_source_set_bandwidth(t.p.source, 0);
     pair_wait_source(&t.p);
@@ -262,20 +191,20 @@ test_share_by_weight(void **state)
 
     uint64_t was = received(&u), began = clock_mono_us();
 
-    watch_cores();
+    meter_begin();
     a = rate_mib(&t, 1000);
     b = (double)(received(&u) - was) / (double)MIB / ((double)(clock_mono_us() - began) / 1e6);
     print_message("# %.2f and %.2f MiB/s of 64\n", a, b);
     assert_true(a + b < 64 * 1.05);
-    assert_true((a > 48 * 0.90 && b > 16 * 0.90) || !was_quiet());
+    assert_true((a > 48 * 0.90 && b > 16 * 0.90) || !meter_was_quiet());
     mig_source_cancel(t.p.source);
     pair_done(&t.p);
     poll(NULL, 0, 100);
-    watch_cores();
+    meter_begin();
     b = rate_mib(&u, 500);
     print_message("# alone: %.2f MiB/s\n", b);
     assert_true(b < 64 * 1.06);
-    assert_true(b > 64 * 0.90 || !was_quiet());
+    assert_true(b > 64 * 0.90 || !meter_was_quiet());
     mig_source_cancel(u.p.source);
     both_end(&u);
     fake_guest_free(t.a);

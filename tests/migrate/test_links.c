@@ -416,6 +416,106 @@ test_path(void **state)
     hosts_free(&t.h);
 }
 
+/* What large frames bring, in one run: with the kernel's segmentation offload, as good hardware has it,
+ * and without. */
+static void
+test_jumbo_frames(void **state)
+{
+    const struct fake_config c = {{384 * MIB}, .seed = 77, .fill_pages = 384 * MIB / FAKE_PAGE};
+    uint64_t packets[2][2];
+
+    (void)state;
+    for (int offload = 0; offload < 2; offload++) {
+        double rate[2], cpu[2];
+
+        for (int jumbo = 0; jumbo < 2; jumbo++) {
+            struct trip t = {.log_len = 0};
+            const struct mig_stats *st = &t.t.p.src_stats;
+            struct nl_counters n;
+
+            hosts_make(&t.h);
+            hosts_cable(&t.h, "m0", 1, false, jumbo ? 9000 : 1500);
+            for (int i = 0; i < 2; i++)
+                hosts_offload(&t.h, i, "m0", offload);
+            begin(&t, &c, "m0", 1, false);
+            t.t.p.src.policy.encoding = MIG_ENC_RAW;
+            start(&t);
+            check_moved(&t);
+            hosts_counters(&t.h, 0, "m0", &n);
+            packets[offload][jumbo] = n.tx_packets;
+            rate[jumbo] = (double)st->sent_bytes / (double)(st->finished_us - st->started_us);
+            cpu[jumbo] =
+                (double)(st->cpu_us + t.t.p.dst_stats.cpu_us) * 1e3 / (double)st->sent_bytes;
+            both_end(&t.t);
+            hosts_free(&t.h);
+        }
+        print_message(
+            "# offload %s: 1500: %.0f MB/s, %.2f CPU s/GB of both ends, %llu packets; 9000: "
+            "%.0f MB/s, %.2f CPU s/GB, %llu packets: %.2f times the rate, %.2f the CPU\n",
+            offload ? "on" : "off", rate[0], cpu[0], (unsigned long long)packets[offload][0],
+            rate[1], cpu[1], (unsigned long long)packets[offload][1], rate[1] / rate[0],
+            cpu[1] / cpu[0]);
+    }
+    /* a frame of 9000 bytes carries 6.18 times what one of 1500 does */
+    assert_in_range(packets[0][0] * 100 / packets[0][1], 550, 640);
+}
+
+static bool
+runs_there(void *ctx)
+{
+    struct trip *t = ctx;
+
+    return t->t.p.dst_committed && fake_guest_running(t->t.b);
+}
+
+#define TOUCHES 1000
+
+/* Faults while the guest reads pages, one after the other or at random, and the push is slow. */
+static uint64_t
+faults_of_touches(bool jumbo, bool random, double *ret_ms)
+{
+    const struct fake_config c = {{64 * MIB}, .seed = 78, .fill_pages = 64 * MIB / FAKE_PAGE};
+    struct trip t = {.log_len = 0};
+    uint64_t began, faults;
+
+    hosts_make(&t.h);
+    hosts_cable(&t.h, "m0", 1, false, jumbo ? 9000 : 1500);
+    begin(&t, &c, "m0", 1, false);
+    t.t.p.src.policy.allow_post_copy = t.t.p.src.policy.post_copy_at_once = true;
+    t.t.p.src.limits.bandwidth_bytes_per_s = 8 * MIB;
+    start(&t);
+    wait_until(runs_there, &t);
+    began = clock_mono_us();
+    for (uint64_t i = 0; i < TOUCHES; i++)
+        assert_true(fake_guest_touch(t.t.b, 8192 + (random ? i * 2654435761u % 8192 : i)));
+    *ret_ms = (double)(clock_mono_us() - began) / 1000;
+    mig_source_set_bandwidth(t.t.p.source, 0);
+    check_moved(&t);
+    faults = t.t.p.dst_stats.faults;
+    both_end(&t.t);
+    hosts_free(&t.h);
+    return faults;
+}
+
+/* What is asked for at once follows the path: two pages where a segment carries them. */
+static void
+test_requests_follow_the_path(void **state)
+{
+    double ms[2];
+    uint64_t faults[2];
+
+    (void)state;
+    for (int random = 0; random < 2; random++) {
+        for (int jumbo = 0; jumbo < 2; jumbo++)
+            faults[jumbo] = faults_of_touches(jumbo, random, &ms[jumbo]);
+        print_message("# %u pages %s: MTU 1500 %llu faults, %.0f ms; 9000 %llu faults, %.0f ms\n",
+                      TOUCHES, random ? "at random" : "in order", (unsigned long long)faults[0],
+                      ms[0], (unsigned long long)faults[1], ms[1]);
+        if (!random)
+            assert_true(faults[0] > TOUCHES * 9 / 10 && faults[1] < TOUCHES * 6 / 10);
+    }
+}
+
 /* --- moving --- */
 
 struct moved {
@@ -584,12 +684,14 @@ main(void)
 {
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(test_ecn_bits_stay),
+        cmocka_unit_test(test_jumbo_frames),
+        cmocka_unit_test(test_requests_follow_the_path),
         cmocka_unit_test(test_reached_through_its_device_alone),
         cmocka_unit_test(test_a_route_elsewhere_changes_nothing),
         cmocka_unit_test(test_a_live_connection_stays),
         cmocka_unit_test(test_cannot_move),
     };
-    struct CMUnitTest tests[16] = {0};
+    struct CMUnitTest tests[20] = {0};
     size_t n = 0;
 
 #define ROWS(rows, fn)                                       \

@@ -233,7 +233,7 @@ test_the_way_around(void **state)
     struct both t;
 
     (void)state;
-    begin(&t, &busy);
+    begin(&t, &calm);
     t.p.src.limits.bandwidth_bytes_per_s = 32 * MIB;
     t.p.src.dead_peer_us = t.p.dst.dead_peer_us = 400000;
     snprintf(t.p.dst.fallback_listen_ip, sizeof t.p.dst.fallback_listen_ip, "127.0.0.2");
