@@ -18,7 +18,7 @@ bool
 api_admission_looks_at(enum kind kind)
 {
     return kind == KIND_VMIM || kind == KIND_MAINTENANCE || kind == KIND_PRIORITY ||
-           kind == KIND_CONFIGMAP;
+           kind == KIND_CONFIGMAP || api_admission_is_network(kind);
 }
 
 int
@@ -35,6 +35,8 @@ api_admit(void *ctx, struct tree *obj)
         rc = admit_priority(c, obj);
     if (c->kind->kind == KIND_CONFIGMAP)
         rc = api_admit_checkup(c, obj);
+    if (api_admission_is_network(c->kind->kind))
+        rc = api_admit_network(c, NULL, obj);
     return rc ? -EPERM : 0;
 }
 
@@ -45,6 +47,8 @@ api_admit_change(struct api_call *c, const struct tree *old, const struct tree *
 {
     const struct tree *found = NULL;
 
+    if (api_admission_is_network(c->kind->kind) && api_admit_network(c, old, doc) != 0)
+        return -1;
     if (c->kind->kind != KIND_HCO || tree_equal(tree_find(old, "spec", "workloads", NULL),
                                                 tree_find(doc, "spec", "workloads", NULL)))
         return 0;

@@ -174,6 +174,12 @@ int api_admit_checkup(struct api_call *c, struct tree *cm);
 /* Rules for changes that depend on other objects: 0, or the error is set. Inside the store. */
 int api_admit_change(struct api_call *c, const struct tree *old, const struct tree *doc);
 
+/* --- api_admission_network.c: HyperConverged, KubeVirt, NetworkAttachmentDefinition,
+ * NodeNetworkConfigurationPolicy --- */
+bool api_admission_is_network(enum kind kind);
+/* old NULL: it is new. Inside the store: 0, maybe with warnings, or the error is set. */
+int api_admit_network(struct api_call *c, const struct tree *old, const struct tree *doc);
+
 /* --- api_subresource.c: start, stop, restart, migrate, pause, unpause --- */
 int api_subresource(struct api_call *c);
 

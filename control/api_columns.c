@@ -62,6 +62,13 @@ static void pdb_max(const struct tree *obj, struct sb *out);
 static void pdb_allowed(const struct tree *obj, struct sb *out);
 static void nncp_status(const struct tree *obj, struct sb *out);
 static void nncp_reason(const struct tree *obj, struct sb *out);
+static void nncp_since(const struct tree *obj, struct sb *out);
+static void link_interface(const struct tree *obj, struct sb *out);
+static void link_address(const struct tree *obj, struct sb *out);
+static void link_mtu(const struct tree *obj, struct sb *out);
+static void link_speed(const struct tree *obj, struct sb *out);
+static void pool_allocated(const struct tree *obj, struct sb *out);
+static void configmap_data(const struct tree *obj, struct sb *out);
 
 static const struct api_column name_age[] = {NAME, AGE, END};
 
@@ -116,6 +123,20 @@ static const struct api_column hco[] = {
 static const struct api_column nncp[] = {NAME, CELL("Status", nncp_status, "Condition that holds"),
                                          CELL("Reason", nncp_reason, "Why"), END};
 
+static const struct api_column nnce[] = {
+    NAME,
+    CELL("Status", nncp_status, "Condition that holds"),
+    {"Status Age", "date", 0, NULL, NULL, nncp_since, "Since when it holds"},
+    CELL("Reason", nncp_reason, "Why"),
+    END};
+
+static const struct api_column ippool[] = {
+    NAME, AGE, WIDE("Range", "spec.range", "Addresses that are given out"),
+    WIDE_CELL("Allocated", pool_allocated, "How many have been given to nodes"), END};
+
+static const struct api_column configmap[] = {
+    NAME, CELL("Data", configmap_data, "Number of its keys"), AGE, END};
+
 static const struct api_column maintenance[] = {
     NAME,
     TEXT("Node", "spec.nodeName", "Node under maintenance"),
@@ -135,7 +156,11 @@ static const struct api_column node[] = {
     WIDE_CELL("External-IP", node_external_ip, "Address for the outside"),
     WIDE("OS-Image", "status.nodeInfo.osImage", "Operating system"),
     WIDE("Kernel-Version", "status.nodeInfo.kernelVersion", "Kernel"),
-    WIDE_COND("Migration-Network", "MigrationNetworkReady", "Whether the dedicated network works"),
+    WIDE_COND("Migration-Network", COND_MIGRATION_NETWORK, "Whether the dedicated network works"),
+    WIDE_CELL("Migration-Interface", link_interface, "Interface of the dedicated network"),
+    WIDE_CELL("Migration-Address", link_address, "Address on it"),
+    WIDE_CELL("MTU", link_mtu, "Its largest packet, in bytes"),
+    WIDE_CELL("Speed", link_speed, "Of its link, where the link says"),
     END};
 
 static const struct api_column ns[] = {
@@ -216,6 +241,9 @@ api_columns(enum kind kind)
         [KIND_POLICY] = policy,
         [KIND_HCO] = hco,
         [KIND_NNCP] = nncp,
+        [KIND_NNCE] = nnce,
+        [KIND_IPPOOL] = ippool,
+        [KIND_CONFIGMAP] = configmap,
         [KIND_MAINTENANCE] = maintenance,
         [KIND_NODE] = node,
         [KIND_NAMESPACE] = ns,
@@ -458,4 +486,68 @@ static void
 nncp_reason(const struct tree *obj, struct sb *out)
 {
     sb_puts(out, tree_find_string(true_condition(obj), "", "reason", NULL));
+}
+
+static void
+nncp_since(const struct tree *obj, struct sb *out)
+{
+    sb_puts(out, tree_find_string(true_condition(obj), "", "lastTransitionTime", NULL));
+}
+
+static void
+link_text(const struct tree *obj, const char *key, struct sb *out)
+{
+    const char *json = object_annotation(obj, ANN_MIGRATION_LINK), *text = "";
+    AUTO_TREE struct tree *t = NULL;
+
+    if (json && tree_from_json(json, strlen(json), &t, NULL) == 0)
+        text = tree_find_string(t, "", key, NULL);
+    sb_puts(out, *text ? text : "<none>");
+}
+
+static void
+link_number(const struct tree *obj, const char *key, const char *unit, struct sb *out)
+{
+    int64_t n = annotated(obj, ANN_MIGRATION_LINK, key);
+
+    if (n > 0)
+        sb_printf(out, "%lld%s", (long long)n, unit);
+    else
+        sb_puts(out, "<none>");
+}
+
+static void
+link_interface(const struct tree *obj, struct sb *out)
+{
+    link_text(obj, "interface", out);
+}
+
+static void
+link_address(const struct tree *obj, struct sb *out)
+{
+    link_text(obj, "address", out);
+}
+
+static void
+link_mtu(const struct tree *obj, struct sb *out)
+{
+    link_number(obj, "mtu", "", out);
+}
+
+static void
+link_speed(const struct tree *obj, struct sb *out)
+{
+    link_number(obj, "speedMbps", "Mb/s", out);
+}
+
+static void
+pool_allocated(const struct tree *obj, struct sb *out)
+{
+    sb_printf(out, "%zu", tree_len(tree_find(obj, "spec", "allocations", NULL)));
+}
+
+static void
+configmap_data(const struct tree *obj, struct sb *out)
+{
+    sb_printf(out, "%zu", tree_len(tree_get(obj, "data")) + tree_len(tree_get(obj, "binaryData")));
 }

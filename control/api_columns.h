@@ -12,8 +12,9 @@ struct api_column {
     /* Exactly one of: a path of map keys and list indexes ("status.interfaces.0.ipAddress"; of a
      * date: a timestamp, shown as an age), a condition's type (its status is shown), a function. */
     const char *path, *condition;
-    void (*cell)(const struct tree *obj,
-                 struct sb *out); /* adds the text; nothing: an empty cell */
+    void (*cell)(
+        const struct tree *obj,
+        struct sb *out); /* adds the text (of a date: a timestamp); nothing: an empty cell */
     const char *description;
 };
 

@@ -94,15 +94,16 @@ add_cell(struct api_call *c, const struct api_column *col, const struct tree *ob
     char age[32];
     int64_t us;
 
-    if (col->cell) {
+    if (col->cell)
         col->cell(obj, &text);
+    if (col->cell && strcmp(col->type, "date") != 0) {
         add_string(sb_str(&text), out);
         return;
     }
     if (col->condition)
         v = tree_get(api_condition(obj, col->condition), "status");
     if (strcmp(col->type, "date") == 0) {
-        const char *s = tree_get_string(v, "");
+        const char *s = col->cell ? sb_str(&text) : tree_get_string(v, "");
 
         if (!*s || time_parse(s, &us, NULL) != 0) {
             sb_puts(out, "\"<unknown>\"");

@@ -10,6 +10,7 @@
 #include "api/object.h"
 #include "api/selector.h"
 #include "control/loop_event.h"
+#include "control/network_check.h"
 #include "netpolicy/ipam.h"
 #include "netpolicy/net_want.h"
 
@@ -182,36 +183,17 @@ find_network(struct loops *l, struct network *n)
     return true;
 }
 
-const char *
-loop_network_elsewhere(struct loops *l, const char *ns, const char *name)
-{
-    const struct nad *nad, *found = NULL;
-
-    for (size_t it = 0; (nad = loop_cache_next(l->cache, KIND_NAD, &it));)
-        if (strcmp(nad->meta.name, name) == 0 &&
-            (!found || strcmp(nad->meta.namespace_, found->meta.namespace_) < 0))
-            found = nad;
-    if (!found)
-        return "";
-    return arena_printf(l->arena,
-                        "; one of that name is in namespace %s: want it in %s, or network: %s/%s",
-                        found->meta.namespace_, ns, found->meta.namespace_, name);
-}
-
 static void
 judge(struct loops *l, struct network *n)
 {
     struct err err = {0};
-    const struct nad *other;
-    const struct node *node;
-    struct nad_config c;
 
     if (!n->nad) {
         refuse(n, "NetworkNotFound",
                arena_printf(l->arena,
                             "liveMigrationConfig.network: there is no "
                             "NetworkAttachmentDefinition %s%s",
-                            n->ref, loop_network_elsewhere(l, n->ns, n->name)));
+                            n->ref, network_check_elsewhere(l->store, n->ns, n->name, l->arena)));
         return;
     }
     if (nad_config_parse(n->nad, &n->config, l->arena, &err) != 0) {
@@ -221,34 +203,13 @@ judge(struct loops *l, struct network *n)
     if (!ipam_gives(&n->config))
         return;
     n->gives = true;
-    for (size_t it = 0; (node = loop_cache_next(l->cache, KIND_NODE, &it));)
-        for (size_t i = 0; i < node->addresses_len; i++) {
-            const struct node_address *a = &node->addresses[i];
-            struct ip ip;
-
-            if (a->type && strcmp(a->type, "InternalIP") == 0 && a->address &&
-                ip_parse(a->address, &ip, NULL) == 0 &&
-                net_check_range_address(
-                    &n->config, &ip,
-                    arena_printf(l->arena, "node %s's management address", node->meta.name),
-                    &err) != 0)
-                refuse(n, NET_REASON_OVERLAP, arena_strdup(l->arena, err_msg(&err)));
-        }
-    for (size_t it = 0; (other = loop_cache_next(l->cache, KIND_NAD, &it));)
-        if (other != n->nad && nad_config_parse(other, &c, l->arena, NULL) == 0 &&
-            net_check_range_other(
-                &n->config, &c,
-                arena_printf(l->arena, "%s/%s", other->meta.namespace_, other->meta.name),
-                &err) != 0)
-            refuse(n, NET_REASON_OVERLAP, arena_strdup(l->arena, err_msg(&err)));
+    if (network_check_range(l->store, &n->config, n->ns, n->name, &err) != 0)
+        refuse(n, NET_REASON_OVERLAP, arena_strdup(l->arena, err_msg(&err)));
 }
 
-/* The first by text, of several: the order of the cache means nothing. */
 static void
 refuse(struct network *n, const char *reason, const char *message)
 {
-    if (n->message && strcmp(n->message, message) <= 0)
-        return;
     n->reason = reason;
     n->message = message;
 }

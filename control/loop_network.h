@@ -15,8 +15,4 @@ struct loop_network *loop_network_new(void);
 void loop_network_free(struct loop_network *n); /* NULL is fine */
 /* A change in the store, of any kind. */
 void loop_network_note(struct loops *l, const struct store_event *ev);
-/* "; one of that name is in namespace b: ...": people look for a missing definition there; "" when
- * there is none either. For the pass. */
-const char *loop_network_elsewhere(struct loops *l, const char *ns, const char *name);
-
 #endif

@@ -6,9 +6,9 @@
 
 #include "api/selector.h"
 #include "control/loop_migration.h"
-#include "control/loop_network.h"
 #include "control/loop_place.h"
 #include "control/loop_policy.h"
+#include "control/network_check.h"
 #include "netpolicy/nad.h"
 
 static bool network_in_the_way(struct loops *l, struct migration *mg, const char *network);
@@ -84,7 +84,7 @@ network_in_the_way(struct loops *l, struct migration *mg, const char *network)
                 arena_printf(l->arena,
                              "waiting: NetworkAttachmentDefinition %s/%s, which "
                              "liveMigrationConfig.network names, does not exist%s",
-                             ns, name, loop_network_elsewhere(l, ns, name)));
+                             ns, name, network_check_elsewhere(l->store, ns, name, l->arena)));
         return true;
     }
     if (nad_config_parse(nad, &config, l->arena, &err) != 0) {

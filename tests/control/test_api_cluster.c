@@ -150,7 +150,7 @@ test_tables(void **state)
          "\"m\",null,\"w\","},
         {NODES,
          "NAME STATUS ROLES AGE VERSION internal-ip external-ip os-image kernel-version "
-         "migration-network",
+         "migration-network migration-interface migration-address mtu speed",
          "\"n1\",\"NotReady,SchedulingDisabled\",\"control-plane,worker\",\"0s\",null,\"10.0.0.1\","
          "\"<none>\",null,null,\"True\""},
         {NSS, "NAME STATUS AGE", "\"default\",\"Active\",\"0s\""},
