@@ -54,6 +54,7 @@ struct handler {
     struct net_agent *net_agent;
     struct work *net_work; /* its own threads: what blocks guests' jobs must not keep it waiting */
     struct tree *network_state; /* of the NodeNetworkState, as last written */
+    bool network_state_due;     /* the object of it is to be made once the Node is known */
     struct tls_dir *tls;        /* this node's certificates */
     struct checkup *checkup;    /* network checkups (handler/checkup.h) */
     struct node_metrics *metrics;

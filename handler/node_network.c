@@ -65,6 +65,8 @@ node_network_objects(struct handler *h)
     config = hco ? hco_decode(hco, a) : NULL;
     network = config ? config->live_migration.network : NULL;
     node = informer_get(h->node, "", h->cfg.node_name);
+    if (node && h->network_state_due)
+        make_state(h);
     assignment = node ? object_annotation(node, ANN_MIGRATION_ADDRESS) : NULL;
     if (network && *network) {
         nad_ref_split(network, DEFAULT_HCO_NAMESPACE, a, &ns, &name);
@@ -176,8 +178,9 @@ make_state(struct handler *h)
     AUTO_TREE struct tree *obj = tree_map();
     struct tree *owner, *owners;
 
+    h->network_state_due = !node;
     if (!node)
-        return; /* with the next report */
+        return;
     owner = tree_map();
     owners = tree_list();
     tree_set(owner, "apiVersion", tree_string("v1"));
@@ -199,10 +202,12 @@ on_state_made(void *ctx, int status, const struct tree *body, const char *error)
     AUTO_FREE char *path = xasprintf(PATH_NNSS "/%s/status", h->cfg.node_name);
 
     (void)body;
-    if (status == 201)
+    if (status == 201) {
         writer_send(h->writer, "network-state", "PATCH", path, NULL, h->network_state, NULL, NULL);
-    else if (status != 409)
+    } else if (status != 409) {
+        h->network_state_due = true;
         log_warn("network.state", LI("status", status), LS("error", error));
+    }
 }
 
 static unsigned
