@@ -38,6 +38,8 @@ describe_migration_network(struct describe *d, const struct tree *node)
     const struct tree *c = condition_of(node, COND_MIGRATION_NETWORK);
     const char *status = tree_find_string(c, "", "status", NULL);
     const char *refused = tree_find_string(given, "", "reason", NULL);
+    const char *wants = tree_find_string(given, "", "address", NULL);
+    const char *has = tree_find_string(link, "", "address", NULL);
     int64_t mtu = tree_get_int(tree_get(link, "mtu"), 0);
     int64_t speed = tree_get_int(tree_get(link, "speedMbps"), 0);
     int64_t limit = tree_get_int(tree_get(link, "limitBytesPerSecond"), 0);
@@ -57,7 +59,7 @@ describe_migration_network(struct describe *d, const struct tree *node)
     if (refused[0])
         describe_line(d, "  No address", "%s: %s", refused,
                       tree_find_string(given, "", "message", NULL));
-    else
+    else if (!has[0] || strncmp(wants, has, strlen(has)) != 0 || wants[strlen(has)] != '/')
         line_text(d, "  Given address", given, "address");
     if (!link)
         return;

@@ -22,9 +22,9 @@ struct row {
     const char *not_want;
 };
 
-#define LINK_JSON                                                                             \
-    "\\\"interface\\\":\\\"migration0\\\",\\\"address\\\":\\\"10.200.5.1/24\\\",\\\"mtu\\\":" \
-    "9000,\\\"rxBytes\\\":2147483648,\\\"txBytes\\\":1024,\\\"rxDropped\\\":3,\\\"txDropped"  \
+#define LINK_JSON                                                                            \
+    "\\\"interface\\\":\\\"migration0\\\",\\\"address\\\":\\\"10.200.5.1\\\",\\\"mtu\\\":"   \
+    "9000,\\\"rxBytes\\\":2147483648,\\\"txBytes\\\":1024,\\\"rxDropped\\\":3,\\\"txDropped" \
     "\\\":0"
 #define NODE(annotations, conditions)                                                          \
     "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"annotations\":{" \
@@ -70,11 +70,16 @@ static const struct row rows[] = {
               LINK(LINK_JSON ",\\\"speedMbps\\\":25000,\\\"limitBytesPerSecond\\\":1073741824"),
           COND("True", "AddressFound", "10.200.5.1 on migration0 for ns/net")),
      {"  State:            ready, AddressFound: 10.200.5.1 on migration0 for ns/net\n"
-      "  Network:          ns/net\n  Given address:    10.200.5.1/24\n"
-      "  Interface:        migration0\n  Address:          10.200.5.1/24\n"
+      "  Network:          ns/net\n"
+      "  Interface:        migration0\n  Address:          10.200.5.1\n"
       "  MTU:              9000\n  Speed:            25 Gb/s\n"
       "  Kernel limit:     1 GiB/s\n  Received:         2 GiB, 3 packets dropped\n"
       "  Sent:             1 KiB, 0 packets dropped\n"},
+     NULL},
+    {"an address that it has not taken yet",
+     describe_migration_network,
+     NODE(GIVEN("\\\"address\\\":\\\"10.200.5.12/24\\\"") LINK(LINK_JSON), ""),
+     {"  Given address:    10.200.5.12/24\n", "  Address:          10.200.5.1\n"},
      NULL},
     {"a link that does not say its speed, without a limit",
      describe_migration_network,
