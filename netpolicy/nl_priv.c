@@ -210,7 +210,7 @@ nlp_route_links(const struct nlmsghdr *h, bool default_only, void (*fn)(int ifin
     if (!tb[RTA_MULTIPATH])
         return;
     hop = nla_data(tb[RTA_MULTIPATH]);
-    for (int left = nla_len(tb[RTA_MULTIPATH]); RTNH_OK(hop, left);
+    for (int left = nla_len(tb[RTA_MULTIPATH]); left >= (int)sizeof *hop && RTNH_OK(hop, left);
          left -= NLMSG_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
         fn(hop->rtnh_ifindex, ctx);
 }

@@ -365,7 +365,7 @@ measure(const char *dev, unsigned mtu, const uint64_t *rates, size_t len)
                   (unsigned long long)(able / MB));
     for (size_t i = 0; i < len; i++) {
         uint64_t rate = rates[i], least = rate - rate * 3 / 100, most = rate + rate * 3 / 100;
-        uint64_t best = 0, highest = 0;
+        uint64_t is = 0;
         unsigned windows = 0;
 
         if (able < rate * 13 / 10) {
@@ -376,23 +376,20 @@ measure(const char *dev, unsigned mtu, const uint64_t *rates, size_t len)
         set(dev, rate, 0);
         connection++;
         sender_start(&s, 0);
-        /* never more; as much in one of some windows, since others use this machine, too */
-        while (windows < 8 && best < least) {
+        /* Others use this machine, too: a sender that waits for a processor sends less, and one
+         * second of a receiver that did takes what lay in its socket, which is more. */
+        while (windows < 8 && (is < least || is > most)) {
             struct report r = report_next();
-            uint64_t is = on_wire(bytes_per_s(&r), mtu);
 
             if (r.connection != connection)
                 continue;
             windows++;
-            best = is > best ? is : best;
-            highest = is > highest ? is : highest;
+            is = on_wire(bytes_per_s(&r), mtu);
+            print_message("%s, MTU %u: limit %llu kB/s, measured %llu kB/s\n", dev, mtu,
+                          (unsigned long long)(rate / 1000), (unsigned long long)(is / 1000));
         }
         sender_stop(&s);
-        print_message("%s, MTU %u: limit %llu kB/s, measured %llu kB/s (window %u)\n", dev, mtu,
-                      (unsigned long long)(rate / 1000), (unsigned long long)(best / 1000),
-                      windows);
-        assert_true(highest <= most);
-        assert_true(best >= least);
+        assert_true(is >= least && is <= most);
         set(dev, 0, 0);
     }
     far_stop();
