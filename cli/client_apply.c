@@ -202,17 +202,33 @@ try_apply(struct client *c, const struct kind_info *ki, const struct tree *modif
     return 0;
 }
 
+/* The kind as the manifest's own version of it: the server takes an object only where its version
+ * is served. */
+static struct kind_info
+of_version(const struct kind_info *ki, const struct tree *manifest)
+{
+    const char *version = tree_find_string(manifest, "", "apiVersion", NULL);
+    const char *slash = strchr(version, '/');
+    struct kind_info as = *ki;
+
+    as.version = slash ? slash + 1 : version;
+    return as;
+}
+
 int
 apply_object(struct client *c, const struct tree *manifest, bool dry_run, enum apply_result *ret,
              struct err *err)
 {
-    const struct kind_info *ki = object_kind(manifest);
+    const struct kind_info *preferred = object_kind(manifest), *ki;
     AUTO_TREE struct tree *modified = apply_modified(manifest);
+    struct kind_info as;
     int rc;
 
-    if (!ki)
+    if (!preferred)
         return err_set(err, -EINVAL, "unknown kind \"%s\"",
                        tree_find_string(manifest, "", "kind", NULL));
+    as = of_version(preferred, manifest);
+    ki = &as;
     if (!object_name(manifest)[0]) {
         /* generateName: each apply makes one more, as kubectl create does */
         *ret = APPLY_CREATED;

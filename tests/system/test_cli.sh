@@ -57,6 +57,15 @@ ok apply -f examples/00-namespace.yaml -f examples/10-hyperconverged.yaml -f exa
 says '^namespace/shop created$'
 ok apply -f - <examples/20-policies.yaml
 says '^migrationpolicy.migrations.kubevirt.io/production created$'
+# an older version, as the documents of its time have it
+printf '%s\n' 'apiVersion: kubevirt.io/v1alpha3' 'kind: VirtualMachine' 'metadata: {name: old}' \
+    'spec: {runStrategy: Halted, template: {spec: {domain: {memory: {guest: 64Mi}, devices: {}}}}}' \
+    >"$tmp/old.yaml"
+ok apply -f "$tmp/old.yaml"
+is "virtualmachine.kubevirt.io/old created"
+ok apply -f "$tmp/old.yaml"
+is "virtualmachine.kubevirt.io/old unchanged"
+ok delete -f "$tmp/old.yaml"
 ok apply --dry-run -f examples/30-vms.yaml
 says '^virtualmachine.kubevirt.io/db created \(dry run\)$'
 wrong 'not found' get vm db -n shop
@@ -194,7 +203,7 @@ ok events -n shop --for vmi/misfit
 says 'FailedScheduling'
 wrong 'want TYPE/NAME' events --for vmi
 ok top
-says '^n1 +Ready +[0-9]+ '
+says '^n1 +Ready +migration0 +[0-9]+ '
 says '^No migration runs'
 ok top nodes --no-headers
 [ "$(wc -l <"$out")" -eq 3 ] || die "top nodes: want 3 lines"
