@@ -42,6 +42,7 @@ static const struct verb_row verbs[] = {
     {"Without a controller, on files", "schedule", verb_schedule,
      "where would each VM go, and why"},
     {NULL, "policy", verb_policy, "which MigrationPolicy applies to a VM, and what follows"},
+    {NULL, "plan", verb_plan, "what would the handler do to a node's network interfaces"},
     {NULL, "migratable", verb_migratable, "can a VM be live-migrated, and why not"},
     {NULL, "evict", verb_evict, "what would a drain do with each VM of a node"},
     {NULL, "labels", verb_labels, "the labels that a host gets, from what its libvirt says"},

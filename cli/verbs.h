@@ -36,6 +36,7 @@ int verb_kubeconfig(int argc, char **argv);
 
 /* Without one: the same code on files. */
 int verb_schedule(int argc, char **argv);
+int verb_plan(int argc, char **argv);
 int verb_policy(int argc, char **argv);
 int verb_migratable(int argc, char **argv);
 int verb_evict(int argc, char **argv);

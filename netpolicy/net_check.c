@@ -13,6 +13,7 @@
 static int check_base(const struct compose *c, const struct compose_link *x);
 static int check_port(const struct compose *c, const struct compose_link *x);
 static int check_neighbours(const struct compose *c, const struct compose_link *x);
+static int check_existing(const struct compose *c, const struct net_want *w);
 static int check_cycles(const struct compose *c);
 static int check_reach(const struct compose *c, const struct compose_link *x);
 static int check_mtu(const struct compose *c, const struct compose_link *x);
@@ -34,6 +35,9 @@ net_check_structure(const struct compose *c)
         if ((rc = check_reach(c, x)) != 0)
             return rc;
     }
+    for (size_t i = 0; i < c->wants->len; i++)
+        if ((rc = check_existing(c, &c->wants->items[i])) != 0)
+            return rc;
     return check_cycles(c);
 }
 
@@ -142,9 +146,15 @@ check_neighbours(const struct compose *c, const struct compose_link *x)
             owner->l.name, x->l.bond_mode, net_bond_mode_name(x->l.bond_mode));
     if (!base)
         return 0;
+    owner = compose_controller(c, base);
     if (x->l.kind == NET_MACVLAN && *base->l.controller &&
         (changes(x, NET_F_BASE) || changes(base, NET_F_CONTROLLER)))
-        return compose_refuse(c, x->by ? x->by : base->by, NET_REASON_CONFLICT,
+        return compose_refuse(c,
+                              x->by      ? x->by
+                              : base->by ? base->by
+                              : owner    ? owner->by
+                                         : NULL,
+                              NET_REASON_CONFLICT,
                               "%s: base interface %s is a port of %s: a macvlan stands on %s then",
                               x->l.name, base->l.name, base->l.controller, base->l.controller);
     for (size_t i = 0; i < c->len; i++) {
@@ -214,6 +224,26 @@ carries(const struct compose *c, const struct net_link *now)
     if (now && now->default_route)
         return "the default route";
     return now && has_address(now, c->mgmt) ? "the management address" : NULL;
+}
+
+/* What the migration network takes as it finds it (a host-device) is nobody else's. */
+static int
+check_existing(const struct compose *c, const struct net_want *w)
+{
+    const struct compose_link *x = w->existing ? compose_find(c, w->link.name) : NULL;
+    const char *what = x ? carries(c, net_state_find(c->now, x->l.name)) : NULL;
+
+    if (what)
+        return compose_refuse(c, w, NET_REASON_DEFAULT_ROUTE,
+                              "%s: it carries %s of this host: want one of its own for migrations",
+                              x->l.name, what);
+    if (x && (w->fields & (NET_F_ADDRS4 | NET_F_ADDRS6)) && *x->l.controller)
+        return compose_refuse(
+            c, w, NET_REASON_CONFLICT,
+            "%s: it is a port of %s, which takes what arrives: want one of its own "
+            "for migrations",
+            x->l.name, x->l.controller);
+    return 0;
 }
 
 /* Who wants away what x stands on. */

@@ -1,4 +1,4 @@
-/* The examples of scheduling/ say what their comments and the documentation say of them, and those of
+/* The examples of scheduling/ and plan/ say what their comments and the documentation say of them, and those of
  * network/ ask for what they mean to. Tests run in the repository's root. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,6 +27,12 @@ struct row {
 };
 
 static const struct row rows[] = {
+    {"the steps of a node's networks",
+     verb_plan,
+     {"plan", "network", "-f", "examples/plan/network.yaml", "--node", "n1"},
+     0,
+     {"Interface migration0, 10.200.5.1/24\n", "make bridge br1 ", "put eth1 into br1 ",
+      "make macvlan migration0 on br1 (bridge) ", "limit migration0 to 1000000000 bytes/s "}},
     {"preemption",
      verb_schedule,
      {"schedule", CLUSTER, "-f", SCHED "preemption.yaml"},
@@ -88,7 +94,7 @@ test_scheduling(void **state)
 
         if (r.exit_code != row->exit_code || r.err[0])
             fail_msg("%s: exit %d\n%s%s", row->name, r.exit_code, r.out, r.err);
-        for (size_t k = 0; row->holds[k]; k++)
+        for (size_t k = 0; k < ARRAY_LEN(row->holds) && row->holds[k]; k++)
             if (!strstr(r.out, row->holds[k]))
                 fail_msg("%s: no \"%s\" in\n%s", row->name, row->holds[k], r.out);
         ran_done(&r);
