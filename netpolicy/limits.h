@@ -10,11 +10,15 @@
 #define NNCP_MAX_PORTS        64          /* of one bridge or bond */
 #define NNCP_MAX_ADDRESSES    64          /* of one interface and family */
 #define NET_MAX_LINKS         4096        /* interfaces of one state */
-#define NET_MAX_LINK_ADDRS    1024        /* addresses of one interface */
-#define NL_IFNAME_SIZE        16          /* the kernel's IFNAMSIZ: 15 bytes and a NUL */
-#define NL_MAX_ADDRS          64          /* addresses of one namespace that are looked at */
-#define NL_DUMP_TRIES         10          /* of a listing that changes interrupt */
-#define NL_WATCH_BUFFER_BYTES (4 << 20)   /* of the kernel's events that nobody has read yet */
+#define NET_MIN_MTU           68          /* IPv4's (RFC 791) */
+#define NET_MIN_MTU_IPV6      1280        /* below it the kernel takes IPv6 off an interface */
+#define NET_MAX_MTU           65535
+#define NET_DEFAULT_MTU       1500      /* of a new bridge or bond, and of a bridge without ports */
+#define NET_MAX_LINK_ADDRS    1024      /* addresses of one interface */
+#define NL_IFNAME_SIZE        16        /* the kernel's IFNAMSIZ: 15 bytes and a NUL */
+#define NL_MAX_ADDRS          64        /* addresses of one namespace that are looked at */
+#define NL_DUMP_TRIES         10        /* of a listing that changes interrupt */
+#define NL_WATCH_BUFFER_BYTES (4 << 20) /* of the kernel's events that nobody has read yet */
 #define NL_WATCH_READ_BYTES   (32u << 10) /* one read of them; the kernel's datagrams are smaller */
 #define NETNS_MAX_NAME_BYTES  200         /* a file name under /run/netns */
 

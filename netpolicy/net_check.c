@@ -5,10 +5,7 @@
 #include "netpolicy/net_compose_impl.h"
 #include "netpolicy/net_want.h"
 
-#define MIN_MTU      68 /* IPv4 (RFC 791); the kernel's lower limit for ethernet */
-#define MIN_MTU_IPV6 1280
-#define MAX_MTU      65535
-#define MAX_VLAN     4094
+#define MAX_VLAN 4094
 
 static int check_base(const struct compose *c, const struct compose_link *x);
 static int check_port(const struct compose *c, const struct compose_link *x);
@@ -94,6 +91,9 @@ check_base(const struct compose *c, const struct compose_link *x)
     if (x->l.kind == NET_VLAN && (x->l.vlan_id < 1 || x->l.vlan_id > MAX_VLAN))
         return compose_refuse(c, x->by, NET_REASON_INVALID, "%s: vlan id %u: want 1 to %d",
                               x->l.name, x->l.vlan_id, MAX_VLAN);
+    if (x->l.kind == NET_MACVLAN && !x->l.macvlan_mode)
+        return compose_refuse(c, x->by, NET_REASON_INVALID, "%s: mode: want one of %s", x->l.name,
+                              NET_MACVLAN_MODES);
     what = carries(c, net_state_find(c->now, base->l.name));
     if (strcmp(x->l.name, NET_MIGRATION_IFNAME) == 0 && what)
         return compose_refuse(c, x->by, NET_REASON_DEFAULT_ROUTE,
@@ -109,6 +109,10 @@ check_port(const struct compose *c, const struct compose_link *x)
     const struct compose_link *owner = compose_controller(c, x);
     const struct net_want *w;
 
+    if (owner && owner->l.kind == NET_BOND && (x->asked & NET_F_MAC))
+        return compose_refuse(c, x->by, NET_REASON_CONFLICT,
+                              "%s: mac-address: a port of bond %s has the bond's", x->l.name,
+                              owner->l.name);
     if (!*x->l.controller || !changes(x, NET_F_CONTROLLER))
         return 0;
     w = owner && (owner->list || !x->by) ? owner->by : x->by;
@@ -121,14 +125,10 @@ check_port(const struct compose *c, const struct compose_link *x)
                               "%s: controller %s is of type %s: want linux-bridge or bond",
                               x->l.name, owner->l.name, net_kind_name(owner->l.kind));
     if (x->l.kind == NET_LOOPBACK || x->l.kind == NET_BRIDGE ||
-        (x->l.kind == NET_BOND && owner->l.kind == NET_BOND))
+        (net_kind_made(x->l.kind) && owner->l.kind == NET_BOND))
         return compose_refuse(
             c, w, NET_REASON_CONFLICT, "%s: port %s is of type %s, which cannot be a port of a %s",
             owner->l.name, x->l.name, net_kind_name(x->l.kind), net_kind_name(owner->l.kind));
-    if (owner->l.kind == NET_BOND && (x->asked & NET_F_MAC))
-        return compose_refuse(c, x->by, NET_REASON_CONFLICT,
-                              "%s: mac-address: a port of bond %s has the bond's", x->l.name,
-                              owner->l.name);
     return 0;
 }
 
@@ -315,8 +315,8 @@ check_mtu(const struct compose *c, const struct compose_link *x)
 {
     const struct compose_link *base = compose_base(c, x), *owner = compose_controller(c, x);
     const struct net_want *w = x->mtu ? x->mtu : x->by;
-    uint32_t low = x->l.min_mtu > MIN_MTU ? x->l.min_mtu : MIN_MTU;
-    uint32_t high = !base && x->l.max_mtu > 0 ? x->l.max_mtu : MAX_MTU;
+    uint32_t low = x->l.min_mtu > NET_MIN_MTU ? x->l.min_mtu : NET_MIN_MTU;
+    uint32_t high = !base && x->l.max_mtu > 0 ? x->l.max_mtu : NET_MAX_MTU;
 
     if (!changes(x, NET_F_MTU) && !changes(x, NET_F_ADDRS6))
         return 0;
@@ -330,12 +330,12 @@ check_mtu(const struct compose *c, const struct compose_link *x)
     if (owner && owner->l.kind == NET_BOND && x->l.mtu != owner->l.mtu)
         return compose_refuse(c, w, NET_REASON_MTU, "%s: mtu %u: want %u as its bond %s has",
                               x->l.name, x->l.mtu, owner->l.mtu, owner->l.name);
-    if (x->l.mtu < MIN_MTU_IPV6)
+    if (x->l.mtu < NET_MIN_MTU_IPV6)
         for (size_t i = 0; i < x->l.addrs_len; i++)
             if (!ip_is_v4(&x->l.addrs[i].ip))
                 return compose_refuse(c, w, NET_REASON_MTU,
                                       "%s: mtu %u: want at least %d, since it has IPv6 addresses",
-                                      x->l.name, x->l.mtu, MIN_MTU_IPV6);
+                                      x->l.name, x->l.mtu, NET_MIN_MTU_IPV6);
     return 0;
 }
 

@@ -275,11 +275,12 @@ say(const struct compose *c, struct compose_link *x, const struct net_want *w)
 {
     unsigned fields = w->fields & ~(unsigned)NET_F_UP;
 
-    if (!w->has_kind || !net_kind_stacked(w->link.kind))
+    if (!w->has_kind || !net_kind_stacked(w->link.kind) || w->link.kind != x->l.kind)
         fields &= ~(unsigned)NET_F_BASE;
     net_link_take(&x->l, &w->link, fields, c->arena);
-    if (x->l.kind == NET_MACVLAN && (fields & NET_F_BASE) && !x->l.macvlan_mode)
-        x->l.macvlan_mode = net_macvlan_mode("bridge");
+    if (fields & NET_F_BASE) /* one constant for each, wherever the text was */
+        x->l.macvlan_mode =
+            net_macvlan_mode(w->link.macvlan_mode ? w->link.macvlan_mode : "bridge");
     x->l.up = w->presence == NET_UP;
     x->asked |= fields | NET_F_UP;
     x->by = w;
@@ -318,9 +319,16 @@ apply(struct compose *c, struct compose_link *x)
         return say_absent(c, x, last);
     if ((rc = ensure(c, x, maker, last)) != 0)
         return rc;
-    for (size_t i = first; i < c->wants->len; i++)
-        if (speaks_of(&c->wants->items[i], x))
-            say(c, x, &c->wants->items[i]);
+    for (size_t i = first; i < c->wants->len; i++) {
+        const struct net_want *w = &c->wants->items[i];
+
+        if (!speaks_of(w, x))
+            continue;
+        if (w->existing && w->has_kind && w->link.kind != x->l.kind)
+            return compose_refuse(c, w, NET_REASON_CONFLICT, "%s: it is of type %s: want %s",
+                                  x->l.name, net_kind_name(x->l.kind), net_kind_name(w->link.kind));
+        say(c, x, w);
+    }
     if (x->made && x->l.kind == NET_BOND && !(x->asked & NET_F_BOND))
         return compose_refuse(c, maker, NET_REASON_INVALID,
                               "%s: its mode is missing: want one of %s", x->l.name, NET_BOND_MODES);
@@ -372,7 +380,10 @@ apply_ports(struct compose *c)
     for (size_t i = 0; i < c->len; i++) {
         struct compose_link *x = &c->links[i];
 
-        if (*x->l.controller && !(x->asked & NET_F_CONTROLLER) && !compose_controller(c, x))
+        const struct compose_link *owner = compose_controller(c, x);
+
+        if (!(x->asked & NET_F_CONTROLLER) &&
+            (!owner || (owner->made && !net_kind_ports(owner->l.kind))))
             memset(x->l.controller, 0, sizeof x->l.controller);
     }
     return 0;
@@ -380,20 +391,57 @@ apply_ports(struct compose *c)
 
 /* --- what comes of it --- */
 
-/* A MAC that nobody asks for is the kernel's affair; one that is made again keeps what it had. */
+/* Whether it is made, or made anew, on the way to the target. */
+static bool
+remade(const struct compose *c, const struct compose_link *x)
+{
+    const struct net_link *now = net_state_find(c->now, x->l.name);
+    const struct compose_link *base = compose_base(c, x);
+
+    return !now || !net_link_equal(now, &x->l, NET_F_BASE, NULL, 0) ||
+           (x->l.kind == NET_BOND && now->bond_mode != x->l.bond_mode) || (base && remade(c, base));
+}
+
+/* A vlan has its base's MAC unless it is given another, a bond's port the bond's. */
+static bool
+mac_follows(const struct net_state *s, const struct net_link *l)
+{
+    const struct net_link *base = l->kind == NET_VLAN ? net_state_find(s, l->base) : NULL;
+    const struct net_link *owner = *l->controller ? net_state_find(s, l->controller) : NULL;
+
+    return (owner && owner->kind == NET_BOND) ||
+           (base && memcmp(base->mac, l->mac, sizeof l->mac) == 0);
+}
+
+/* A MAC that nobody asks for is the kernel's affair. One that was changed goes back, and what is made
+ * anew keeps what it had. */
 static void
 settle_mac(const struct compose *c, struct compose_link *x)
 {
+    static const uint8_t any[6];
     const struct net_link *now = net_state_find(c->now, x->l.name);
     const struct net_before *b = net_baseline_find(c->base, x->l.name);
-    const struct compose_link *owner = compose_controller(c, x);
-    bool anew = !now || !net_link_equal(now, &x->l, NET_F_BASE, NULL, 0) ||
-                (x->l.kind == NET_BOND && now->bond_mode != x->l.bond_mode);
-    bool back = x->was && b && (b->fields & NET_F_MAC);
+    struct compose_link *base = compose_base(c, x), *owner = compose_controller(c, x);
+    bool back = x->was && b && b->existed && (b->fields & NET_F_MAC);
 
-    if ((x->asked & NET_F_MAC) || (!(owner && owner->l.kind == NET_BOND) && (anew || back)))
+    if (x->mac_settled)
         return;
-    memset(x->l.mac, 0, sizeof x->l.mac);
+    x->mac_settled = true;
+    if (x->asked & NET_F_MAC)
+        return;
+    if (base)
+        settle_mac(c, base);
+    if (owner && owner->l.kind == NET_BOND) {
+        memset(x->l.mac, 0, sizeof x->l.mac);
+    } else if (back && base && memcmp(x->l.mac, any, sizeof any) == 0 && !remade(c, x) &&
+               !mac_follows(c->now, now)) {
+        const struct net_link *below = net_state_find(c->now, base->l.name);
+
+        memcpy(x->l.mac, memcmp(base->l.mac, any, sizeof any) != 0 ? base->l.mac : below->mac,
+               sizeof x->l.mac);
+    } else if (!back && (!remade(c, x) || !now || mac_follows(c->now, now))) {
+        memset(x->l.mac, 0, sizeof x->l.mac);
+    }
 }
 
 static void
@@ -402,12 +450,12 @@ target_state(const struct compose *c, struct net_state *ret)
     struct net_state s = {.links = arena_calloc(c->arena, c->len, sizeof *s.links)};
     struct net_state copy;
 
-    for (size_t i = 0; i < c->len; i++) {
-        if (!c->links[i].alive)
-            continue;
-        settle_mac(c, &c->links[i]);
-        s.links[s.len++] = c->links[i].l;
-    }
+    for (size_t i = 0; i < c->len; i++)
+        if (c->links[i].alive)
+            settle_mac(c, &c->links[i]);
+    for (size_t i = 0; i < c->len; i++)
+        if (c->links[i].alive)
+            s.links[s.len++] = c->links[i].l;
     net_state_copy(&s, c->arena, &copy);
     *ret = copy;
 }
@@ -437,16 +485,21 @@ touched_fields(const struct net_plan *p, const char *name)
 
 /* What of an entry has to be remembered once the target is reached. */
 static unsigned
-still_owed(const struct compose_link *x, const struct net_before *b)
+still_owed(const struct compose *c, const struct compose_link *x, const struct net_before *b)
 {
+    const struct compose_link *owner = compose_controller(c, x);
+    bool bonds = owner && owner->l.kind == NET_BOND; /* then its MAC is the bond's again */
     unsigned owed = 0;
 
     if (!x->alive)
         return x->was ? b->fields : 0;
-    for (unsigned f = 1; f & NET_F_ALL; f <<= 1)
-        if ((b->fields & f) &&
-            (((x->asked | x->derived) & f) || !net_link_equal(&x->l, &b->link, f, NULL, 0)))
+    for (unsigned f = 1; f & NET_F_ALL; f <<= 1) {
+        if (!(b->fields & f) ||
+            (f == NET_F_MAC && bonds && strcmp(b->link.controller, owner->l.name) == 0))
+            continue;
+        if (((x->asked | x->derived) & f) || !net_link_equal(&x->l, &b->link, f, NULL, 0))
             owed |= f;
+    }
     return owed;
 }
 
@@ -481,6 +534,8 @@ baselines(const struct compose *c, struct net_target *t)
             struct net_link link = *now;
 
             drop_foreign(&link, c->arena);
+            if (mac_follows(c->now, now))
+                memset(link.mac, 0, sizeof link.mac);
             net_link_take(&link, &b.link, b.fields, c->arena);
             b.link = link;
             b.fields |= touched;
@@ -488,7 +543,7 @@ baselines(const struct compose *c, struct net_target *t)
         before->items[before->len++] = b;
         last = &after->items[after->len];
         *last = b;
-        last->fields = b.existed ? still_owed(x, &b) : x->asked | x->derived;
+        last->fields = b.existed ? still_owed(c, x, &b) : x->asked | x->derived;
         if (b.existed ? last->fields != 0 : x->alive)
             after->len++;
     }

@@ -11,6 +11,7 @@ struct compose_link {
     struct net_link l;      /* as it shall be */
     struct net_link before; /* as it would be if nobody asked for anything; when was */
     bool was;
+    bool mac_settled;
     bool alive;                 /* it shall be there */
     bool made;                  /* it is there because somebody asks for it */
     unsigned asked;             /* attributes that somebody speaks of */

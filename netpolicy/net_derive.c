@@ -5,8 +5,6 @@
 
 #include "netpolicy/net_compose_impl.h"
 
-#define DEFAULT_MTU 1500
-
 static int derive_up(struct compose *c);
 static void derive_mtu(struct compose *c);
 
@@ -116,7 +114,7 @@ static uint32_t
 followed_mtu(const struct compose *c, struct compose_link *x)
 {
     struct compose_link *base = compose_base(c, x), *owner = compose_controller(c, x);
-    uint32_t own = x->was ? x->before.mtu : DEFAULT_MTU, least;
+    uint32_t own = x->was ? x->before.mtu : NET_DEFAULT_MTU, least;
 
     if (owner && owner->l.kind == NET_BOND &&
         (!x->was || strcmp(x->before.controller, owner->l.name) != 0 || owner->made ||
@@ -130,7 +128,7 @@ followed_mtu(const struct compose *c, struct compose_link *x)
     }
     if (x->l.kind == NET_BRIDGE && (x->made || ports_changed(c, x))) {
         least = least_of_ports(c, x, false);
-        return least ? least : DEFAULT_MTU;
+        return least ? least : NET_DEFAULT_MTU;
     }
     if (base && (x->made || own > base->l.mtu)) {
         x->mtu = base->mtu;
@@ -148,7 +146,7 @@ derive_mtu(struct compose *c)
         struct compose_link *x = &c->links[i];
 
         if (x->alive && !(x->asked & NET_F_MTU))
-            x->l.mtu = x->was ? x->before.mtu : DEFAULT_MTU;
+            x->l.mtu = x->was ? x->before.mtu : NET_DEFAULT_MTU;
     }
     /* Each round settles what stands one higher; structure has no cycles. */
     for (size_t round = 0; again && round <= 4 * c->len; round++) {

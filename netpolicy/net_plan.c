@@ -24,7 +24,6 @@ static void lower_mtus(struct planner *p);
 static void build(struct planner *p, const struct net_link *want);
 static void settle(struct planner *p, const struct net_link *want);
 static void change_addresses(struct planner *p);
-static void before_close(struct planner *p, struct sim_link *x);
 
 void
 net_plan_make(const struct net_state *now, const struct net_state *target, struct arena *a,
@@ -140,28 +139,6 @@ step(struct planner *p, enum net_op op, const char *name)
 }
 
 static void
-do_up(struct planner *p, struct sim_link *x)
-{
-    step(p, NET_OP_UP, x->l.name);
-    net_sim_up(&p->sim, x);
-}
-
-static void
-do_down(struct planner *p, struct sim_link *x)
-{
-    before_close(p, x);
-    step(p, NET_OP_DOWN, x->l.name);
-    net_sim_down(&p->sim, x);
-}
-
-static void
-do_mtu(struct planner *p, struct sim_link *x, uint32_t mtu)
-{
-    step(p, NET_OP_MTU, x->l.name)->link.mtu = mtu;
-    net_sim_mtu(&p->sim, x, mtu);
-}
-
-static void
 do_controller(struct planner *p, struct sim_link *x, const char *controller)
 {
     struct net_step *st = step(p, NET_OP_CONTROLLER, x->l.name);
@@ -188,6 +165,17 @@ do_addr(struct planner *p, struct sim_link *x, const struct net_addr *addr, bool
     x->l.addrs_len = len;
 }
 
+static void
+drop_addresses6(struct planner *p, struct sim_link *x)
+{
+    for (size_t i = 0; i < x->l.addrs_len;) {
+        if (!ip_is_v4(&x->l.addrs[i].ip) && !x->l.addrs[i].foreign)
+            do_addr(p, x, &x->l.addrs[i], false);
+        else
+            i++;
+    }
+}
+
 /* An interface that goes down loses its IPv6 addresses, unless keep_addr_on_down is set: taken away
  * before, they are gone in both cases, and change_addresses gives back what is wanted. */
 static void
@@ -195,18 +183,53 @@ before_close(struct planner *p, struct sim_link *x)
 {
     if (!x->l.up)
         return;
-    for (size_t i = 0; i < x->l.addrs_len;) {
-        if (!ip_is_v4(&x->l.addrs[i].ip) && !x->l.addrs[i].foreign)
-            do_addr(p, x, &x->l.addrs[i], false);
-        else
-            i++;
-    }
+    drop_addresses6(p, x);
     for (size_t i = 0; i < p->sim.len; i++) {
         struct sim_link *o = &p->sim.links[i];
 
         if (!o->gone && o->l.kind == NET_VLAN && strcmp(o->l.base, x->l.name) == 0)
             before_close(p, o);
     }
+}
+
+/* The same with an MTU that is too low for IPv6. */
+static void
+before_mtu(struct planner *p, struct sim_link *x, uint32_t mtu)
+{
+    if (mtu >= NET_MIN_MTU_IPV6)
+        return;
+    drop_addresses6(p, x);
+    for (size_t i = 0; i < p->sim.len; i++) {
+        struct sim_link *o = &p->sim.links[i];
+        bool stacked = net_kind_stacked(o->l.kind) && strcmp(o->l.base, x->l.name) == 0;
+        bool port = x->l.kind == NET_BOND && strcmp(o->l.controller, x->l.name) == 0;
+
+        if (!o->gone && o->l.mtu > mtu && (stacked || port))
+            before_mtu(p, o, mtu);
+    }
+}
+
+static void
+do_up(struct planner *p, struct sim_link *x)
+{
+    step(p, NET_OP_UP, x->l.name);
+    net_sim_up(&p->sim, x);
+}
+
+static void
+do_down(struct planner *p, struct sim_link *x)
+{
+    before_close(p, x);
+    step(p, NET_OP_DOWN, x->l.name);
+    net_sim_down(&p->sim, x);
+}
+
+static void
+do_mtu(struct planner *p, struct sim_link *x, uint32_t mtu)
+{
+    before_mtu(p, x, mtu);
+    step(p, NET_OP_MTU, x->l.name)->link.mtu = mtu;
+    net_sim_mtu(&p->sim, x, mtu);
 }
 
 /* --- undoing --- */
@@ -296,18 +319,20 @@ lower_mtus(struct planner *p)
 /* --- making --- */
 
 static void
-put_in(struct planner *p, struct sim_link *x, const struct net_link *controller)
+set_mac(struct planner *p, struct sim_link *x, const struct net_link *want)
 {
-    /* A bond takes no interface that is up, and opens it. */
-    if (controller->kind == NET_BOND && x->l.up)
-        do_down(p, x);
-    do_controller(p, x, controller->name);
+    static const uint8_t any[6];
+
+    if (memcmp(want->mac, any, sizeof any) == 0 ||
+        (x->mac_known && memcmp(want->mac, x->l.mac, sizeof any) == 0))
+        return;
+    memcpy(step(p, NET_OP_MAC, want->name)->link.mac, want->mac, sizeof any);
+    net_sim_mac(&p->sim, x, want->mac);
 }
 
 static void
 build(struct planner *p, const struct net_link *want)
 {
-    static const uint8_t any_mac[6];
     struct sim_link *x = net_sim_find(&p->sim, want->name);
     const struct net_link *controller;
 
@@ -329,13 +354,7 @@ build(struct planner *p, const struct net_link *want)
         net_link_take(&x->l, want, NET_F_BOND, p->sim.arena);
         x->touched |= NET_F_BOND;
     }
-    if (memcmp(want->mac, any_mac, 6) != 0 &&
-        (!x->mac_known || memcmp(want->mac, x->l.mac, 6) != 0)) {
-        memcpy(step(p, NET_OP_MAC, want->name)->link.mac, want->mac, 6);
-        memcpy(x->l.mac, want->mac, 6);
-        x->mac_known = true;
-        x->touched |= NET_F_MAC;
-    }
+    set_mac(p, x, want);
     /* A bond gives its MTU to its ports, a bridge gets its own from them. */
     if (want->kind == NET_BOND && (!x->mtu_known || x->l.mtu != want->mtu))
         do_mtu(p, x, want->mtu);
@@ -343,8 +362,11 @@ build(struct planner *p, const struct net_link *want)
         struct sim_link *port = net_sim_find(&p->sim, p->target->links[i].name);
 
         if (port && strcmp(p->target->links[i].controller, want->name) == 0 &&
-            strcmp(port->l.controller, want->name) != 0)
-            put_in(p, port, want);
+            strcmp(port->l.controller, want->name) != 0) {
+            if (want->kind == NET_BOND)
+                before_close(p, port);
+            do_controller(p, port, want->name);
+        }
     }
     if (!x->mtu_known || x->l.mtu != want->mtu)
         do_mtu(p, x, want->mtu);
@@ -373,6 +395,7 @@ settle(struct planner *p, const struct net_link *want)
 
     if (!x)
         return;
+    set_mac(p, x, want);
     if (!x->mtu_known || x->l.mtu != want->mtu)
         do_mtu(p, x, want->mtu);
     if (want->up && !x->l.up)
@@ -391,52 +414,41 @@ unwanted(const struct planner *p, const struct sim_link *x, const struct net_add
     return want && !a->foreign && !net_link_find_addr(want, a);
 }
 
-/* Whether taking addresses away has to come first: the same address leaves another interface or
- * changes its prefix length, or (IPv4) one of the same subnet leaves this one: those that came
- * after it go with it, unless promote_secondaries is set. */
+/* Whether the same address has to leave another interface first, or changes its prefix length. */
 static bool
-waits(struct planner *p, const struct sim_link *x, const struct net_addr *a)
+waits(const struct planner *p, const struct net_addr *a)
 {
-    struct cidr subnet = {.base = a->ip, .prefix = a->prefix, .v4 = ip_is_v4(&a->ip)};
-
     for (size_t i = 0; i < p->sim.len; i++) {
         const struct sim_link *o = &p->sim.links[i];
 
-        for (size_t k = 0; !o->gone && k < o->l.addrs_len; k++) {
-            const struct net_addr *b = &o->l.addrs[k];
-
-            if (unwanted(p, o, b) &&
-                (ip_equal(&a->ip, &b->ip) ||
-                 (o == x && subnet.v4 && a->prefix == b->prefix && cidr_contains(&subnet, &b->ip))))
+        for (size_t k = 0; !o->gone && k < o->l.addrs_len; k++)
+            if (ip_equal(&a->ip, &o->l.addrs[k].ip) && unwanted(p, o, &o->l.addrs[k]))
                 return true;
-        }
     }
     return false;
 }
 
 static void
-change_addresses(struct planner *p)
+add_addresses(struct planner *p, bool all)
 {
-    struct net_link *later = arena_calloc(p->sim.arena, p->target->len, sizeof *later);
-
     for (size_t i = 0; i < p->target->len; i++) {
         const struct net_link *want = &p->target->links[i];
         struct sim_link *x = net_sim_find(&p->sim, want->name);
 
-        if (!x)
-            continue;
-        later[i].addrs = arena_calloc(p->sim.arena, want->addrs_len, sizeof *later[i].addrs);
-        for (size_t k = 0; k < want->addrs_len; k++) {
+        for (size_t k = 0; x && k < want->addrs_len; k++) {
             const struct net_addr *a = &want->addrs[k];
 
-            if (a->foreign)
-                continue;
-            if (waits(p, x, a))
-                later[i].addrs[later[i].addrs_len++] = *a;
-            else if (!net_link_find_addr(&x->l, a))
+            if (!a->foreign && !net_link_find_addr(&x->l, a) && (all || !waits(p, a)))
                 do_addr(p, x, a, true);
         }
     }
+}
+
+/* New ones come before old ones go: without its last IPv4 address an interface loses its routes. */
+static void
+change_addresses(struct planner *p)
+{
+    add_addresses(p, false);
     for (size_t i = 0; i < p->sim.len; i++) {
         struct sim_link *x = &p->sim.links[i];
 
@@ -447,7 +459,5 @@ change_addresses(struct planner *p)
                 k++;
         }
     }
-    for (size_t i = 0; i < p->target->len; i++)
-        for (size_t k = 0; k < later[i].addrs_len; k++)
-            do_addr(p, net_sim_find(&p->sim, p->target->links[i].name), &later[i].addrs[k], true);
+    add_addresses(p, true);
 }

@@ -81,6 +81,8 @@ int net_compose(const struct net_state *now, const struct net_baseline *base,
 #define NET_REASON_KERNEL            "KernelRefused"
 #define NET_REASON_INVALID           "Invalid"
 
+/* A step leaves all else of the interface as it was (nl_step_apply sees to that): putting into a bond
+ * and taking out closes it and brings it up again, an address that goes takes no others with it. */
 enum net_op {
     NET_OP_ADD, /* make link.name of link.kind (base, mode, id, bond mode), down */
     NET_OP_DEL, /* remove it */

@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-#define DEFAULT_MTU    1500 /* of a new bridge or bond, and of a bridge without ports */
-#define DEFAULT_MIIMON 100  /* of bond modes 802.3ad, balance-tlb, balance-alb */
+#define DEFAULT_MIIMON 100 /* of bond modes 802.3ad, balance-tlb, balance-alb */
 
 static void mtu_unknown(struct net_sim *s, struct sim_link *x, uint32_t at_least);
 static void mtu_changed(struct net_sim *s, struct sim_link *x);
+static void mac_unknown(struct net_sim *s, struct sim_link *x);
 static void bridge_follows(struct net_sim *s, const char *name);
 
 void
@@ -58,17 +58,25 @@ net_sim_add(struct net_sim *s, const struct net_link *l)
     *x = (struct sim_link){.mtu_known = !base || base->mtu_known, .touched = touched};
     memcpy(x->l.name, l->name, sizeof x->l.name);
     net_link_take(&x->l, l, NET_F_BASE, s->arena);
-    x->l.mtu = base ? base->l.mtu : DEFAULT_MTU;
+    x->l.mtu = base ? base->l.mtu : NET_DEFAULT_MTU;
     x->l.bond_mode = l->bond_mode;
-    x->l.bond_miimon = l->kind == NET_BOND && l->bond_mode >= 4 ? DEFAULT_MIIMON : 0;
+    x->l.bond_miimon = l->kind == NET_BOND && l->bond_miimon == 0 && l->bond_mode >= 4
+                           ? DEFAULT_MIIMON
+                           : l->bond_miimon;
 }
 
 void
 net_sim_del(struct net_sim *s, struct sim_link *x)
 {
-    for (size_t i = 0; i < s->len; i++)
-        if (!s->links[i].gone && strcmp(s->links[i].l.controller, x->l.name) == 0)
-            net_sim_controller(s, &s->links[i], "");
+    for (size_t i = 0; i < s->len; i++) {
+        struct sim_link *port = &s->links[i];
+
+        if (port->gone || strcmp(port->l.controller, x->l.name) != 0)
+            continue;
+        if (x->l.kind == NET_BOND)
+            net_sim_down(s, port);
+        net_sim_controller(s, port, "");
+    }
     x->gone = true;
     x->touched = NET_F_ALL;
     if (*x->l.controller)
@@ -117,31 +125,50 @@ net_sim_mtu(struct net_sim *s, struct sim_link *x, uint32_t mtu)
 }
 
 void
+net_sim_mac(struct net_sim *s, struct sim_link *x, const uint8_t mac[6])
+{
+    mac_unknown(s, x);
+    memcpy(x->l.mac, mac, sizeof x->l.mac);
+    x->mac_known = x->mac_by_user = true;
+    x->touched |= NET_F_MAC;
+}
+
+void
 net_sim_controller(struct net_sim *s, struct sim_link *x, const char *controller)
 {
-    const struct sim_link *old = net_sim_find(s, x->l.controller);
-    struct sim_link *new = net_sim_find(s, controller);
+    struct sim_link *from = net_sim_find(s, x->l.controller);
+    struct sim_link *to = net_sim_find(s, controller);
+    bool from_bond = from && from->l.kind == NET_BOND, to_bond = to && to->l.kind == NET_BOND;
+    bool up = x->l.up || to_bond;
     char left[NL_IFNAME_SIZE];
 
     memcpy(left, x->l.controller, sizeof left);
     memset(x->l.controller, 0, sizeof x->l.controller);
     memcpy(x->l.controller, controller, strlen(controller));
     x->touched |= NET_F_CONTROLLER;
-    if (old && old->l.kind == NET_BOND) {
+    if (from_bond || to_bond)
         net_sim_down(s, x);
-        mtu_unknown(s, x, 0); /* the one that it had when it was put in comes back */
+    if (from_bond || to_bond) {
+        mac_unknown(s, x);
+        x->touched |= NET_F_MAC;
     }
+    if (from_bond)
+        mtu_unknown(s, x, 0); /* the one that it had when it was put in comes back */
+    /* A bond or bridge may have had its MAC from a port, and may get another's. */
+    if (from && !from->mac_by_user)
+        mac_unknown(s, from);
+    if (to && !to->mac_by_user)
+        mac_unknown(s, to);
     if (*left)
         bridge_follows(s, left);
-    if (new &&new->l.kind == NET_BOND) {
-        if (!new->mtu_known)
-            mtu_unknown(s, x, 0);
-        else if (!x->mtu_known || x->l.mtu != new->l.mtu)
-            net_sim_mtu(s, x, new->l.mtu);
-        net_sim_up(s, x);
-    } else if (new) {
+    if (to_bond && !to->mtu_known)
+        mtu_unknown(s, x, 0);
+    else if (to_bond && (!x->mtu_known || x->l.mtu != to->l.mtu))
+        net_sim_mtu(s, x, to->l.mtu);
+    else if (to)
         bridge_follows(s, controller);
-    }
+    if ((from_bond || to_bond) && up)
+        net_sim_up(s, x);
 }
 
 /* x's MTU was set: what stands on it shrinks with it, a bond's ports get the bond's, and the bridge
@@ -178,6 +205,23 @@ mtu_unknown(struct net_sim *s, struct sim_link *x, uint32_t at_least)
         bridge_follows(s, x->l.controller);
 }
 
+/* With it those of the vlans on it and of its bridge, unless they were given others. */
+static void
+mac_unknown(struct net_sim *s, struct sim_link *x)
+{
+    struct sim_link *owner = net_sim_find(s, x->l.controller);
+
+    x->mac_known = false;
+    for (size_t i = 0; i < s->len; i++) {
+        struct sim_link *o = &s->links[i];
+
+        if (stands_on(o, x) && o->l.kind == NET_VLAN && o->mac_known && !o->mac_by_user)
+            mac_unknown(s, o);
+    }
+    if (owner && owner->l.kind == NET_BRIDGE && owner->mac_known && !owner->mac_by_user)
+        mac_unknown(s, owner);
+}
+
 static void
 bridge_follows(struct net_sim *s, const char *name)
 {
@@ -197,7 +241,7 @@ bridge_follows(struct net_sim *s, const char *name)
             least = o->l.mtu;
     }
     if (least == 0)
-        least = DEFAULT_MTU;
+        least = NET_DEFAULT_MTU;
     if (known && b->mtu_known && b->l.mtu == least)
         return;
     if (known && b->mtu_by_user == SIM_NO) {

@@ -13,6 +13,7 @@ struct sim_link {
     struct net_link l; /* name stays when it is gone */
     bool gone;
     bool mtu_known, mac_known;
+    bool mac_by_user; /* this plan set it, so that it follows nothing more */
     enum sim_user
         mtu_by_user; /* bridge: somebody set its MTU, so that it follows its ports no more */
     unsigned touched;
@@ -32,6 +33,7 @@ void net_sim_del(struct net_sim *s, struct sim_link *x); /* what stands on it mu
 void net_sim_up(struct net_sim *s, struct sim_link *x);
 void net_sim_down(struct net_sim *s, struct sim_link *x);
 void net_sim_mtu(struct net_sim *s, struct sim_link *x, uint32_t mtu);
+void net_sim_mac(struct net_sim *s, struct sim_link *x, const uint8_t mac[6]);
 void net_sim_controller(struct net_sim *s, struct sim_link *x, const char *controller);
 
 #endif
