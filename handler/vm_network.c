@@ -33,8 +33,8 @@ vm_place_now(const struct handler *h, struct vm_place *ret, struct err *err)
 
     memset(ret, 0, sizeof *ret);
     if (net->state != MIGNET_READY && net->state != MIGNET_NONE)
-        return err_set(err, -ENETDOWN, "the migration network: %s",
-                       net->reason[0] ? net->reason : "not known yet");
+        return err_set(err, -ENETDOWN, "%s",
+                       net->reason[0] ? net->reason : "the migration network is not known yet");
     if (!net->ip[0] || (net->state == MIGNET_READY && !net->ifname[0]))
         return err_set(err, -ENETDOWN, "the migration network %s has no %s here", net->ref,
                        net->ip[0] ? "interface" : "address");

@@ -1,6 +1,5 @@
 /* A link of the migration network flaps ten times while a VM of 2 GiB moves, pre-copy and post-copy:
- * at moments that its progress gives, by turns the switch's port of the source and the target's own
- * interface. Every other time it comes back when the node has said so; the other times not before the
+ * at moments that its progress gives, by turns the source's cable and the target's. Every other time it comes back when the node has said so; the other times not before the
  * source has given its connections up. Nothing is lost: the migration succeeds, every byte of the guest
  * is right, and the node's condition has followed each time. */
 #include <stdlib.h>
@@ -108,13 +107,12 @@ wait_said(struct flap *f, const char *word, unsigned times)
     sys_wait(f->s, 60, word, was_said, f);
 }
 
+/* The cable between the node and its switch: an interface that is set down at the node its handler
+ * brings up again. */
 static void
-set_link(struct flap *f, bool source, const char *state)
+set_link(struct flap *f, const char *state)
 {
-    if (source) /* the cable is out: no carrier */
-        network_ip(f->s, NULL, "link set mig%c %s", f->node[1], state);
-    else
-        network_ip(f->s, f->node, "link set eth1 %s", state);
+    network_ip(f->s, NULL, "link set mig%c %s", f->node[1], state);
 }
 
 static void
@@ -135,12 +133,12 @@ one(struct sys *s, bool post_copy)
         f.moved_bytes = FILL_BYTES / (FLAPS + 1) * i;
         sys_wait(s, 120, "so much has moved", has_moved, &f);
         lost = said(&f, "the connection is lost");
-        set_link(&f, source, "down");
+        set_link(&f, "down");
         f.want = "False";
         sys_wait(s, 20, "the condition says that the network is down", condition_follows, &f);
         if (until_lost)
             wait_said(&f, "the connection is lost", lost + 1);
-        set_link(&f, source, "up");
+        set_link(&f, "up");
         f.want = "True";
         sys_wait(s, 20, "the condition says that the network is back", condition_follows, &f);
         if (until_lost)
