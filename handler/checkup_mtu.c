@@ -37,7 +37,7 @@ int
 checkup_mtu(struct checkup_session *s, unsigned *ret_bytes, struct err *err)
 {
     struct prober p = {.s = s, .fd = -1};
-    unsigned ends, found = 0, now;
+    unsigned ends = 0, found = 0, now = 0;
     int rc = connect_udp(&p, err);
 
     p.buf = xcalloc(1, MAX_PACKET);
@@ -68,7 +68,7 @@ static int
 connect_udp(struct prober *p, struct err *err)
 {
     const struct checkup_source_config *cfg = p->s->cfg;
-    struct sockaddr_storage local, peer;
+    struct sockaddr_storage local = {0}, peer = {0};
     socklen_t local_len = sizeof local, peer_len = sizeof peer;
 
     /* as the control connection's ends, but for the ports */

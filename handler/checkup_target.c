@@ -176,7 +176,7 @@ checkup_target_free(struct checkup_target *t)
 static int
 open_udp(struct checkup_target *t, struct err *err)
 {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = {0};
     socklen_t len = sizeof sa;
     char port[8];
 
@@ -308,7 +308,7 @@ static void
 answer_probes(struct checkup_target *t)
 {
     for (int i = 0; i < CHECKUP_PROBES_A_TURN; i++) {
-        struct sockaddr_storage from;
+        struct sockaddr_storage from = {0};
         socklen_t len = sizeof from;
         uint8_t buf[CHECKUP_PROBE_SIZE];
         struct checkup_msg m;

@@ -47,7 +47,7 @@ int
 checkup_object_params(const struct tree *cm, struct checkup_params *ret, struct err *err)
 {
     struct checkup_params p = {0};
-    uint64_t ms, seconds, streams;
+    uint64_t ms = 0, seconds = 0, streams = 0;
     int rc = read_node(cm, CHECKUP_SOURCE, p.source, sizeof p.source, err);
 
     if (rc == 0)

@@ -134,9 +134,19 @@ says "^Path MTU +9000 bytes"
 in_node n1 ip link set mgmt0 mtu 1500
 in_node n2 ip link set mgmt0 mtu 1500
 
+# --- and one whose router says "too big": known to TCP, too, and no failure ---
+n2=$(in_node n2 ip -j addr show mgmt0 | jq -r '.[0].addr_info[] | select(.family == "inet").local')
+ip netns exec "drover-$id" sysctl -q net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 \
+    net.ipv4.conf.br-mgmt.send_redirects=0
+ip -n "drover-$id" route add "$n2/32" dev br-mgmt mtu 1400
+in_node n1 ip route add "$n2/32" via 198.18.0.1 dev mgmt0
+ok checkup latency "${quick[@]}"
+says "^Path MTU +1400 bytes"
+in_node n1 ip route del "$n2/32"
+ip -n "drover-$id" route del "$n2/32"
+
 # --- bandwidth beside iperf3's, in turns, on a link that tbf holds to 200 Mbit/s ---
 if command -v iperf3 >/dev/null && in_node n1 tc qdisc replace dev mgmt0 root tbf rate 200mbit burst 64k latency 20ms 2>"$err"; then
-    n2=$(in_node n2 ip -j addr show mgmt0 | jq -r '.[0].addr_info[] | select(.family == "inet").local')
     ours=() theirs=()
     for _ in 1 2 3; do
         in_node n2 iperf3 -s -1 -p 5301 >/dev/null 2>&1 &
