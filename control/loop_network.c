@@ -68,7 +68,7 @@ loop_network_new(void)
 {
     struct loop_network *n = xcalloc(1, sizeof(*n));
 
-    n->addresses_dirty = n->enactments_dirty = true;
+    n->addresses_dirty = n->enactments_dirty = n->set = true;
     return n;
 }
 
@@ -118,6 +118,8 @@ loop_network_note(struct loops *l, const struct store_event *ev)
     case KIND_NODE:
         enactments = !modified || !same(ev, "metadata", "labels") ||
                      is_ready(ev->old_obj) != is_ready(ev->obj);
+        if (!n->set && !*told_text(ev->obj))
+            break; /* clusters of any size, and no network */
         addresses = !modified || strcmp(told_text(ev->old_obj), told_text(ev->obj)) != 0 ||
                     !same(ev, "status", "addresses");
         break;
@@ -149,7 +151,7 @@ loop_network_pass(struct loops *l)
     len = list_nodes(l, &nodes);
     store_list(l->store, KIND_IPPOOL, NULL, add_pool, &pools);
     drop_orphans(l, &pools);
-    set = find_network(l, &n);
+    l->network->set = set = find_network(l, &n);
     if (set) {
         for (size_t i = 0; i < len; i++)
             read_told(l, &n, &nodes[i]);
@@ -186,6 +188,7 @@ find_network(struct loops *l, struct network *n)
 static void
 judge(struct loops *l, struct network *n)
 {
+    struct nad_config config;
     struct err err = {0};
 
     if (!n->nad) {
@@ -196,14 +199,15 @@ judge(struct loops *l, struct network *n)
                             n->ref, network_check_elsewhere(l->store, n->ns, n->name, l->arena)));
         return;
     }
-    if (nad_config_parse(n->nad, &n->config, l->arena, &err) != 0) {
+    if (nad_config_parse(n->nad, &config, l->arena, &err) != 0) {
         refuse(n, "NetworkInvalid", arena_strdup(l->arena, err_msg(&err)));
         return;
     }
-    if (!ipam_gives(&n->config))
+    if (!ipam_gives(&config))
         return;
+    n->config = config;
     n->gives = true;
-    if (network_check_range(l->store, &n->config, n->ns, n->name, &err) != 0)
+    if (network_check_range(l->store, &config, n->ns, n->name, &err) != 0)
         refuse(n, NET_REASON_OVERLAP, arena_strdup(l->arena, err_msg(&err)));
 }
 
@@ -330,7 +334,7 @@ give_addresses(struct loops *l, struct network *n, const struct pools *p, struct
     AUTO_FREE char *name = ipam_pool_name(&n->config, n->ns, n->name);
     struct ipam_node *in = arena_calloc(l->arena, len + 1, sizeof(*in));
     const struct tree *own = loop_core_tree(l, KIND_IPPOOL, n->ns, name);
-    const char *owner = own ? object_annotation(own, ANN_POOL_NETWORK) : n->name;
+    const char *owner = own ? object_annotation(own, ANN_POOL_NETWORK) : NULL;
     AUTO_TREE struct tree *pool = own ? tree_copy(own) : ipam_pool_new(&n->config, n->ns, n->name);
     AUTO_TREE struct tree *before = tree_copy(pool);
     bool give = n->reason == NULL, any = own != NULL;

@@ -8,6 +8,7 @@
 
 struct loop_network {
     bool addresses_dirty, enactments_dirty;
+    bool set;   /* the settings named a network when they were looked at last */
     char *said; /* the last refusal that became an Event; NULL: none */
 };
 
