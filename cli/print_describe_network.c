@@ -201,8 +201,8 @@ put_names(const struct tree *list, const char *before, struct sb *out)
 static const struct tree *
 holds(const struct tree *obj)
 {
-    static const char *const types[] = {"Failing", "Degraded",    "Aborted",
-                                        "Pending", "Progressing", "Available"};
+    static const char *const types[] = {"Failing",     "Degraded",  "Aborted", "Pending",
+                                        "Progressing", "Available", "Ignored"};
 
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         const struct tree *c = condition_of(obj, types[i]);

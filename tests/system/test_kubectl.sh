@@ -204,7 +204,7 @@ ok apply -f "$tmp/more.yaml"
 [ "$(grep -c ' unchanged$' "$out")" -eq 9 ] || die 0 "want nine unchanged"
 
 # --- get: every kind, every form ---
-for kind in vm vmi vmim kubevirt migrationpolicy hco net-attach-def nncp nodemaintenance kubedescheduler node ns pvc event pod; do
+for kind in vm vmi vmim kubevirt migrationpolicy hco net-attach-def nncp nnce nns ippools nodemaintenance kubedescheduler node ns pvc event pod; do
     ok get "$kind" -A
     ok get "$kind" -A -o wide
     ok get "$kind" -A -o yaml
@@ -222,6 +222,31 @@ says "^n1 +Ready +worker +[0-9]+s +v0.1"
 ok get nodes -o wide
 says "INTERNAL-IP .* MIGRATION-NETWORK"
 says "198.18.0.11 .* True"
+
+# --- networks: what a handler would report, in the same words as drover's ---
+ok annotate node n1 drover.io/migration-link='{"interface":"migration0","address":"10.200.5.7","mtu":9000,"speedMbps":25000}'
+ok get nodes -o wide
+says "MIGRATION-INTERFACE +MIGRATION-ADDRESS +MTU +SPEED$"
+says "migration0 +10.200.5.7 +9000 +25000Mb/s"
+cat >"$tmp/nns.yaml" <<END
+apiVersion: nmstate.io/v1beta1
+kind: NodeNetworkState
+metadata: {name: n1}
+END
+ok apply -f "$tmp/nns.yaml"
+ok get --raw /apis/nmstate.io/v1beta1/nodenetworkstates/n1
+sed 's/"metadata"/"status":{"currentState":{"interfaces":[{"name":"eth7","type":"ethernet","state":"up"}]}},&/' "$out" >"$tmp/nns.json"
+ok replace --raw /apis/nmstate.io/v1beta1/nodenetworkstates/n1/status -f "$tmp/nns.json"
+ok describe nns n1
+says "Name: +eth7"
+wait_for ok get nnce n1.bond
+says "^NAME +STATUS +STATUS AGE +REASON"
+plain() { tr -s ' ' <"$1" | sed 's/ [0-9]*[smh]\( \|$\)/ AGE\1/g'; }
+for kind in nodes nns nncp nnce ippools nns/n1; do
+    ok get $kind -o wide
+    DROVER_SERVER=$server bin/drover get $kind -o wide >"$tmp/ours" 2>"$err" || die 0 "drover get $kind"
+    [ "$(plain "$tmp/ours")" = "$(plain "$out")" ] || die 0 "drover get $kind prints: $(cat "$tmp/ours")"
+done
 ok get nodes --no-headers
 silent_about "NAME"
 ok get vm,nodes
