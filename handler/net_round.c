@@ -35,6 +35,9 @@ static int finish_pending(struct net_round *r, struct net_journal *j);
 static bool answers(struct net_round *r, struct err *err);
 static void set_make(struct net_round *r, struct net_journal *j, const struct net_state *now,
                      struct arena *a, struct set *s, struct net_mig_want *mig);
+static const struct net_state *without_network(struct net_round *r, const struct net_journal *j,
+                                               const struct net_state *now, struct arena *a,
+                                               struct set *s);
 static void set_choose(struct net_round *r, const struct net_journal *j,
                        const struct net_state *now, struct arena *a, struct set *s);
 static bool set_composes(struct net_round *r, const struct net_journal *j,
@@ -178,6 +181,7 @@ set_make(struct net_round *r, struct net_journal *j, const struct net_state *now
             no && tree_get_int(tree_get(no, "generation"), -1) == 0)
             it->old_record = tree_at(j->policies, i);
     }
+    now = without_network(r, j, now, a, s);
     net_mig_want(&r->mig, now, a, mig);
     it = &s->items[s->len++];
     r->mig_state = mig->state;
@@ -190,6 +194,28 @@ set_make(struct net_round *r, struct net_journal *j, const struct net_state *now
     } else {
         it->wants = mig->wants;
     }
+}
+
+/* The host as policies have it, in which what we made for the migration network is no more: an address
+ * on it is no reason to take it for somebody else's interface, which then would go. */
+static const struct net_state *
+without_network(struct net_round *r, const struct net_journal *j, const struct net_state *now,
+                struct arena *a, struct set *s)
+{
+    const struct net_wants none = {0};
+    struct net_baseline base = {0};
+    struct net_target *t = arena_alloc(a, sizeof *t);
+    struct net_wants wants;
+    const char *reason;
+
+    for (size_t i = 0; i < s->len; i++)
+        s->items[i].chosen = !s->items[i].bad ? NEW : s->items[i].old_record ? OLD : OUT;
+    set_wants(s, a, &wants);
+    if ((j->baseline && net_baseline_from_tree(j->baseline, a, &base, NULL) != 0) ||
+        (net_compose(now, &base, &wants, r->mgmt, a, t, &reason, NULL) != 0 &&
+         net_compose(now, &base, &none, r->mgmt, a, t, &reason, NULL) != 0))
+        return now;
+    return &t->state;
 }
 
 /* Which version of each item takes part, if any. */

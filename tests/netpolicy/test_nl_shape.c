@@ -368,7 +368,7 @@ measure(const char *dev, unsigned mtu, const uint64_t *rates, size_t len)
         uint64_t is = 0;
         unsigned windows = 0;
 
-        if (able < rate * 13 / 10) {
+        if (able < rate * 15 / 10) {
             print_message("%s, MTU %u: this machine is too slow for %llu MB/s\n", dev, mtu,
                           (unsigned long long)(rate / MB));
             continue;
