@@ -95,6 +95,8 @@ check_base(const struct compose *c, const struct compose_link *x)
         return compose_refuse(c, x->by, NET_REASON_INVALID, "%s: mode: want one of %s", x->l.name,
                               NET_MACVLAN_MODES);
     what = carries(c, net_state_find(c->now, base->l.name));
+    if (!what) /* a policy gives it the address only now */
+        what = carries(c, &base->l);
     if (strcmp(x->l.name, NET_MIGRATION_IFNAME) == 0 && what)
         return compose_refuse(c, x->by, NET_REASON_DEFAULT_ROUTE,
                               "%s: base interface %s carries %s of this host: want one of its own "
@@ -177,6 +179,20 @@ check_neighbours(const struct compose *c, const struct compose_link *x)
     return 0;
 }
 
+/* In a cycle, or on one: what somebody asks for. */
+static const struct compose_link *
+asked_deepest(const struct compose *c, const unsigned *depth, const struct compose_link *x)
+{
+    unsigned most = 0;
+
+    for (size_t i = 0; i < c->len; i++)
+        if (c->links[i].by && depth[i] > most) {
+            most = depth[i];
+            x = &c->links[i];
+        }
+    return x;
+}
+
 static int
 check_cycles(const struct compose *c)
 {
@@ -198,9 +214,11 @@ check_cycles(const struct compose *c)
                 depth[owner - c->links] = depth[i] + 1;
                 again = true;
             }
-            if (depth[i] > c->len)
+            if (depth[i] > c->len) {
+                x = asked_deepest(c, depth, x);
                 return compose_refuse(c, x->by, NET_REASON_CONFLICT, "%s: it would stand on itself",
                                       x->l.name);
+            }
         }
     }
     return 0;

@@ -36,6 +36,7 @@ static void check_back(struct run *run, const struct net_state *now, const struc
 static void check_text(struct run *run, const struct net_state *s);
 static void must_be_same(struct run *run, const struct net_state *a, const struct net_state *b,
                          const char *what);
+static void must_work(int rc, const struct err *err);
 static void must(bool holds, const char *what);
 
 int
@@ -111,8 +112,8 @@ make_host(struct run *run)
     AUTO_TREE struct tree *docs = NULL;
     struct err err = {0};
 
-    must(tree_from_yaml("host", text, strlen(text), &docs, &err) == 0, err_msg(&err));
-    must(net_state_from_tree(tree_at(docs, 0), run->arena, &run->host, &err) == 0, err_msg(&err));
+    must_work(tree_from_yaml("host", text, strlen(text), &docs, &err), &err);
+    must_work(net_state_from_tree(tree_at(docs, 0), run->arena, &run->host, &err), &err);
     must(ip_parse("198.18.0.1", &run->mgmt, NULL) == 0, "the management address");
 }
 
@@ -154,8 +155,8 @@ read_nad(struct run *run, const struct tree *doc, struct net_wants *ret)
     }
     has = nad_address_next(&c, NULL, 0, &addr, NULL) == 0;
     must(!has || nad_address_allowed(&c, &addr), "an address that is not allowed");
-    must(net_want_nad(&c, "network", has ? &addr : NULL, run->arena, ret, &ifname, &err) == 0,
-         err_msg(&err));
+    must_work(net_want_nad(&c, "network", has ? &addr : NULL, run->arena, ret, &ifname, &err),
+              &err);
     must(ifname_valid(ifname), "the network's interface");
     if (net_check_range_host(&c, &run->host, ifname, &err) != 0)
         must(strstr(err.msg, "overlaps") != NULL, "an overlap that is not told");
@@ -252,8 +253,8 @@ check_settled(struct run *run, const struct net_wants *wants, const struct net_s
     struct net_target again;
     struct err err = {0};
 
-    must(net_compose(now, &t->after, wants, &run->mgmt, run->arena, &again, &reason, &err) == 0,
-         err_msg(&err));
+    must_work(net_compose(now, &t->after, wants, &run->mgmt, run->arena, &again, &reason, &err),
+              &err);
     must_be_same(run, now, &again.state, "asked for the second time");
 }
 
@@ -266,8 +267,8 @@ check_back(struct run *run, const struct net_state *now, const struct net_target
     struct err err = {0};
     struct net_plan p;
 
-    must(net_compose(now, &t->after, &nothing, &run->mgmt, run->arena, &back, &reason, &err) == 0,
-         err_msg(&err));
+    must_work(net_compose(now, &t->after, &nothing, &run->mgmt, run->arena, &back, &reason, &err),
+              &err);
     net_plan_make(now, &back.state, run->arena, &p);
     check_steps(run, now, &p);
     must_be_same(run, &run->host, &back.state, "as it was before");
@@ -282,7 +283,7 @@ check_text(struct run *run, const struct net_state *s)
     struct net_state read;
     struct err err = {0};
 
-    must(net_state_from_tree(text, run->arena, &read, &err) == 0, err_msg(&err));
+    must_work(net_state_from_tree(text, run->arena, &read, &err), &err);
     must_be_same(run, s, &read, "written and read again");
 }
 
@@ -300,6 +301,14 @@ must_be_same(struct run *run, const struct net_state *a, const struct net_state 
         fprintf(stderr, "left to do: %s\n", text);
     }
     must(p.len == 0, what);
+}
+
+/* The error is looked at after the call: the order of arguments is nobody's. */
+static void
+must_work(int rc, const struct err *err)
+{
+    if (rc != 0)
+        must(false, err_msg(err));
 }
 
 static void
