@@ -21,6 +21,7 @@ static void write_node(struct handler *h);
 static void on_created(void *ctx, int status, const struct tree *body, const char *error);
 static void on_patched(void *ctx, int status, const struct tree *body, const char *error);
 static void write_status(struct handler *h);
+static void on_status_written(void *ctx, int status, const struct tree *body, const char *error);
 static struct tree *metadata_of(struct handler *h);
 static struct tree *status_of(struct handler *h);
 static void add_encryption(struct handler *h, struct tree *conds);
@@ -218,7 +219,21 @@ write_status(struct handler *h)
     tree_free(h->node_status);
     h->node_status = tree_copy(status);
     tree_set(obj, "status", status);
-    writer_send(h->writer, "node-status", "PATCH", path, NULL, obj, NULL, NULL);
+    writer_send(h->writer, "node-status", "PATCH", path, NULL, obj, on_status_written, h);
+}
+
+/* What was lost is said again with the next heartbeat. */
+static void
+on_status_written(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct handler *h = ctx;
+
+    (void)body;
+    (void)error;
+    if (status == 200)
+        return;
+    tree_free(h->node_status);
+    h->node_status = NULL;
 }
 
 /* Kubernetes' name of this machine's architecture, as Go has it; "" for others. */
