@@ -375,7 +375,8 @@ check_addrs(const struct compose *c, const struct compose_link *x)
             return compose_refuse(c, x->by, NET_REASON_INVALID,
                                   "%s: address %s: want a unicast address that is not link-local",
                                   x->l.name, buf);
-        if (i > 0 && ip_equal(&a->ip, &x->l.addrs[i - 1].ip))
+        if (i > 0 && ip_equal(&a->ip, &x->l.addrs[i - 1].ip) &&
+            !(v4 && x->l.addrs[i - 1].foreign))
             return compose_refuse(c, x->by, NET_REASON_INVALID,
                                   "%s: address %s is there twice with different prefix lengths",
                                   x->l.name, buf);

@@ -330,11 +330,22 @@ set_mac(struct planner *p, struct sim_link *x, const struct net_link *want)
     net_sim_mac(&p->sim, x, want->mac);
 }
 
+/* A bond will bring it up when it is put in, and a vlan on it follows. */
+static bool
+waits_for_up(struct planner *p, const struct sim_link *x, const struct net_link *want)
+{
+    const struct net_link *owner =
+        *want->controller ? net_state_find(p->target, want->controller) : NULL;
+    const struct sim_link *base = want->kind == NET_VLAN ? net_sim_find(&p->sim, want->base) : NULL;
+
+    return (owner && owner->kind == NET_BOND && strcmp(x->l.controller, owner->name) != 0) ||
+           (base && !base->l.up);
+}
+
 static void
 build(struct planner *p, const struct net_link *want)
 {
     struct sim_link *x = net_sim_find(&p->sim, want->name);
-    const struct net_link *controller;
 
     if (!x) {
         if (!net_kind_made(want->kind))
@@ -380,10 +391,7 @@ build(struct planner *p, const struct net_link *want)
         x->l.shape = want->shape;
         x->touched |= NET_F_SHAPE;
     }
-    controller = *want->controller ? net_state_find(p->target, want->controller) : NULL;
-    if (want->up && !x->l.up &&
-        !(controller && controller->kind == NET_BOND &&
-          strcmp(x->l.controller, want->controller) != 0))
+    if (want->up && !x->l.up && !waits_for_up(p, x, want))
         do_up(p, x);
 }
 

@@ -299,11 +299,9 @@ get_map(const struct place *p, const char *key, struct place *ret)
 {
     const struct tree *t = tree_get(p->map, key);
 
-    if (tree_type(t) != TREE_NULL && tree_type(t) != TREE_MAP)
-        return bad_type(p, key, "a map", t);
     *ret = *p;
     ret->map = t;
-    return 0;
+    return tree_type(t) == TREE_NULL || tree_type(t) == TREE_MAP ? 0 : bad_type(p, key, "a map", t);
 }
 
 static int

@@ -337,8 +337,8 @@ check_function(struct run *run, const struct net_wants *w, const struct net_stat
     model_state(&run->initial, run->arena, &initial);
     if (net_compose(&initial, &none, w, NULL, run->arena, &fresh, &reason, &err) != 0) {
         /* a foreign IPv6 address may have been in the way, and have gone with its interface down */
-        MUST(run, strcmp(reason, NET_REASON_MTU) == 0 && has_foreign6(&initial),
-             "refused in the beginning: %s", err_msg(&err));
+        MUST(run, has_foreign6(&initial), "refused in the beginning: %s: %s", reason,
+             err_msg(&err));
         return;
     }
     forget_macs(&fresh.state, w);
