@@ -55,7 +55,11 @@ static void delete_pool(struct loops *l, const struct tree *pool);
 static bool give_addresses(struct loops *l, struct network *n, const struct pools *p,
                            struct told *nodes, size_t len);
 static bool of_network(const struct tree *pool, const struct network *n);
-static bool found_address(const struct node *node, struct ip *ret);
+static void find_address(struct loops *l, const struct network *n, const struct node *node,
+                         struct ipam_node *ret);
+static bool is_device(const struct nad_config *c, const char *name);
+static bool has_allowed(const struct nad_config *c, const struct tree *interface,
+                        const char *family, struct ip *ret);
 static const char *who_has_none(struct loops *l, const struct ipam_node *in, size_t len,
                                 const char *message);
 static void write_pool(struct loops *l, const struct tree *own, struct tree *pool);
@@ -122,6 +126,9 @@ loop_network_note(struct loops *l, const struct store_event *ev)
             break; /* clusters of any size, and no network */
         addresses = !modified || strcmp(told_text(ev->old_obj), told_text(ev->obj)) != 0 ||
                     !same(ev, "status", "addresses");
+        break;
+    case KIND_NNS:
+        addresses = n->set && (!modified || !same(ev, "status", "currentState"));
         break;
     case KIND_NNCP:
     case KIND_NNCE:
@@ -354,7 +361,7 @@ give_addresses(struct loops *l, struct network *n, const struct pools *p, struct
     }
     for (size_t i = 0; i < len; i++) {
         in[i].name = nodes[i].node->meta.name;
-        in[i].has_found = found_address(nodes[i].node, &in[i].found);
+        find_address(l, n, nodes[i].node, &in[i]);
     }
     if (ipam_assign(pool, &n->config, n->ns, in, len, give, l->now_us, &err) != 0 && give)
         refuse(n, "RangeFull", who_has_none(l, in, len, err_msg(&err)));
@@ -386,15 +393,49 @@ of_network(const struct tree *pool, const struct network *n)
     return owner && strcmp(owner, n->name) == 0 && strcmp(object_namespace(pool), n->ns) == 0;
 }
 
-static bool
-found_address(const struct node *node, struct ip *ret)
+/* What a host has already: on an interface that no handler puts addresses on (its state says so before
+ * its handler has heard of the network), else what the handler says that it uses. */
+static void
+find_address(struct loops *l, const struct network *n, const struct node *node,
+             struct ipam_node *ret)
 {
-    for (size_t i = 0; i < node->addresses_len; i++) {
+    const struct tree *state = loop_core_tree(l, KIND_NNS, NULL, node->meta.name);
+    const struct tree *list = tree_find(state, "status", "currentState", "interfaces", NULL);
+
+    for (size_t i = 0; i < tree_len(list) && !ret->fixed; i++) {
+        const char *name = tree_find_string(tree_at(list, i), "", "name", NULL);
+
+        if (strcmp(name, NET_MIGRATION_IFNAME) != 0 && !is_device(&n->config, name))
+            ret->fixed = has_allowed(&n->config, tree_at(list, i), "ipv4", &ret->found) ||
+                         has_allowed(&n->config, tree_at(list, i), "ipv6", &ret->found);
+    }
+    ret->has_found = ret->fixed;
+    for (size_t i = 0; i < node->addresses_len && !ret->has_found; i++) {
         const struct node_address *a = &node->addresses[i];
 
         if (a->type && strcmp(a->type, "MigrationIP") == 0 && a->address)
-            return ip_parse(a->address, ret, NULL) == 0;
+            ret->has_found = ip_parse(a->address, &ret->found, NULL) == 0;
     }
+}
+
+/* The interface that the definition gives its address to, where it makes none. */
+static bool
+is_device(const struct nad_config *c, const char *name)
+{
+    return (c->bridge && strcmp(c->bridge, name) == 0) ||
+           (strcmp(c->type, "host-device") == 0 && strcmp(c->master, name) == 0);
+}
+
+static bool
+has_allowed(const struct nad_config *c, const struct tree *interface, const char *family,
+            struct ip *ret)
+{
+    const struct tree *list = tree_find(interface, family, "address", NULL);
+
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (ip_parse(tree_find_string(tree_at(list, i), "", "ip", NULL), ret, NULL) == 0 &&
+            nad_address_allowed(c, ret))
+            return true;
     return false;
 }
 

@@ -31,6 +31,8 @@ static void read_pool(const struct tree *pool, const struct nad_config *c, struc
 static struct tree *write_pool(const struct allocations *l, const struct cidr *range,
                                const char *nad_ns);
 static struct cidr pool_range(const struct nad_config *c);
+static void move_fixed(struct allocations *l, const struct nad_config *c,
+                       const struct ipam_node *nodes, size_t len);
 static void match_nodes(struct allocations *l, struct ipam_node *nodes, size_t len, int64_t now_us);
 static void keep_found(struct allocations *l, const struct nad_config *c, struct ipam_node *nodes,
                        size_t len);
@@ -123,6 +125,8 @@ ipam_assign(struct tree *pool, const struct nad_config *c, const char *nad_ns,
     char text[CIDR_TEXT_SIZE + 64];
 
     read_pool(pool, c, &l);
+    if (give)
+        move_fixed(&l, c, nodes, len);
     match_nodes(&l, nodes, len, now_us);
     if (give) {
         keep_found(&l, c, nodes, len);
@@ -248,13 +252,39 @@ write_pool(const struct allocations *l, const struct cidr *range, const char *na
     return map;
 }
 
-/* --- the four ways to an address --- */
+/* --- the ways to an address --- */
 
 static void
 take(struct ipam_node *n, const struct ip *a)
 {
     n->has_address = true;
     n->address = *a;
+}
+
+/* What is remembered for a node follows the address that it will not give up. */
+static void
+move_fixed(struct allocations *l, const struct nad_config *c, const struct ipam_node *nodes,
+           size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        const struct ipam_node *n = &nodes[i];
+        bool taken;
+        size_t at, k = 0;
+
+        if (!n->has_found || !n->fixed || !nad_address_allowed(c, &n->found))
+            continue;
+        place_of(l, &n->found, &taken);
+        if (taken)
+            continue;
+        while (k < l->len && strcmp(l->items[k].node, n->name) != 0)
+            k++;
+        if (k < l->len) {
+            free(l->items[k].node);
+            memmove(l->items + k, l->items + k + 1, (--l->len - k) * sizeof(*l->items));
+        }
+        at = place_of(l, &n->found, &taken);
+        add(l, at, &n->found, n->name, 0);
+    }
 }
 
 static void

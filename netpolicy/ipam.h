@@ -12,6 +12,7 @@
 struct ipam_node {
     const char *name;
     bool has_found; /* the node has `found` now, whoever gave it */
+    bool fixed; /* ... and keeps it, whatever it is told: it stands on an interface of its own */
     struct ip found;
     bool has_address; /* out */
     struct ip address;
@@ -28,9 +29,9 @@ struct tree *ipam_pool_new(const struct nad_config *c, const char *nad_ns, const
  * address are not in pool yet. */
 void ipam_pool_adopt(struct tree *pool, const struct tree *other);
 
-/* Gives each node an address. nodes: all that there are, names unique. In this order: what the pool
- * remembers, when the configuration still allows it; what the node has already, when it is allowed
- * and free; the lowest free one, in the order of nodes; and when the range is full, that of the node
+/* Gives each node an address. nodes: all that there are, names unique. In this order: what it has
+ * and keeps (fixed), when it is allowed and no other node's; what the pool remembers, when the
+ * configuration still allows it; what the node has already, when it is allowed and free; the lowest free one, in the order of nodes; and when the range is full, that of the node
  * which has been gone longest (of several, the first by name). give false: only what is remembered.
  * Allocations of nodes that are gone stay until then; those that the configuration does not allow,
  * or that cannot be read, go. Changes pool's spec: when it differs then, it must be written before

@@ -167,6 +167,37 @@ test_found_address_is_kept(void **unused)
     world_free(w);
 }
 
+/* Hosts that were set up by hand: their state is known before, or after, they are given another. */
+static void
+test_fixed_address_is_kept(void **unused)
+{
+    static const char state[] = "apiVersion: nmstate.io/v1beta1\n"
+                                "kind: NodeNetworkState\n"
+                                "metadata: {name: %s}\n"
+                                "status:\n"
+                                "  currentState:\n"
+                                "    interfaces:\n"
+                                "    - {name: lo, ipv4: {address: [{ip: 127.0.0.1}]}}\n"
+                                "    - {name: eth0, ipv4: {address: [{ip: 192.0.2.1}]}}\n"
+                                "    - {name: %s, ipv4: {address: [{ip: 10.200.5.%d}]}}\n";
+    struct world *w = cluster(9, 4);
+
+    (void)unused;
+    world_applyf(w, state, "n1", "eth1", 9);
+    nad(w, NS, "mig", NET24);
+    network(w, "mig");
+    assert_string_equal(told(w, "n1", "address"), "10.200.5.9/24");
+    assert_string_equal(told(w, "n2", "address"), "10.200.5.1/24");
+    world_applyf(w, state, "n2", "eth1", 7);
+    world_applyf(w, state, "n3", "migration0", 8); /* ours: it goes */
+    world_applyf(w, state, "n4", "eth1", 9);       /* of n1 */
+    world_run(w, 1);
+    assert_string_equal(told(w, "n2", "address"), "10.200.5.7/24");
+    assert_string_equal(told(w, "n3", "address"), "10.200.5.2/24");
+    assert_string_equal(told(w, "n4", "address"), "10.200.5.3/24");
+    world_free(w);
+}
+
 static void
 test_range_changes(void **unused)
 {
@@ -332,10 +363,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses),         cmocka_unit_test(test_found_address_is_kept),
-        cmocka_unit_test(test_range_changes),     cmocka_unit_test(test_full),
-        cmocka_unit_test(test_refusals),          cmocka_unit_test(test_overlap_that_comes_later),
-        cmocka_unit_test(test_change_of_network), cmocka_unit_test(test_dies_at_each_write),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_found_address_is_kept),
+        cmocka_unit_test(test_fixed_address_is_kept),
+        cmocka_unit_test(test_range_changes),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_overlap_that_comes_later),
+        cmocka_unit_test(test_change_of_network),
+        cmocka_unit_test(test_dies_at_each_write),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

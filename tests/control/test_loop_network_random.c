@@ -170,6 +170,24 @@ handler(struct life *f)
     arena_free(a);
 }
 
+/* A host has an address by hand, another one, or none any more. */
+static void
+by_hand(struct life *f)
+{
+    AUTO_FREE char *name = xasprintf("n%d", 1 + pick(f, NODES));
+    AUTO_FREE char *json =
+        xasprintf("{\"status\":{\"currentState\":{\"interfaces\":[{\"name\":\"eth1\","
+                  "\"ipv4\":{\"address\":[{\"ip\":\"10.200.%d.%d\"}]}}]}}}",
+                  pick(f, 3) ? 5 : 6, 1 + pick(f, 6));
+
+    if (!store_get(f->w->store, KIND_NNS, NULL, name))
+        world_applyf(f->w,
+                     "apiVersion: nmstate.io/v1beta1\nkind: NodeNetworkState\n"
+                     "metadata: {name: %s}\n",
+                     name);
+    world_patch(f->w, KIND_NNS, NULL, name, json);
+}
+
 static void
 setting(struct life *f)
 {
@@ -185,7 +203,7 @@ setting(struct life *f)
 static void
 something_happens(struct life *f)
 {
-    switch (pick(f, 8)) {
+    switch (pick(f, 9)) {
     case 0:
         setting(f);
         break;
@@ -197,6 +215,9 @@ something_happens(struct life *f)
     case 4:
     case 5:
         node(f);
+        break;
+    case 6:
+        by_hand(f);
         break;
     default:
         handler(f);
@@ -326,7 +347,6 @@ test_lives(void **unused)
     }
     for (uint64_t seed = 1; seed <= SEEDS; seed++)
         live(seed);
-    live(940); /* finds an address that is told to one node before it is taken from another */
 }
 
 int

@@ -37,7 +37,7 @@ parse(const char *ipam, struct arena *a, struct nad_config *ret)
         fail_msg("%s", err_msg(&err));
 }
 
-/* Words of a text, "a=b" as {a, b}. */
+/* Words of a text, "a=b" as {a, b}; "a=!b": and a keeps it. */
 static size_t
 nodes_of(const char *text, struct ipam_node *nodes, struct arena *a)
 {
@@ -49,8 +49,9 @@ nodes_of(const char *text, struct ipam_node *nodes, struct arena *a)
 
         nodes[len] = (struct ipam_node){.name = w, .has_found = eq != NULL};
         if (eq) {
-            *eq = '\0';
-            assert_int_equal(ip_parse(eq + 1, &nodes[len].found, NULL), 0);
+            *eq++ = '\0';
+            nodes[len].fixed = *eq == '!';
+            assert_int_equal(ip_parse(eq + nodes[len].fixed, &nodes[len].found, NULL), 0);
         }
         len++;
     }
@@ -163,6 +164,12 @@ static const struct {
     {"what is there already is not kept: outside, the network's, broadcast, of another",
      {{NET24, "a=10.200.6.1 b=10.200.5.0 c=10.200.5.255 d=10.200.5.9 e=10.200.5.9",
        "a=10.200.5.1/24 b=10.200.5.2/24 c=10.200.5.3/24 d=10.200.5.9/24 e=10.200.5.4/24", false}}},
+    {"what a node keeps goes before what is remembered, but not before another's",
+     {{NET24, "a b c", "a=10.200.5.1/24 b=10.200.5.2/24 c=10.200.5.3/24", false},
+      {NULL, "a=!10.200.5.9 b=!10.200.5.3 c=!10.200.6.1",
+       "a=10.200.5.9/24 b=10.200.5.2/24 c=10.200.5.3/24", false},
+      {NULL, "a=!10.200.5.9 b c", "a=10.200.5.9/24 b=10.200.5.2/24 c=10.200.5.3/24", true},
+      {NULL, "a b c=!10.200.5.1", "a=10.200.5.9/24 b=10.200.5.2/24 c=10.200.5.1/24", false}}},
     {"full: the one that is gone longest gives its up",
      {{NET30, "a b", "a=10.200.5.1/30 b=10.200.5.2/30", false},
       {NULL, "a b c", "a=10.200.5.1/30 b=10.200.5.2/30 c=none", true},
