@@ -129,16 +129,18 @@ checkup_look(struct checkup *c)
 
     if (c->stopped || c->writing)
         return;
+    if (c->run && c->run->over && !c->outcome)
+        c->outcome = checkup_run_outcome(c);
     if (c->outcome) {
         write_outcome(c);
         return;
     }
-    if (c->run) {
-        look_at_run(c);
-        return;
-    }
     cm = next_in_turn(c, &p);
-    if (cm && !c->writing)
+    if (c->writing)
+        return;
+    if (c->run)
+        look_at_run(c);
+    else if (cm)
         begin(c, cm, &p);
 }
 
@@ -153,8 +155,8 @@ is_older(const struct tree *a, const struct tree *b)
     return by_age ? by_age < 0 : by_ns ? by_ns < 0 : strcmp(object_name(a), object_name(b)) < 0;
 }
 
-/* The oldest one of this node's that is not over. One that is late or wrong is ended on the way (then
- * c->writing, and the others wait for that). */
+/* The oldest one of this node's that is not over, nor running here. One that is late or wrong is
+ * ended on the way (then c->writing, and the others wait for that). */
 static const struct tree *
 next_in_turn(struct checkup *c, struct checkup_params *ret)
 {
@@ -174,7 +176,7 @@ next_in_turn(struct checkup *c, struct checkup_params *ret)
             item->since_us = loop_now_us(c->h->l);
             strmap_put(c->items, object_uid(cm), item);
         }
-        if (item->over)
+        if (item->over || (c->run && strcmp(c->run->uid, object_uid(cm)) == 0))
             continue;
         if (checkup_object_params(cm, &p, &err) != 0) {
             if (strcmp(checkup_object_get(cm, CHECKUP_SOURCE), me) == 0)
@@ -201,11 +203,13 @@ give_up_if_late(struct checkup *c, const struct tree *cm, const struct checkup_i
 
     if (loop_now_us(c->h->l) - item->since_us < p->timeout_us + (source ? 0 : CHECKUP_GRACE_US))
         return false;
-    if (source)
-        checkup_fail(c, cm, p, "not done within %.0f s: %s", (double)p->timeout_us / 1e6,
-                     *checkup_object_get(cm, CHECKUP_TARGET_ADDRESS)
-                         ? "this node was busy with checkups before it"
-                         : "the handler of the target has published no address");
+    if (source && c->run)
+        checkup_fail(c, cm, p, "not done within %.0f s: node %s was busy with checkup %s",
+                     (double)p->timeout_us / 1e6, p->source, c->run->name);
+    else if (source)
+        checkup_fail(c, cm, p,
+                     "not done within %.0f s: the handler of the target has published no address",
+                     (double)p->timeout_us / 1e6);
     else
         checkup_fail(c, cm, p, "not done within %.0f s: the handler of the source has %s",
                      (double)p->timeout_us / 1e6, begun ? "begun and is gone" : "not begun");

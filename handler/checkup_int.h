@@ -23,8 +23,10 @@ struct checkup_run {
     char *uid, *path, *name; /* name: "NS/NAME" */
     bool source, unwanted;   /* unwanted: nobody waits for what it finds */
     bool timed_out;
+    bool over; /* a source's thread has ended; the answers are below */
     struct checkup_params p;
     int64_t start_us;              /* wall clock */
+    char network[256];             /* as the result names it */
     struct checkup_target *target; /* constant while its thread runs */
     struct checkup_source_config cfg;
     int cancel_fd;
@@ -63,6 +65,8 @@ char *checkup_path(const struct tree *cm); /* the caller's */
 /* Both set c->run (or end it by checkup_fail), and clear it when it is over. */
 void checkup_run_target(struct checkup *c, const struct tree *cm, const struct checkup_params *p);
 void checkup_run_source(struct checkup *c, const struct tree *cm, const struct checkup_params *p);
+/* Ends c->run, which is over: what is to be written about it, or NULL. The caller's. */
+struct checkup_outcome *checkup_run_outcome(struct checkup *c);
 void checkup_run_cancel(struct checkup_run *r); /* it ends soon */
 void checkup_run_free(struct checkup_run *r);   /* NULL is fine; nothing of it runs any more */
 

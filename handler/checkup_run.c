@@ -151,6 +151,7 @@ checkup_run_source(struct checkup *c, const struct tree *cm, const struct checku
     snprintf(r->cfg.target_addr, sizeof r->cfg.target_addr, "%s",
              checkup_object_get(cm, CHECKUP_TARGET_ADDRESS));
     snprintf(r->cfg.nonce, sizeof r->cfg.nonce, "%s", checkup_object_get(cm, CHECKUP_TARGET_NONCE));
+    snprintf(r->network, sizeof r->network, "%s", *c->h->net.ref ? c->h->net.ref : "management");
     memcpy(r->cfg.local_ip, c->h->net.ip, sizeof r->cfg.local_ip);
     memcpy(r->cfg.device, c->h->net.ifname, sizeof r->cfg.device);
     time_format(r->start_us, false, now, sizeof now);
@@ -196,17 +197,24 @@ static void
 source_done(void *ctx)
 {
     struct checkup_run *r = ctx;
-    struct checkup *c = r->c;
+
+    r->over = true;
+    checkup_look(r->c);
+}
+
+struct checkup_outcome *
+checkup_run_outcome(struct checkup *c)
+{
+    struct checkup_run *r = c->run;
+    struct checkup_outcome *o;
     char reason[ERR_MSG_SIZE];
 
     c->run = NULL;
-    if (r->unwanted || c->stopped) {
+    if (r->unwanted) {
         checkup_run_free(r);
-        checkup_look(c);
-        return;
+        return NULL;
     }
-    snprintf(r->result.network, sizeof r->result.network, "%s",
-             *c->h->net.ref ? c->h->net.ref : "management");
+    snprintf(r->result.network, sizeof r->result.network, "%s", r->network);
     memcpy(r->result.interface_name, r->cfg.device, sizeof r->result.interface_name);
     if (r->timed_out)
         snprintf(reason, sizeof reason, "not done within %.0f s", (double)r->p.timeout_us / 1e6);
@@ -218,14 +226,14 @@ source_done(void *ctx)
              LI("max_ns", (int64_t)r->result.max_ns),
              LI("bytes_per_s", (int64_t)r->result.bandwidth_bytes_per_s),
              LI("mtu", r->result.path_mtu_bytes));
-    c->outcome = xcalloc(1, sizeof *c->outcome);
-    c->outcome->patch = tree_map();
-    tree_set_path(c->outcome->patch, tree_string(r->uid), "metadata", "uid", NULL);
-    tree_set(c->outcome->patch, "data",
+    o = xcalloc(1, sizeof *o);
+    o->patch = tree_map();
+    tree_set_path(o->patch, tree_string(r->uid), "metadata", "uid", NULL);
+    tree_set(o->patch, "data",
              checkup_object_outcome(&r->p, &r->result, reason, r->start_us, loop_wall_us(c->h->l)));
-    c->outcome->uid = TAKE_PTR(r->uid);
-    c->outcome->path = TAKE_PTR(r->path);
-    c->outcome->name = TAKE_PTR(r->name);
+    o->uid = TAKE_PTR(r->uid);
+    o->path = TAKE_PTR(r->path);
+    o->name = TAKE_PTR(r->name);
     checkup_run_free(r);
-    checkup_look(c);
+    return o;
 }

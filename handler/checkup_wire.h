@@ -1,11 +1,11 @@
 /* What the two ends of a network checkup say to each other. All numbers are little-endian; every
  * message has one size, so that nothing is allocated for a peer.
  *
- *   TCP, source -> target: a HELLO on each connection, with its role and the nonce from the object;
- *     the target answers READY (a: its UDP port) or closes. Then, on the one control connection,
- *     ECHO -> the same bytes back; COUNT -> COUNT with a: the bytes that all streams have brought so
- *     far, b: nanoseconds of the target's monotonic clock at that moment. On a stream: bytes without
- *     meaning, which are counted.
+ *   TCP, source -> target: a HELLO on each connection, with its role and the nonce from the
+ *     object; the target answers READY (a: its UDP port) or closes. Then, on the one control
+ *     connection, ECHO -> the same bytes back; COUNT -> COUNT with a: the bytes that all streams
+ *     have brought so far, b: nanoseconds of the target's monotonic clock at that moment. On a
+ *     stream: bytes without meaning, which are counted.
  *   UDP, source -> target: a PROBE padded to the size that is tried; target -> source: its first
  *     CHECKUP_MSG_SIZE bytes with a: the payload's size as it arrived. An answer is never larger
  *     than what it answers. */

@@ -107,6 +107,17 @@ first=$(data there status.completionTimestamp) second=$(data back status.startTi
 [[ "$second" < "$first" && "$(data there status.startTimestamp)" < "$(data back status.completionTimestamp)" ]] &&
     die "they ran at the same time"
 
+# --- one that waits longer than its timeout ---
+"$drover" checkup latency --source n1 --target n2 --duration 15s --max-latency 0ms --keep-name long >"$tmp/long" 2>&1 &
+job=$!
+wait_for 20 "its start" has long status.startTimestamp
+failed "not done within 2 s: node n2 was busy with checkup default/long" \
+    --source n2 --target n1 --timeout 2s --keep-name late
+ok delete configmap long # which ends it
+wait $job && die "a result of what was deleted"
+says "was deleted meanwhile" "$tmp/long"
+ok checkup latency "${quick[@]}"
+
 # --- a source that is restarted in the middle says so; a checkup that still runs is not replaced ---
 "$drover" checkup latency --source n1 --target n2 --duration 60s --keep-name cut >"$tmp/cut" 2>&1 &
 job=$!
