@@ -157,7 +157,7 @@ check_neighbours(const struct compose *c, const struct compose_link *x)
                               : owner    ? owner->by
                                          : NULL,
                               NET_REASON_CONFLICT,
-                              "%s: base interface %s is a port of %s: a macvlan stands on %s then",
+                              "%s: base interface %s is a port of %s: want %s itself as the base",
                               x->l.name, base->l.name, base->l.controller, base->l.controller);
     for (size_t i = 0; i < c->len; i++) {
         const struct compose_link *o = &c->links[i];
@@ -375,8 +375,7 @@ check_addrs(const struct compose *c, const struct compose_link *x)
             return compose_refuse(c, x->by, NET_REASON_INVALID,
                                   "%s: address %s: want a unicast address that is not link-local",
                                   x->l.name, buf);
-        if (i > 0 && ip_equal(&a->ip, &x->l.addrs[i - 1].ip) &&
-            !(v4 && x->l.addrs[i - 1].foreign))
+        if (i > 0 && ip_equal(&a->ip, &x->l.addrs[i - 1].ip) && !(v4 && x->l.addrs[i - 1].foreign))
             return compose_refuse(c, x->by, NET_REASON_INVALID,
                                   "%s: address %s is there twice with different prefix lengths",
                                   x->l.name, buf);

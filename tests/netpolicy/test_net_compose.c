@@ -67,7 +67,7 @@ static const struct refusal refusals[] = {
      "v5 vlan up on=br1 id=5; br1 bridge up ports=v5", NULL, NET_REASON_CONFLICT,
      "it would stand on itself"},
     {"a macvlan on a port", "br1 bridge; eth1 ctl=br1", "m0 macvlan up on=eth1", NULL,
-     NET_REASON_CONFLICT, "m0: base interface eth1 is a port of br1: a macvlan stands on br1 then"},
+     NET_REASON_CONFLICT, "m0: base interface eth1 is a port of br1: want br1 itself as the base"},
     {"a port with a macvlan", "eth1; m0 macvlan on=eth1", "br1 bridge up ports=eth1", NULL,
      NET_REASON_CONFLICT, "m0: base interface eth1 is a port of br1"},
     {"passthru is alone", "eth1; m0 macvlan on=eth1", "m1 macvlan up on=eth1 mode=passthru", NULL,
