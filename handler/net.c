@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/names.h"
 #include "api/object.h"
@@ -33,9 +34,14 @@ net_agent_new(struct loop *l, struct work *w, const struct net_agent_config *cfg
 {
     struct net_agent *n = xcalloc(1, sizeof *n);
     struct net_journal j = {0};
-    int rc = net_journal_load(cfg->state_dir, &j, err);
-    bool pending = j.phase != NET_IDLE;
+    bool pending;
+    int rc;
 
+    n->lock = -1;
+    rc = net_journal_lock(cfg->state_dir, false, &n->lock, err);
+    if (rc == 0)
+        rc = net_journal_load(cfg->state_dir, &j, err);
+    pending = j.phase != NET_IDLE;
     n->l = l;
     n->w = w;
     n->state_dir = xstrdup(cfg->state_dir);
@@ -82,6 +88,8 @@ net_agent_free(struct net_agent *n)
     objects_done(&n->effect);
     strmap_free(n->policies, policy_free);
     tree_free(n->enactments);
+    if (n->lock >= 0)
+        close(n->lock);
     free(n->state_dir);
     free(n->mgmt_ip);
     free(n);

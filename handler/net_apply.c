@@ -127,8 +127,11 @@ net_apply_leave(const char *state_dir, unsigned *ret_steps, struct err *err)
     struct net_journal j = {0};
     struct net_baseline base = {0};
     struct net_applied applied = {0};
-    int rc = net_journal_load(state_dir, &j, err);
+    AUTO_FD int lock = -1;
+    int rc = net_journal_lock(state_dir, true, &lock, err);
 
+    if (rc == 0)
+        rc = net_journal_load(state_dir, &j, err);
     /* Of a change that is under way, the baseline knows all that it touches. */
     if (rc == 0)
         rc = parse_baseline(j.baseline, a, &base, err);

@@ -26,7 +26,7 @@ int net_apply_confirm(const char *state_dir, struct net_journal *j, struct err *
 /* Undoes the change that is under way. */
 int net_apply_back(const char *state_dir, struct net_journal *j, struct err *err);
 /* Everything goes back to how it was before drover, and the journal is removed. *ret_steps: how many
- * steps it took. */
+ * steps it took. -EBUSY while a handler runs with that directory. */
 int net_apply_leave(const char *state_dir, unsigned *ret_steps, struct err *err);
 
 #endif

@@ -51,6 +51,7 @@ struct net_agent {
     struct loop *l;
     struct work *w;
     char *state_dir, *mgmt_ip;
+    int lock; /* of the state directory, for as long as this lives */
     struct ip mgmt;
     bool has_mgmt;
     uint64_t probe_timeout_us;

@@ -2,7 +2,9 @@
 #include "handler/net_journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "base/fs.h"
 #include "handler/limits.h"
@@ -96,6 +98,27 @@ net_journal_save(const char *state_dir, const struct net_journal *j, struct err 
     tree_to_json(t, 1, &sb);
     rc = fs_replace(path, sb.buf, sb.len, 0600, err);
     return rc ? err_prefix(err, rc, "%s", path) : 0;
+}
+
+int
+net_journal_lock(const char *state_dir, bool alone, int *ret_fd, struct err *err)
+{
+    AUTO_FREE char *path = xasprintf("%s/network.lock", state_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc;
+
+    if (fd < 0)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    if (flock(fd, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
+        rc = errno == EWOULDBLOCK
+                 ? err_set(err, -EBUSY, "%s: %s", state_dir,
+                           alone ? "a drover-handler runs with this state directory: stop it first"
+                                 : "drover-handler --leave is at work on it")
+                 : err_set(err, -errno, "%s: %s", path, strerror(errno));
+        close(fd);
+        return rc;
+    }
+    *ret_fd = fd;
+    return 0;
 }
 
 void

@@ -6,6 +6,8 @@
 #ifndef HANDLER_NET_JOURNAL_H
 #define HANDLER_NET_JOURNAL_H
 
+#include <stdbool.h>
+
 #include "api/tree.h"
 #include "base/err.h"
 
@@ -44,6 +46,9 @@ const char *net_phase_name(enum net_phase p);
 int net_journal_load(const char *state_dir, struct net_journal *ret, struct err *err);
 int net_journal_save(const char *state_dir, const struct net_journal *j, struct err *err);
 void net_journal_done(struct net_journal *j);
+/* Keeps others away from the host's networks of this state directory while the descriptor (the
+ * caller's) is open: handlers share it, whoever leaves has it alone. -EBUSY: the other kind has it. */
+int net_journal_lock(const char *state_dir, bool alone, int *ret_fd, struct err *err);
 /* The change is over: its trees are dropped. */
 void net_journal_idle(struct net_journal *j);
 /* Takes t for what is in *slot. */

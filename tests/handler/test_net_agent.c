@@ -414,6 +414,26 @@ test_ends_while_probing(void **state)
 }
 
 static void
+test_leave_refused(void **state)
+{
+    net_rig_need();
+
+    struct rig *r = *state;
+    struct err err = {0};
+    unsigned steps;
+
+    attached(r);
+    assert_int_equal(net_apply_leave(r->dir, &steps, &err), -EBUSY);
+    assert_non_null(strstr(err_msg(&err), "a drover-handler runs with this state directory"));
+    assert_true(net_rig_has("migration0"));
+    end(r);
+    r->n = NULL;
+    assert_int_equal(net_apply_leave(r->dir, &steps, &err), 0);
+    AUTO_TREE struct tree *left = net_rig_state();
+    net_rig_same(r->before, left);
+}
+
+static void
 test_observed(void **state)
 {
     net_rig_need();
@@ -465,6 +485,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_reattach_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_enacted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends_while_probing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leave_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_observed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_neighbour, setup, teardown),
     };
