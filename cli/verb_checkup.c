@@ -25,13 +25,8 @@ static const struct options_def defs[] = {
     {.name = "source",
      .type = OPTIONS_STRING,
      .arg = "NODE",
-     .required = true,
-     .help = "the node that measures"},
-    {.name = "target",
-     .type = OPTIONS_STRING,
-     .arg = "NODE",
-     .required = true,
-     .help = "the node that answers"},
+     .help = "the node that measures; with neither of the two the controller chooses both"},
+    {.name = "target", .type = OPTIONS_STRING, .arg = "NODE", .help = "the node that answers"},
     {.name = "network",
      .type = OPTIONS_STRING,
      .arg = "NS/NAD",
@@ -75,7 +70,7 @@ static const struct options_def defs[] = {
 
 static const struct options_program program = {
     .name = "drover checkup",
-    .usage = "latency --source NODE --target NODE [OPTIONS]",
+    .usage = "latency [--source NODE --target NODE] [OPTIONS]",
     .about =
         "Measures the way from one node to another over the network that migrations use: round\n"
         "trips, the largest packet that comes through, and bandwidth. The result is kept in a\n"
@@ -102,10 +97,18 @@ whole(struct verb *v, const char *option, int64_t unit_us, const char *unit, int
     return 0;
 }
 
-/* The object, checked by the rules that the controller has. */
-static int
-make_object(struct verb *v, struct tree **ret, struct checkup_params *ret_params)
+static void
+set_node(struct verb *v, struct tree *data, const char *option, const char *key)
 {
+    if (options_given(v->options, option))
+        tree_set(data, key, tree_string(options_string(v->options, option)));
+}
+
+/* The object; with nodes it is checked by the rules that the controller has. */
+static int
+make_object(struct verb *v, struct tree **ret)
+{
+    struct checkup_params p;
     AUTO_TREE struct tree *cm = tree_map();
     struct tree *data = tree_ensure_map(cm, "data");
     const char *network = options_string(v->options, "network");
@@ -134,23 +137,35 @@ make_object(struct verb *v, struct tree **ret, struct checkup_params *ret_params
     if (ms > 0)
         tree_set(data, CHECKUP_MAX_LATENCY, tree_stringf("%lld", (long long)ms));
     tree_set(data, CHECKUP_SAMPLE, tree_stringf("%lld", (long long)seconds));
-    tree_set(data, CHECKUP_SOURCE, tree_string(options_string(v->options, "source")));
-    tree_set(data, CHECKUP_TARGET, tree_string(options_string(v->options, "target")));
+    set_node(v, data, "source", CHECKUP_SOURCE);
+    set_node(v, data, "target", CHECKUP_TARGET);
     if (options_given(v->options, "streams"))
         tree_set(data, CHECKUP_STREAMS,
                  tree_stringf("%lld", (long long)options_int(v->options, "streams")));
-    rc = checkup_object_params(cm, ret_params, &v->err);
+    if (checkup_object_names_node(cm))
+        rc = checkup_object_params(cm, &p, &v->err);
     if (rc == 0)
         *ret = TAKE_PTR(cm);
     return rc;
 }
 
+/* Before anything is deleted for a checkup that would be refused. */
 static int
-look_for_node(struct verb *v, const char *name)
+look_for_nodes(struct verb *v, const struct tree *cm)
 {
-    AUTO_TREE struct tree *node = NULL;
+    static const char *const keys[] = {CHECKUP_SOURCE, CHECKUP_TARGET};
 
-    return client_get(v->client, kind_info(KIND_NODE), NULL, name, &node, &v->err);
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *name = checkup_object_get(cm, keys[i]);
+        AUTO_TREE struct tree *node = NULL;
+        int rc = 0;
+
+        if (*name)
+            rc = client_get(v->client, kind_info(KIND_NODE), NULL, name, &node, &v->err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
 }
 
 /* Deletes a finished (or abandoned) checkup of that name; nothing else is touched. */
@@ -279,14 +294,14 @@ run_latency(struct verb *v)
     const struct kind_info *ki = kind_info(KIND_CONFIGMAP);
     const char *name = options_string(v->options, "keep-name");
     const char *output = options_string(v->options, "output");
-    AUTO_TREE struct tree *cm = NULL, *found = NULL;
+    AUTO_TREE struct tree *cm = NULL, *made = NULL, *found = NULL;
     struct checkup_params p;
     struct watching w = {.p = &p};
     int rc;
 
-    if (make_object(v, &cm, &p) != 0 || look_for_node(v, p.source) != 0 ||
-        look_for_node(v, p.target) != 0 || make_room(v, name) != 0 ||
-        client_create(v->client, ki, v->namespace_, cm, NULL, &v->err) != 0)
+    if (make_object(v, &cm) != 0 || look_for_nodes(v, cm) != 0 || make_room(v, name) != 0 ||
+        client_create(v->client, ki, v->namespace_, cm, &made, &v->err) != 0 ||
+        checkup_object_params(made, &p, &v->err) != 0)
         return verb_error(v);
     client_catch_signals();
     term_init(&w.term, stdout);

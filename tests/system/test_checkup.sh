@@ -28,8 +28,8 @@ id=$(jq -r .id "$dir/cluster.json")
 quick=(--source n1 --target n2 --duration 1s --max-latency 0ms)
 
 # --- what is wrong with the input, before anything runs ---
-wrong "--target" --source n1
-wrong "--source" --target n2
+wrong "targetNode: want the name of a node" --source n1
+wrong "sourceNode: want the name of a node" --target n2
 wrong 'nodes "n9" not found' --source n9 --target n2
 wrong 'nodes "n9" not found' --source n1 --target n9
 wrong 'targetNode: "n1" is the source' --source n1 --target n1
@@ -68,7 +68,8 @@ for key in status.succeeded:.*true status.failureReason status.startTimestamp st
 done
 [[ "$(data $cm status.startTimestamp)" < "$(data $cm status.completionTimestamp)" ]] || die "it ended before it began"
 has $cm status.targetNonce && die "the nonce stays"
-ok checkup latency "${quick[@]}" -o json # replaces it
+ok checkup latency --duration 1s --max-latency 0ms -o json # replaces it, with nodes that it chooses
+[ "$(jq -r '.data["status.result.sourceNode"]' "$out")" = n1 ] || die "want the first node"
 [ "$(jq -r '.data["status.succeeded"]' "$out")" = true ] || die "want the object"
 
 # --- a manifest, as the documents have it; nodes that it does not name are chosen ---
