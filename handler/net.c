@@ -60,8 +60,8 @@ net_agent_new(struct loop *l, struct work *w, const struct net_agent_config *cfg
         net_agent_free(n);
         return NULL;
     }
-    if (pending)
-        net_agent_round(n, false);
+    n->unfinished = pending;
+    net_agent_round(n, false);
     net_look_now(n);
     return n;
 }
@@ -287,7 +287,7 @@ net_agent_round(struct net_agent *n, bool by_event)
         n->round_wanted = true;
         return;
     }
-    if (!known && (n->rounds > 0 || n->network_known || n->enactments_known))
+    if (!known && !n->unfinished)
         return;
     n->round_wanted = false;
     n->round = job = xcalloc(1, sizeof *job);
@@ -347,6 +347,7 @@ round_done(void *ctx)
 
     n->round = NULL;
     n->rounds++;
+    n->unfinished = r->rc != 0 && r->rc != -ECANCELED;
     if (r->rc == 0 && r->objects_known) {
         n->error_pause_us = HANDLER_NET_REPAIR_US;
         take_policies(n, r);

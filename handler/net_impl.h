@@ -72,6 +72,7 @@ struct net_agent {
 
     struct net_round_job *round; /* that runs, or NULL */
     bool round_wanted;
+    bool unfinished; /* a change in the journal is brought to an end without objects, too */
     unsigned rounds; /* that have ended */
     struct net_look_job *look;
     bool look_wanted;

@@ -481,6 +481,30 @@ test_network_as_found(void **state)
     }
 }
 
+/* Its bridge is a policy's, which comes in the same round and goes later. */
+static void
+test_network_on_bridge(void **state)
+{
+    net_rig_need();
+
+    struct rig *r = *state;
+
+    policy(r, "p", 1, BR("br1", "{'name': 'eth2'}"));
+    network(r, "{'type': 'cnv-bridge', 'name': 'm', 'bridge': 'br1', 'ipam': {'type': "
+               "'whereabouts', 'range': '10.200.5.0/24'}}");
+    run(r);
+    want_done(&r->policies[0]);
+    if (r->round.mig_state.state != MIGNET_READY)
+        fail_msg("%s: %s", r->round.mig_state.code, r->round.mig_state.reason);
+    assert_string_equal(r->round.mig_state.base, "br1");
+    no_policies(r);
+    run(r);
+    assert_int_equal(r->round.mig_state.state, MIGNET_BROKEN);
+    assert_string_equal(r->round.mig_state.code, NET_REASON_INTERFACE_MISSING);
+    AUTO_TREE struct tree *left = net_rig_state();
+    net_rig_same(r->before, left);
+}
+
 /* While migrations hold it, what was in effect stays; then it changes, and at the end it is gone. */
 static void
 test_network_held(void **state)
@@ -530,6 +554,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_network_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_network_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_network_as_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_network_on_bridge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_network_held, setup, teardown),
     };
 
