@@ -236,7 +236,8 @@ static bool
 next_batch(struct mig_source *s, struct source_post_batch *b)
 {
     struct plan_run runs[PUSH_PAGES];
-    uint32_t n = 0, pages = 0, max = PUSH_PAGES;
+    uint64_t smooth = bucket_batch(&s->share.bucket, (uint64_t)PUSH_PAGES * LAYOUT_PAGE_BYTES);
+    uint32_t n = 0, pages = 0, max = (uint32_t)(smooth / LAYOUT_PAGE_BYTES);
     uint64_t now = clock_mono_us(), until = now + YIELD_US;
     struct timespec ts = {.tv_sec = (time_t)(until / 1000000),
                           .tv_nsec = (long)(until % 1000000) * 1000};
@@ -244,7 +245,7 @@ next_batch(struct mig_source *s, struct source_post_batch *b)
     pthread_mutex_lock(&s->plan_mu);
     while (s->open_requests > 0 && pthread_cond_timedwait(&s->plan_cv, &s->plan_mu, &ts) == 0)
         ;
-    if (s->fault_seen_us && now - s->fault_seen_us < BUSY_US)
+    if (s->fault_seen_us && now - s->fault_seen_us < BUSY_US && max > PUSH_PAGES_BUSY)
         max = PUSH_PAGES_BUSY;
     while (pages < max && plan_next(&s->plan, max - pages, &runs[n]))
         pages += runs[n++].pages;

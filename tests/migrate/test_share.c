@@ -133,6 +133,27 @@ test_no_limit(void **state)
     bucket_done(&b);
 }
 
+/* What cannot wait goes at once, and the others wait for as long as it takes to pay for it. */
+static void
+test_charge(void **state)
+{
+    struct bucket b;
+    uint64_t now = SECOND;
+
+    (void)state;
+    bucket_init(&b, SECOND); /* a byte a microsecond */
+    assert_int_equal(bucket_take(&b, 1, now), 0);
+    bucket_charge(&b, 50000, now);
+    assert_int_equal(bucket_taken(&b), 50001);
+    assert_int_equal(bucket_take(&b, 1, now), BUCKET_SLICE_US);
+    assert_true(bucket_take(&b, 1, now + 49990) > 0);
+    assert_int_equal(bucket_take(&b, 1, now + 50010), 0);
+    bucket_set_rate(&b, 0, now + 50010);
+    bucket_charge(&b, 50000, now + 50010);
+    assert_int_equal(bucket_take(&b, 1, now + 50010), 0);
+    bucket_done(&b);
+}
+
 /* A batch that was large under the old rate is no silence of minutes under the new one, nor is what
  * was saved up under a high rate spent at once under a low one. */
 static void
@@ -457,6 +478,7 @@ main(void)
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_idle_time_is_not_saved_up),
         cmocka_unit_test(test_no_limit),
+        cmocka_unit_test(test_charge),
         cmocka_unit_test(test_rate_changes),
         cmocka_unit_test(test_allocate_properties),
         cmocka_unit_test(test_come_and_go),
