@@ -10,62 +10,25 @@
 #include "api/object.h"
 #include "api/selector.h"
 #include "control/loop_event.h"
+#include "control/loop_network_pool.h"
 #include "control/network_check.h"
 #include "netpolicy/ipam.h"
 #include "netpolicy/net_want.h"
 
-/* The network that the settings name, as it is now. */
-struct network {
-    const char *ref, *ns, *name; /* "ns/name" */
-    enum kind settings_kind;
-    const struct meta *settings; /* who names it */
-    const struct nad *nad;       /* NULL: missing */
-    struct nad_config config;
-    const char *reason, *message; /* NULL: usable */
-    bool gives; /* it has a range; with a reason: nodes that have an address keep it */
-};
-
-#define NAMES_SHOWN 8 /* of nodes, in a message */
-
-/* One Node, in the order of names. */
-struct told {
-    const struct node *node;
-    const char *now;    /* the annotation; NULL: none */
-    const char *holds;  /* its address without prefix when it is of this network; NULL: none */
-    const char *wanted; /* the annotation as it should be; NULL: none */
-    const char *gets;   /* like holds */
-};
-
-struct pools {
-    const struct tree **items;
-    size_t len, cap;
-};
-
-static bool find_network(struct loops *l, struct network *n);
-static void judge(struct loops *l, struct network *n);
-static void refuse(struct network *n, const char *reason, const char *message);
-static size_t list_nodes(struct loops *l, struct told **ret);
-static void read_told(struct loops *l, const struct network *n, struct told *t);
-static const char *annotation(struct loops *l, const struct network *n, const char *address);
-static const char *refusal(struct loops *l, const struct network *n, const char *reason,
+static bool find_network(struct loops *l, struct loop_net *n);
+static void judge(struct loops *l, struct loop_net *n);
+static void refuse(struct loop_net *n, const char *reason, const char *message);
+static size_t list_nodes(struct loops *l, struct loop_net_node **ret);
+static void read_told(struct loops *l, const struct loop_net *n, struct loop_net_node *t);
+static const char *annotation(struct loops *l, const struct loop_net *n, const char *address);
+static const char *refusal(struct loops *l, const struct loop_net *n, const char *reason,
                            const char *message);
-static bool add_pool(void *ctx, const struct tree *pool);
-static void drop_orphans(struct loops *l, const struct pools *p);
-static void delete_pool(struct loops *l, const struct tree *pool);
-static bool give_addresses(struct loops *l, struct network *n, const struct pools *p,
-                           struct told *nodes, size_t len);
-static bool of_network(const struct tree *pool, const struct network *n);
-static void find_address(struct loops *l, const struct network *n, const struct node *node,
-                         struct ipam_node *ret);
-static bool is_device(const struct nad_config *c, const char *name);
-static bool has_allowed(const struct nad_config *c, const struct tree *interface,
-                        const char *family, struct ip *ret);
-static const char *who_has_none(struct loops *l, const struct ipam_node *in, size_t len,
-                                const char *message);
-static void write_pool(struct loops *l, const struct tree *own, struct tree *pool);
-static void tell_nodes(struct loops *l, const struct network *n, struct told *nodes, size_t len);
-static void write_told(struct loops *l, const struct told *t, const char *wanted);
-static void say(struct loops *l, const struct network *n);
+static const char *wanted_by(struct loops *l, const struct loop_net *n,
+                             const struct loop_net_node *t, const struct strmap *held);
+static void tell_nodes(struct loops *l, const struct loop_net *n, struct loop_net_node *nodes,
+                       size_t len);
+static void write_told(struct loops *l, const struct loop_net_node *t, const char *wanted);
+static void say(struct loops *l, const struct loop_net *n);
 
 struct loop_network *
 loop_network_new(void)
@@ -146,37 +109,31 @@ loop_network_note(struct loops *l, const struct store_event *ev)
 void
 loop_network_pass(struct loops *l)
 {
-    struct network n = {0};
-    struct pools pools = {0};
-    bool set, durable = true;
-    struct told *nodes;
+    struct loop_net n = {0};
+    struct loop_net_node *nodes;
     size_t len;
+    bool set;
 
     if (!l->network->addresses_dirty && !l->all)
         return;
     l->network->addresses_dirty = false;
     len = list_nodes(l, &nodes);
-    store_list(l->store, KIND_IPPOOL, NULL, add_pool, &pools);
-    drop_orphans(l, &pools);
     l->network->set = set = find_network(l, &n);
     if (set) {
         for (size_t i = 0; i < len; i++)
             read_told(l, &n, &nodes[i]);
         judge(l, &n);
-        if (n.gives)
-            durable = give_addresses(l, &n, &pools, nodes, len);
     }
-    if (durable) {
-        say(l, set ? &n : NULL);
-        tell_nodes(l, set ? &n : NULL, nodes, len);
-    }
-    free(pools.items);
+    if (!loop_network_pool_pass(l, set ? &n : NULL, nodes, len))
+        return;
+    say(l, set ? &n : NULL);
+    tell_nodes(l, set ? &n : NULL, nodes, len);
 }
 
 /* --- the network --- */
 
 static bool
-find_network(struct loops *l, struct network *n)
+find_network(struct loops *l, struct loop_net *n)
 {
     const struct hco *hco = loop_cache_hco(l->cache);
     const struct kubevirt *kv = hco ? NULL : loop_cache_kubevirt(l->cache);
@@ -193,7 +150,7 @@ find_network(struct loops *l, struct network *n)
 }
 
 static void
-judge(struct loops *l, struct network *n)
+judge(struct loops *l, struct loop_net *n)
 {
     struct nad_config config;
     struct err err = {0};
@@ -219,7 +176,7 @@ judge(struct loops *l, struct network *n)
 }
 
 static void
-refuse(struct network *n, const char *reason, const char *message)
+refuse(struct loop_net *n, const char *reason, const char *message)
 {
     n->reason = reason;
     n->message = message;
@@ -230,21 +187,21 @@ refuse(struct network *n, const char *reason, const char *message)
 static int
 by_name(const void *a, const void *b)
 {
-    const struct told *x = a, *y = b;
+    const struct loop_net_node *x = a, *y = b;
 
     return strcmp(x->node->meta.name, y->node->meta.name);
 }
 
 static size_t
-list_nodes(struct loops *l, struct told **ret)
+list_nodes(struct loops *l, struct loop_net_node **ret)
 {
     size_t max = loop_cache_count(l->cache, KIND_NODE), len = 0;
-    struct told *nodes = arena_calloc(l->arena, max + 1, sizeof(*nodes));
+    struct loop_net_node *nodes = arena_calloc(l->arena, max + 1, sizeof(*nodes));
     const struct node *n;
 
     for (size_t it = 0; len < max && (n = loop_cache_next(l->cache, KIND_NODE, &it));)
-        nodes[len++] =
-            (struct told){.node = n, .now = kv_get(&n->meta.annotations, ANN_MIGRATION_ADDRESS)};
+        nodes[len++] = (struct loop_net_node){
+            .node = n, .now = kv_get(&n->meta.annotations, ANN_MIGRATION_ADDRESS)};
     if (len > 0)
         qsort(nodes, len, sizeof(*nodes), by_name);
     *ret = nodes;
@@ -258,7 +215,7 @@ without_prefix(struct arena *a, const char *address)
 }
 
 static void
-read_told(struct loops *l, const struct network *n, struct told *t)
+read_told(struct loops *l, const struct loop_net *n, struct loop_net_node *t)
 {
     AUTO_TREE struct tree *doc = NULL;
     const char *address;
@@ -272,7 +229,7 @@ read_told(struct loops *l, const struct network *n, struct told *t)
 }
 
 static const char *
-annotation(struct loops *l, const struct network *n, const char *address)
+annotation(struct loops *l, const struct loop_net *n, const char *address)
 {
     AUTO_TREE struct tree *t = tree_map();
     AUTO_SB struct sb json = SB_INIT;
@@ -284,7 +241,7 @@ annotation(struct loops *l, const struct network *n, const char *address)
 }
 
 static const char *
-refusal(struct loops *l, const struct network *n, const char *reason, const char *message)
+refusal(struct loops *l, const struct loop_net *n, const char *reason, const char *message)
 {
     AUTO_TREE struct tree *t = tree_map();
     AUTO_SB struct sb json = SB_INIT;
@@ -296,211 +253,28 @@ refusal(struct loops *l, const struct network *n, const char *reason, const char
     return arena_strdup(l->arena, sb_str(&json));
 }
 
-/* --- pools --- */
-
-static bool
-add_pool(void *ctx, const struct tree *pool)
-{
-    struct pools *p = ctx;
-
-    if (p->len == p->cap) {
-        p->cap = p->cap ? 2 * p->cap : 16;
-        p->items = xreallocarray(p->items, p->cap, sizeof(*p->items));
-    }
-    p->items[p->len++] = pool;
-    return true;
-}
-
-/* Pools of definitions that are gone go, too. Those that are not ours are left alone. */
-static void
-drop_orphans(struct loops *l, const struct pools *p)
-{
-    for (size_t i = 0; i < p->len; i++) {
-        const struct tree *pool = p->items[i];
-        const char *owner = object_annotation(pool, ANN_POOL_NETWORK);
-
-        if (owner && !loop_cache_get(l->cache, KIND_NAD, object_namespace(pool), owner))
-            delete_pool(l, pool);
-    }
-}
-
-static void
-delete_pool(struct loops *l, const struct tree *pool)
-{
-    struct meta m = {
-        .namespace_ = object_namespace(pool), .name = object_name(pool), .uid = object_uid(pool)};
-
-    loop_write_delete(loop_write_new(l, KIND_IPPOOL, &m, 0), NULL);
-}
-
-/* Fills in what each node should be told. False: not yet, the pool must be written first. */
-static bool
-give_addresses(struct loops *l, struct network *n, const struct pools *p, struct told *nodes,
-               size_t len)
-{
-    AUTO_FREE char *name = ipam_pool_name(&n->config, n->ns, n->name);
-    struct ipam_node *in = arena_calloc(l->arena, len + 1, sizeof(*in));
-    const struct tree *own = loop_core_tree(l, KIND_IPPOOL, n->ns, name);
-    const char *owner = own ? object_annotation(own, ANN_POOL_NETWORK) : NULL;
-    AUTO_TREE struct tree *pool = own ? tree_copy(own) : ipam_pool_new(&n->config, n->ns, n->name);
-    AUTO_TREE struct tree *before = tree_copy(pool);
-    bool give = n->reason == NULL, any = own != NULL;
-    struct err err = {0};
-
-    if (owner && strcmp(owner, n->name) != 0) {
-        if (!loop_cache_get(l->cache, KIND_NAD, n->ns, owner))
-            return false; /* it is being deleted */
-        if (n->reason)
-            return true; /* both have this range */
-    } /* else the other's range was changed since: what it remembers here is of no use to it */
-    for (size_t i = 0; i < p->len; i++) {
-        if (p->items[i] == own || !of_network(p->items[i], n))
-            continue;
-        ipam_pool_adopt(pool, p->items[i]);
-        any = true;
-    }
-    for (size_t i = 0; i < len; i++) {
-        in[i].name = nodes[i].node->meta.name;
-        find_address(l, n, nodes[i].node, &in[i]);
-    }
-    if (ipam_assign(pool, &n->config, n->ns, in, len, give, l->now_us, &err) != 0 && give)
-        refuse(n, "RangeFull", who_has_none(l, in, len, err_msg(&err)));
-    tree_set_path(pool, tree_string(n->name), "metadata", "annotations", ANN_POOL_NETWORK, NULL);
-    if (!own ? give || any : !tree_equal(before, pool)) {
-        write_pool(l, own, TAKE_PTR(pool));
-        return false;
-    }
-    for (size_t i = 0; i < p->len; i++)
-        if (p->items[i] != own && of_network(p->items[i], n))
-            delete_pool(l, p->items[i]);
-    for (size_t i = 0; i < len; i++) {
-        char text[CIDR_TEXT_SIZE];
-
-        if (!in[i].has_address)
-            continue;
-        ipam_address_text(&n->config, &in[i].address, text, sizeof(text));
-        nodes[i].wanted = annotation(l, n, text);
-        nodes[i].gets = without_prefix(l->arena, text);
-    }
-    return true;
-}
-
-static bool
-of_network(const struct tree *pool, const struct network *n)
-{
-    const char *owner = object_annotation(pool, ANN_POOL_NETWORK);
-
-    return owner && strcmp(owner, n->name) == 0 && strcmp(object_namespace(pool), n->ns) == 0;
-}
-
-/* What a host has already: on an interface that no handler puts addresses on (its state says so before
- * its handler has heard of the network), else what the handler says that it uses. */
-static void
-find_address(struct loops *l, const struct network *n, const struct node *node,
-             struct ipam_node *ret)
-{
-    const struct tree *state = loop_core_tree(l, KIND_NNS, NULL, node->meta.name);
-    const struct tree *list = tree_find(state, "status", "currentState", "interfaces", NULL);
-
-    for (size_t i = 0; i < tree_len(list) && !ret->fixed; i++) {
-        const char *name = tree_find_string(tree_at(list, i), "", "name", NULL);
-
-        if (strcmp(name, NET_MIGRATION_IFNAME) != 0 && !is_device(&n->config, name))
-            ret->fixed = has_allowed(&n->config, tree_at(list, i), "ipv4", &ret->found) ||
-                         has_allowed(&n->config, tree_at(list, i), "ipv6", &ret->found);
-    }
-    ret->has_found = ret->fixed;
-    for (size_t i = 0; i < node->addresses_len && !ret->has_found; i++) {
-        const struct node_address *a = &node->addresses[i];
-
-        if (a->type && strcmp(a->type, "MigrationIP") == 0 && a->address)
-            ret->has_found = ip_parse(a->address, &ret->found, NULL) == 0;
-    }
-}
-
-/* The interface that the definition gives its address to, where it makes none. */
-static bool
-is_device(const struct nad_config *c, const char *name)
-{
-    return (c->bridge && strcmp(c->bridge, name) == 0) ||
-           (strcmp(c->type, "host-device") == 0 && strcmp(c->master, name) == 0);
-}
-
-static bool
-has_allowed(const struct nad_config *c, const struct tree *interface, const char *family,
-            struct ip *ret)
-{
-    const struct tree *list = tree_find(interface, family, "address", NULL);
-
-    for (size_t i = 0; i < tree_len(list); i++)
-        if (ip_parse(tree_find_string(tree_at(list, i), "", "ip", NULL), ret, NULL) == 0 &&
-            nad_address_allowed(c, ret))
-            return true;
-    return false;
-}
-
-static const char *
-who_has_none(struct loops *l, const struct ipam_node *in, size_t len, const char *message)
-{
-    AUTO_SB struct sb text = SB_INIT;
-    size_t none = 0;
-
-    sb_puts(&text, message);
-    for (size_t i = 0; i < len; i++)
-        if (!in[i].has_address && ++none <= NAMES_SHOWN)
-            sb_printf(&text, "%s%s", none == 1 ? "; none: " : ", ", in[i].name);
-    if (none > NAMES_SHOWN)
-        sb_printf(&text, " and %zu more", none - NAMES_SHOWN);
-    return arena_strdup(l->arena, sb_str(&text));
-}
-
-struct pool_args {
-    struct tree *from, *to;
-};
-
-static int
-change_pool(struct loop_write *w, struct tree *obj)
-{
-    struct pool_args *a = w->args;
-
-    if (!tree_equal(tree_get(obj, "spec"), tree_get(a->from, "spec")))
-        return 0; /* somebody has edited it: that change is looked at in the next pass */
-    tree_set(obj, "spec", tree_copy(tree_get(a->to, "spec")));
-    tree_set(obj, "metadata", tree_take(a->to, "metadata"));
-    return 1;
-}
-
-static void
-release_pool(struct loop_write *w)
-{
-    struct pool_args *a = w->args;
-
-    tree_free(a->from);
-    tree_free(a->to);
-}
-
-/* Takes pool. own NULL: there is none yet. */
-static void
-write_pool(struct loops *l, const struct tree *own, struct tree *pool)
-{
-    struct meta m = {.namespace_ = object_namespace(pool), .name = object_name(pool)};
-    struct loop_write *w = loop_write_new(l, KIND_IPPOOL, &m, sizeof(struct pool_args));
-    struct pool_args *a = w->args;
-
-    if (!own) {
-        loop_write_create(w, pool, NULL);
-        return;
-    }
-    *a = (struct pool_args){tree_copy(own), pool};
-    w->uid = arena_strdup(w->arena, object_uid(own));
-    w->release = release_pool;
-    loop_write_mutate(w, change_pool, NULL);
-}
-
 /* --- telling --- */
 
+/* held: address -> the Node whose annotation has it. NULL: no annotation. */
+static const char *
+wanted_by(struct loops *l, const struct loop_net *n, const struct loop_net_node *t,
+          const struct strmap *held)
+{
+    const char *gets = t->address ? without_prefix(l->arena, t->address) : NULL;
+    const struct node *holder = gets ? strmap_get(held, gets) : NULL;
+
+    if (!gets)
+        return n->reason ? refusal(l, n, n->reason, n->message) : NULL;
+    if (!holder || holder == t->node || (t->holds && strcmp(t->holds, gets) == 0))
+        return annotation(l, n, t->address);
+    /* Its holder is told something else in this pass, and this node in the next. */
+    return refusal(
+        l, n, "AddressPending",
+        arena_printf(l->arena, "%s is being taken from node %s", gets, holder->meta.name));
+}
+
 static void
-tell_nodes(struct loops *l, const struct network *n, struct told *nodes, size_t len)
+tell_nodes(struct loops *l, const struct loop_net *n, struct loop_net_node *nodes, size_t len)
 {
     struct strmap *held = strmap_new();
 
@@ -508,19 +282,10 @@ tell_nodes(struct loops *l, const struct network *n, struct told *nodes, size_t 
         if (nodes[i].holds)
             strmap_put(held, nodes[i].holds, (void *)(uintptr_t)nodes[i].node);
     for (size_t i = 0; i < len; i++) {
-        const struct told *t = &nodes[i];
-        const char *wanted = t->wanted;
-        const struct node *holder = wanted && t->gets ? strmap_get(held, t->gets) : NULL;
+        const char *wanted = n ? wanted_by(l, n, &nodes[i], held) : NULL, *now = nodes[i].now;
 
-        if (!wanted && n && n->reason)
-            wanted = refusal(l, n, n->reason, n->message);
-        /* Its holder is told something else in this pass, and this node in the next. */
-        if (holder && holder != t->node && (!t->holds || strcmp(t->holds, t->gets) != 0))
-            wanted = refusal(l, n, "AddressPending",
-                             arena_printf(l->arena, "%s is being taken from node %s", t->gets,
-                                          holder->meta.name));
-        if (strcmp(t->now ? t->now : "", wanted ? wanted : "") != 0 || (!t->now) != (!wanted))
-            write_told(l, t, wanted);
+        if (!now != !wanted || (wanted && strcmp(now, wanted) != 0))
+            write_told(l, &nodes[i], wanted);
     }
     strmap_free(held, NULL);
 }
@@ -540,7 +305,7 @@ change_told(struct loop_write *w, struct tree *obj)
 }
 
 static void
-write_told(struct loops *l, const struct told *t, const char *wanted)
+write_told(struct loops *l, const struct loop_net_node *t, const char *wanted)
 {
     struct loop_write *w = loop_write_new(l, KIND_NODE, &t->node->meta, sizeof(const char *));
 
@@ -552,7 +317,7 @@ write_told(struct loops *l, const struct told *t, const char *wanted)
 
 /* Once for each refusal, not once for each look. */
 static void
-say(struct loops *l, const struct network *n)
+say(struct loops *l, const struct loop_net *n)
 {
     struct loop_network *ln = l->network;
 
