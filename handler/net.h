@@ -22,7 +22,7 @@ struct mignet {
     char ifname[NL_IFNAME_SIZE]; /* "" when NONE: any */
     char ref[256];               /* "ns/name" of the NAD */
     char code[64];               /* the condition's reason: AddressFound, LinkDown, AddressLost,
-                                    MTUChanged, NeighbourUnreachable, RangeFull, ... (docs/network.md) */
+                                    MTUChanged, NeighbourUnreachable, RangeFull, ... (docs/node-network.md) */
     char reason[512];            /* its message */
     uint32_t mtu;
     char base[NL_IFNAME_SIZE];  /* the interface below it, "" = none: what its counters leave out */

@@ -32,6 +32,9 @@ struct set {
 };
 
 static int finish_pending(struct net_round *r, struct net_journal *j);
+static void refuse_next(struct net_journal *j, const struct err *why);
+static void refuse_policy(struct net_journal *j, const char *name, int64_t generation,
+                          const char *why);
 static bool answers(struct net_round *r, struct err *err);
 static void set_make(struct net_round *r, struct net_journal *j, const struct net_state *now,
                      struct arena *a, struct set *s, struct net_mig_want *mig);
@@ -95,7 +98,40 @@ finish_pending(struct net_round *r, struct net_journal *j)
         return j->phase == NET_PROBING ? net_apply_confirm(r->state_dir, j, &r->err) : 0;
     if (j->phase != NET_BACK && r->stopped(r->ctx))
         return err_set(&r->err, -ECANCELED, "the handler ends");
+    if (j->phase != NET_BACK)
+        refuse_next(j, &why);
     return net_apply_back(r->state_dir, j, &r->err);
+}
+
+/* The policies that were new in the change that is under way; saved with what is written next. */
+static void
+refuse_next(struct net_journal *j, const struct err *why)
+{
+    for (size_t i = 0; i < tree_len(j->next); i++) {
+        const char *name = tree_key_at(j->next, i);
+        const struct tree *next = tree_at(j->next, i);
+
+        if (!tree_equal(next, tree_get(j->policies, name)))
+            refuse_policy(j, name, tree_get_int(tree_get(next, "generation"), 0), err_msg(why));
+    }
+    for (size_t i = 0; i < tree_len(j->policies); i++)
+        if (!tree_get(j->next, tree_key_at(j->policies, i)))
+            refuse_policy(j, tree_key_at(j->policies, i), 0, err_msg(why));
+}
+
+/* generation 0: it is gone, and its removal is what was refused. */
+static void
+refuse_policy(struct net_journal *j, const char *name, int64_t generation, const char *why)
+{
+    struct tree *no = tree_map();
+
+    tree_set(no, "generation", tree_int(generation));
+    tree_set(no, "reason", tree_string("FailedToConfigure"));
+    tree_set(no, "message", tree_stringf("%.900s; everything went back to how it was before", why));
+    if (!j->refused)
+        j->refused = tree_map();
+    tree_set(j->refused, name, no);
+    log_warn("network.refused", LS("policy", name), LI("generation", generation), LS("error", why));
 }
 
 static bool
@@ -439,28 +475,21 @@ is_new(const struct item *it, const struct net_journal *j)
 static void
 refuse(struct net_round *r, struct net_journal *j, struct set *s, const struct err *why)
 {
-    if (!j->refused)
-        j->refused = tree_map();
     for (size_t i = 0; i < s->len; i++) {
         struct item *it = &s->items[i];
         const struct tree *old = it->name ? tree_get(j->policies, it->name) : NULL;
-        struct tree *no;
 
         if (it->p && it->chosen == NEW && is_new(it, j)) {
-            item_fails(it, r, -ETIMEDOUT, "FailedToConfigure", false,
-                       "%s; everything went back to how it was before", err_msg(why));
+            refuse_policy(j, it->name, it->p->generation, err_msg(why));
+            item_fails(it, r, -ETIMEDOUT, "FailedToConfigure", false, "%s",
+                       tree_find_string(j->refused, "", it->name, "message", NULL));
         } else if (it->name && !it->p && it->chosen == OUT && old) {
             it->old_record = old; /* it stays */
-            log_warn("network.removal", LS("policy", it->name), LS("error", err_msg(why)));
+            refuse_policy(j, it->name, 0, err_msg(why));
         } else {
             continue;
         }
         it->bad = true;
-        no = tree_map();
-        tree_set(no, "generation", tree_int(it->p ? it->p->generation : 0));
-        tree_set(no, "reason", tree_string("FailedToConfigure"));
-        tree_set(no, "message", tree_string(it->p ? it->p->message : err_msg(why)));
-        tree_set(j->refused, it->name, no);
     }
 }
 

@@ -353,6 +353,8 @@ test_pending_probe(void **state)
         struct err err = {0};
 
         tree_set_path(policies, tree_copy(desired), "p", "desiredState", NULL);
+        assert_int_equal(net_journal_load(r->dir, &j, &err), 0);
+        tree_free(TAKE_PTR(j.refused));
         assert_int_equal(net_want_policy(desired, "p", a, &wants, &err), 0);
         assert_int_equal(
             net_apply_change(r->dir, &j, &wants, &r->mgmt, policies, true, &applied, &err), 0);
@@ -373,6 +375,7 @@ test_pending_probe(void **state)
         assert_int_equal(net_journal_load(r->dir, &j, &err), 0);
         assert_int_equal(j.phase, NET_IDLE);
         assert_int_equal(tree_get(j.policies, "p") != NULL, answers);
+        assert_int_equal(tree_get(j.refused, "p") == NULL, answers);
         net_journal_done(&j);
     }
 }

@@ -62,6 +62,19 @@ done
 "$drover" dev status --dir "$dir" >"$out" 2>&1 || die "status with a migration network"
 says '^n1 .* 198\.18\.0\.11 +10\.200\.5\.'
 
+# --- a host leaves for good: its network is as it was, when no handler would undo that ---
+"$PWD/bin/drover-handler" --leave --state-dir "$dir/nodes/n3" >"$out" 2>"$err" && die "leave under a running handler"
+says 'a drover-handler runs with this state directory: stop it first' "$err"
+pid=$(handler_pid n3)
+kill "$pid"
+while kill -0 "$pid" 2>/dev/null; do tick; done
+on_n3() { ip netns exec "drover-$id-n3" "$@"; }
+on_n3 ip -o link show dev migration0 | grep -q UP || die "a handler that ends takes the network with it"
+on_n3 "$PWD/bin/drover-handler" --leave --state-dir "$dir/nodes/n3" >"$out" 2>"$err" || die "leave"
+on_n3 ip -o link show dev migration0 >/dev/null 2>&1 && die "migration0 after leave"
+[ "$(on_n3 cat /proc/sys/net/ipv4/conf/eth1/arp_ignore)" = 0 ] || die "eth1 after leave"
+[ ! -e "$dir/nodes/n3/network.json" ] || die "the journal after leave"
+
 # --- down: guests included, and a handler that the record does not know; then once more ---
 restart "$(handler_pid n2)" n2
 guests=$(awk '{print $1}' "$dir"/nodes/*/guests/*/pid)
