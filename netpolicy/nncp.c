@@ -71,14 +71,9 @@ net_want_policy(const struct tree *desired, const char *origin, struct arena *a,
 static const char *const states[] = {
     [NET_UP] = "up", [NET_DOWN] = "down", [NET_ABSENT] = "absent", "ignore", NULL};
 
-/* Types by their nmstate name; NET_OTHER: whatever it is. */
-static const struct {
-    const char *name;
-    enum net_kind kind;
-} types[] = {
-    {"ethernet", NET_ETHERNET}, {"linux-bridge", NET_BRIDGE}, {"bond", NET_BOND},
-    {"vlan", NET_VLAN},         {"mac-vlan", NET_MACVLAN},    {"unknown", NET_OTHER},
-};
+/* By nmstate's names; NET_OTHER ("unknown"): whatever it is. */
+static const enum net_kind kinds[] = {NET_ETHERNET, NET_BRIDGE,  NET_BOND,
+                                      NET_VLAN,     NET_MACVLAN, NET_OTHER};
 #define TYPES_TEXT "ethernet, linux-bridge, bond, vlan or mac-vlan"
 
 static int
@@ -89,10 +84,10 @@ read_type(const struct place *p, struct net_want *w)
 
     if (rc != 0)
         return rc;
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (strcmp(type, types[i].name) == 0) {
-            w->link.kind = types[i].kind;
-            w->has_kind = types[i].kind != NET_OTHER;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strcmp(type, net_kind_name(kinds[i])) == 0) {
+            w->link.kind = kinds[i];
+            w->has_kind = kinds[i] != NET_OTHER;
             return 0;
         }
     return err_set(p->err, -ENOTSUP, "%s.type: \"%.64s\": is not supported: want " TYPES_TEXT,
@@ -102,7 +97,7 @@ read_type(const struct place *p, struct net_want *w)
 static int
 read_interface(const struct place *p, const char *origin, struct net_want *w, bool *ret_ignore)
 {
-    /* The first row is read; the second is what nmstate reports and never applies. */
+    /* From "description" on: what nmstate reports and never applies. */
     static const char *const known[] = {
         "name",       "type",     "state",       "mtu",          "mac-address",
         "controller", "ipv4",     "ipv6",        "bridge",       "link-aggregation",
@@ -314,11 +309,6 @@ read_bridge(const struct place *p, struct net_want *w)
     return read_ports(&bridge, port_keys, true, w);
 }
 
-static const char *const bond_modes[] = {"balance-rr", "active-backup", "balance-xor", "broadcast",
-                                         "802.3ad",    "balance-tlb",   "balance-alb", NULL};
-#define BOND_MODES_TEXT                                                                           \
-    "balance-rr, active-backup, balance-xor, broadcast, 802.3ad, balance-tlb, balance-alb, or 0 " \
-    "to 6"
 #define BOND_MIIMON_DEFAULT 100 /* NetworkManager's; the kernel's 0 never sees a lost carrier */
 #define BOND_MIIMON_MAX     60000
 
@@ -326,15 +316,13 @@ static int
 read_bond_mode(const struct place *p, uint8_t *ret)
 {
     const struct tree *t = tree_get(p->map, "mode");
-    const char *s = tree_get_string(t, "");
-    int64_t n = tree_type(t) == TREE_INT ? tree_get_int(t, -1) : place_index_of(s, bond_modes);
+    int64_t n =
+        tree_type(t) == TREE_INT ? tree_get_int(t, -1) : net_bond_mode(tree_get_string(t, ""));
 
     if (tree_type(t) == TREE_NULL)
-        return err_set(p->err, -EINVAL, "%s.mode: is missing: want " BOND_MODES_TEXT, p->path);
-    if (s[0] >= '0' && s[0] <= '6' && s[1] == '\0')
-        n = s[0] - '0';
+        return err_set(p->err, -EINVAL, "%s.mode: is missing: want " NET_BOND_MODES, p->path);
     if (n < 0 || n > 6)
-        return err_set(p->err, -EINVAL, "%s.mode: %s: want " BOND_MODES_TEXT, p->path,
+        return err_set(p->err, -EINVAL, "%s.mode: %s: want " NET_BOND_MODES, p->path,
                        place_quote(p, t));
     *ret = (uint8_t)n;
     return 0;
@@ -371,8 +359,7 @@ read_bond(const struct place *p, struct net_want *w)
         return rc;
     if (!bond.map) {
         if (w->link.kind == NET_BOND)
-            return err_set(p->err, -EINVAL, "%s.mode: is missing: want " BOND_MODES_TEXT,
-                           bond.path);
+            return err_set(p->err, -EINVAL, "%s.mode: is missing: want " NET_BOND_MODES, bond.path);
         return 0;
     }
     if (w->link.kind != NET_BOND)
@@ -477,7 +464,6 @@ read_macvlan(const struct place *p, struct net_want *w, const char **ret_base)
 {
     /* promiscuous: the kernel's own setting, which only passthru mode looks at, is true */
     static const char *const known[] = {"base-iface", "mode", "promiscuous", NULL};
-    static const char *const modes[] = {"bridge", "private", "vepa", "passthru", NULL};
     const char *mode = NULL;
     bool promiscuous = true;
     int rc;
@@ -491,13 +477,12 @@ read_macvlan(const struct place *p, struct net_want *w, const char **ret_base)
         return err_set(p->err, -ENOTSUP, "%s.promiscuous: false: is not supported: want true",
                        p->path);
     if (!mode)
-        return err_set(p->err, -EINVAL,
-                       "%s.mode: is missing: want bridge, private, vepa or "
-                       "passthru",
-                       p->path);
-    if ((rc = place_one_of(p, "mode", mode, modes, "bridge, private, vepa or passthru")) == 0)
-        w->link.macvlan_mode = modes[place_index_of(mode, modes)];
-    return rc;
+        return err_set(p->err, -EINVAL, "%s.mode: is missing: want " NET_MACVLAN_MODES, p->path);
+    w->link.macvlan_mode = net_macvlan_mode(mode);
+    if (!w->link.macvlan_mode)
+        return err_set(p->err, -EINVAL, "%s.mode: \"%.64s\": want " NET_MACVLAN_MODES, p->path,
+                       mode);
+    return 0;
 }
 
 static int
@@ -507,21 +492,21 @@ read_base(const struct place *p, struct net_want *w)
         const char *key;
         enum net_kind kind;
         int (*read)(const struct place *p, struct net_want *w, const char **ret_base);
-    } kinds[] = {{"vlan", NET_VLAN, read_vlan}, {"mac-vlan", NET_MACVLAN, read_macvlan}};
+    } stacked[] = {{"vlan", NET_VLAN, read_vlan}, {"mac-vlan", NET_MACVLAN, read_macvlan}};
     int rc;
 
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        bool is = w->link.kind == kinds[i].kind;
+    for (size_t i = 0; i < ARRAY_LEN(stacked); i++) {
+        bool is = w->link.kind == stacked[i].kind;
         const char *base = NULL;
         struct place q;
 
-        if ((rc = place_map(p, kinds[i].key, &q)) != 0)
+        if ((rc = place_map(p, stacked[i].key, &q)) != 0)
             return rc;
         if (q.map && !is)
-            return wrong_type(p, kinds[i].key, kinds[i].key);
+            return wrong_type(p, stacked[i].key, stacked[i].key);
         if (!is)
             continue;
-        if ((rc = kinds[i].read(&q, w, &base)) != 0)
+        if ((rc = stacked[i].read(&q, w, &base)) != 0)
             return rc;
         if (strcmp(base, w->link.name) == 0)
             return err_set(p->err, -EINVAL, "%s.base-iface: \"%s\": is the interface itself",

@@ -433,7 +433,7 @@ static const struct refused_case refused_cases[] = {
      AT0 ".vlan: belongs to an interface of type vlan"},
     {"mac-vlan without mode", MV("base-iface: eth1"), -EINVAL, AT0 ".mac-vlan.mode: is missing"},
     {"mac-vlan mode source", MV("base-iface: eth1, mode: source"), -EINVAL,
-     AT0 ".mac-vlan.mode: \"source\": want bridge, private, vepa or passthru"},
+     AT0 ".mac-vlan.mode: \"source\": want bridge, private, vepa"},
     {"mac-vlan without base", MV("mode: bridge"), -EINVAL, AT0 ".mac-vlan.base-iface: is missing"},
     {"mac-vlan that is not promiscuous", MV("base-iface: e, mode: passthru, promiscuous: false"),
      -ENOTSUP, AT0 ".mac-vlan.promiscuous: false: is not supported"},
