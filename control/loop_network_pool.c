@@ -21,7 +21,7 @@ static void delete_pool(struct loops *l, const struct tree *pool);
 static bool give_addresses(struct loops *l, struct loop_net *n, const struct pools *p,
                            struct loop_net_node *nodes, size_t len);
 static bool of_network(const struct tree *pool, const struct loop_net *n);
-static void find_address(struct loops *l, const struct loop_net *n, const struct node *node,
+static void find_address(struct loops *l, const struct loop_net *n, const struct loop_net_node *t,
                          struct ipam_node *ret);
 static bool is_device(const struct nad_config *c, const char *name);
 static bool has_allowed(const struct nad_config *c, const struct tree *interface,
@@ -106,7 +106,7 @@ give_addresses(struct loops *l, struct loop_net *n, const struct pools *p,
     }
     for (size_t i = 0; i < len; i++) {
         in[i].name = nodes[i].node->meta.name;
-        find_address(l, n, nodes[i].node, &in[i]);
+        find_address(l, n, &nodes[i], &in[i]);
     }
     if (ipam_assign(pool, &n->config, n->ns, in, len, give, l->now_us, &err) != 0 && give) {
         n->reason = "RangeFull";
@@ -140,11 +140,13 @@ of_network(const struct tree *pool, const struct loop_net *n)
 }
 
 /* What a host has already: on an interface that no handler puts addresses on (its state says so before
- * its handler has heard of the network), else what the handler says that it uses. */
+ * its handler has heard of the network), else what the handler says that it uses, else what it was
+ * told: a pool that was deleted by mistake is made again as it was. */
 static void
-find_address(struct loops *l, const struct loop_net *n, const struct node *node,
+find_address(struct loops *l, const struct loop_net *n, const struct loop_net_node *t,
              struct ipam_node *ret)
 {
+    const struct node *node = t->node;
     const struct tree *state = loop_core_tree(l, KIND_NNS, NULL, node->meta.name);
     const struct tree *list = tree_find(state, "status", "currentState", "interfaces", NULL);
 
@@ -162,6 +164,8 @@ find_address(struct loops *l, const struct loop_net *n, const struct node *node,
         if (a->type && strcmp(a->type, "MigrationIP") == 0 && a->address)
             ret->has_found = ip_parse(a->address, &ret->found, NULL) == 0;
     }
+    if (!ret->has_found && t->holds)
+        ret->has_found = ip_parse(t->holds, &ret->found, NULL) == 0;
 }
 
 /* The interface that the definition gives its address to, where it makes none. */

@@ -136,11 +136,21 @@ test_addresses(void **unused)
     world_run(w, 1);
     assert_string_equal(told(w, "n2", "address"), "10.200.5.2/24");
 
+    /* Deleted by mistake: the nodes know what they have. */
+    world_delete(w, KIND_NODE, NULL, "n1");
+    world_delete(w, KIND_IPPOOL, NS, "10.200.5.0-24");
+    world_run(w, 1);
+    assert_string_equal(told(w, "n2", "address"), "10.200.5.2/24");
+    assert_string_equal(told(w, "n5", "address"), "10.200.5.5/24");
+    world_node(w, "n6", 16);
+    world_run(w, 1);
+    assert_string_equal(told(w, "n6", "address"), "10.200.5.1/24");
+
     /* Unset: the annotations go, the memory stays. */
     network(w, NULL);
-    assert_string_equal(told(w, "n1", "address"), "-");
+    assert_string_equal(told(w, "n2", "address"), "-");
     assert_non_null(store_get(w->store, KIND_IPPOOL, NS, "10.200.5.0-24"));
-    world_delete(w, KIND_NODE, NULL, "n1");
+    world_delete(w, KIND_NODE, NULL, "n2");
     network(w, NS "/mig");
     assert_string_equal(told(w, "n3", "address"), "10.200.5.3/24");
     world_delete(w, KIND_NAD, NS, "mig");

@@ -188,6 +188,23 @@ by_hand(struct life *f)
     world_patch(f->w, KIND_NNS, NULL, name, json);
 }
 
+static bool
+any_name(void *ctx, const struct tree *pool)
+{
+    snprintf(ctx, 64, "%s", object_name(pool));
+    return true;
+}
+
+static void
+mistake(struct life *f)
+{
+    char pool[64] = "";
+
+    store_list(f->w->store, KIND_IPPOOL, NULL, any_name, pool);
+    if (*pool)
+        world_delete(f->w, KIND_IPPOOL, NS, pool);
+}
+
 static void
 setting(struct life *f)
 {
@@ -203,7 +220,7 @@ setting(struct life *f)
 static void
 something_happens(struct life *f)
 {
-    switch (pick(f, 9)) {
+    switch (pick(f, 10)) {
     case 0:
         setting(f);
         break;
@@ -218,6 +235,9 @@ something_happens(struct life *f)
         break;
     case 6:
         by_hand(f);
+        break;
+    case 7:
+        mistake(f);
         break;
     default:
         handler(f);
