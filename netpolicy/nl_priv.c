@@ -69,6 +69,8 @@ nlp_result(struct nlp *c, int nle, const char *what, const char *name, struct er
         return err_set(err, -ENOENT, "%s %s: no such interface here", what, name);
     case -EPERM:
     case -EACCES:
+        if (c->said[0]) /* no lack of a capability: of that the kernel says nothing more */
+            return err_set(err, -EBUSY, "%s %s: %s", what, name, c->said);
         return err_set(err, -EPERM, "%s %s: not permitted: it needs CAP_NET_ADMIN", what, name);
     default:
         return err_set(err, refused, "%s %s: %s", what, name,

@@ -1,5 +1,6 @@
-/* One step of a plan, done in the kernel and read back; see nl_state.h. What the kernel changes
- * besides is known to whoever plans (net_sim.h); only other addresses are kept, see addr_del. */
+/* One step of a plan, done in the kernel and read back; see nl_state.h. What else the kernel
+ * changes with it is known to whoever plans (net_sim.h), but for what set_controller and addr_del
+ * put right. */
 #include "netpolicy/nl_state.h"
 
 #include <errno.h>
@@ -17,12 +18,14 @@
 #include "netpolicy/nl_priv.h"
 #include "netpolicy/nl_shape.h"
 
-static int perform(const struct net_step *s, const struct net_link *is, struct err *err);
+static int perform(const struct net_step *s, const struct net_state *now, const struct net_link *is,
+                   struct err *err);
 static bool is_done(const struct net_step *s, const struct net_link *is, char *why, size_t size);
 static int add(const struct net_link *l, struct err *err);
 static int del(const struct net_link *is, struct err *err);
 static int set_mac(const struct net_link *l, const struct net_link *is, struct err *err);
-static int set_controller(const struct net_link *l, struct err *err);
+static int set_controller(const struct net_link *l, const struct net_state *now,
+                          const struct net_link *is, struct err *err);
 static int set_bridge(const struct net_link *l, const struct net_link *is, struct err *err);
 static int set_bond(const struct net_link *l, const struct net_link *is, struct err *err);
 static int addr_del(const struct net_step *s, struct err *err);
@@ -64,7 +67,7 @@ nl_step_apply(const struct net_step *s, struct err *err)
         rc = err_set(err, -ENOENT, "cannot %s %s: no such interface here", op_text[s->op],
                      s->link.name);
     else
-        rc = perform(s, is, err);
+        rc = perform(s, &now, is, err);
     if (rc == 0)
         rc = nl_state_read(a, &now, err);
     if (rc != 0)
@@ -103,7 +106,8 @@ nl_step_reason(int rc)
 }
 
 static int
-perform(const struct net_step *s, const struct net_link *is, struct err *err)
+perform(const struct net_step *s, const struct net_state *now, const struct net_link *is,
+        struct err *err)
 {
     const struct net_link *l = &s->link;
     int rc;
@@ -131,7 +135,7 @@ perform(const struct net_step *s, const struct net_link *is, struct err *err)
     case NET_OP_MAC:
         return set_mac(l, is, err);
     case NET_OP_CONTROLLER:
-        return set_controller(l, err);
+        return set_controller(l, now, is, err);
     case NET_OP_BRIDGE:
         return set_bridge(l, is, err);
     case NET_OP_BOND:
@@ -315,20 +319,32 @@ set_mac(const struct net_link *l, const struct net_link *is, struct err *err)
     return nlp_talk(&nl, msg, "cannot set the MAC address of", l->name, err);
 }
 
-/* As in the kernel: a bond takes only an interface that is down, and leaves it down when it goes. */
+/* A bond takes only interfaces that are down, brings them up, and leaves them down when they go. What
+ * was up stays up (net_sim.c counts on it). */
 static int
-set_controller(const struct net_link *l, struct err *err)
+set_controller(const struct net_link *l, const struct net_state *now, const struct net_link *is,
+               struct err *err)
 {
+    const struct net_link *to = net_state_find(now, l->controller);
+    const struct net_link *from = net_state_find(now, is->controller);
+    bool to_bond = to && to->kind == NET_BOND, from_bond = from && from->kind == NET_BOND;
     AUTO_NLP struct nlp nl = {0};
-    AUTO_LINK struct rtnl_link *is = NULL;
+    AUTO_LINK struct rtnl_link *link = NULL;
     int rc;
 
-    if (l->controller[0])
-        return nl_link_set_master(l->name, l->controller, err);
-    if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, l->name, &is, err)) != 0)
+    if (to_bond && is->up && (rc = nl_link_down(l->name, err)) != 0)
         return rc;
-    return nlp_result(&nl, rtnl_link_release(nl.sk, is), "cannot take out of its controller",
-                      l->name, err);
+    if (l->controller[0])
+        rc = nl_link_set_master(l->name, l->controller, err);
+    else if ((rc = nlp_open(&nl, err)) == 0 && (rc = nlp_find(&nl, l->name, &link, err)) == 0)
+        rc = nlp_result(&nl, rtnl_link_release(nl.sk, link), "cannot take out of its controller",
+                        l->name, err);
+    if (is->up && (from_bond || to_bond)) {
+        int up = nl_link_up(l->name, rc == 0 ? err : NULL);
+
+        rc = rc != 0 ? rc : up;
+    }
+    return rc;
 }
 
 /* Only what differs is said: kernels without vlan_filtering refuse also to switch it off. */

@@ -350,14 +350,19 @@ test_bond(void **state)
     NEEDS_NS(state);
     if (!nl_ns_has_kind("bond"))
         skip();
+    NL_NS_MUST("ip link set eth1 up");
     MUST(NET_OP_ADD, {.name = "bond0", .kind = NET_BOND, .bond_mode = 1, .bond_miimon = 100});
     MUST(NET_OP_BOND, {.name = "bond0", .bond_miimon = 140});
     NL_NS_MUST("ip -d link show bond0 | grep 'mode active-backup .*miimon 140'");
-    MUST(NET_OP_DOWN, {.name = "eth1"});
+    /* a port must be down to go in and comes out down; the step leaves what was up up */
     MUST(NET_OP_CONTROLLER, {.name = "eth1", .controller = "bond0"});
     NL_NS_MUST("ip link show eth1 | grep 'master bond0'");
     MUST(NET_OP_CONTROLLER, {.name = "eth1"});
-    assert_int_not_equal(nl_ns_sh("ip link show eth1 | grep 'master bond0'"), 0);
+    NL_NS_MUST("ip link show eth1 | grep '[<,]UP'");
+    MUST(NET_OP_CONTROLLER, {.name = "eth2", .controller = "bond0"}); /* opens it */
+    MUST(NET_OP_DOWN, {.name = "eth2"});
+    MUST(NET_OP_CONTROLLER, {.name = "eth2"});
+    assert_int_not_equal(nl_ns_sh("ip link show eth2 | grep '[<,]UP'"), 0);
     MUST(NET_OP_DEL, {.name = "bond0"});
 }
 

@@ -210,11 +210,11 @@ put_common(struct sb *sb)
 static void
 put_interface(struct sb *sb)
 {
-    unsigned kind = below(12);
+    unsigned kind = below(16);
 
-    if (kind == 10 && !has_bond)
+    if ((kind == 10 || kind == 11) && !has_bond)
         kind = 0;
-    if (kind == 11 && !has_vlan)
+    if (kind >= 12 && !has_vlan)
         kind = 3;
     switch (kind) {
     case 0:
@@ -252,6 +252,7 @@ put_interface(struct sb *sb)
         sb_printf(sb, "{'name': '%s', 'state': 'absent'}", PICK("br0", "brA", "mvA"));
         break;
     case 10:
+    case 11:
         sb_printf(sb, "{'name': 'bondA', 'type': 'bond', 'state': 'up'");
         put_common(sb);
         sb_printf(sb,
