@@ -192,10 +192,13 @@ before_close(struct planner *p, struct sim_link *x)
     }
 }
 
-/* The same with an MTU that is too low for IPv6. */
+/* The same with an MTU that is too low for IPv6, of x and of what follows it; 0: with one that is not
+ * known, as when a port comes out of a bond. */
 static void
 before_mtu(struct planner *p, struct sim_link *x, uint32_t mtu)
 {
+    struct sim_link *owner = *x->l.controller ? net_sim_find(&p->sim, x->l.controller) : NULL;
+
     if (mtu >= NET_MIN_MTU_IPV6)
         return;
     drop_addresses6(p, x);
@@ -207,6 +210,8 @@ before_mtu(struct planner *p, struct sim_link *x, uint32_t mtu)
         if (!o->gone && o->l.mtu > mtu && (stacked || port))
             before_mtu(p, o, mtu);
     }
+    if (owner && owner->l.kind == NET_BRIDGE && owner->l.mtu > mtu)
+        before_mtu(p, owner, mtu);
 }
 
 static void
@@ -269,7 +274,7 @@ remove_links(struct planner *p)
             continue;
         for (size_t k = 0; l->kind == NET_BOND && k < p->sim.len; k++)
             if (!p->sim.links[k].gone && strcmp(p->sim.links[k].l.controller, l->name) == 0)
-                before_close(p, &p->sim.links[k]);
+                before_mtu(p, &p->sim.links[k], 0);
         step(p, NET_OP_DEL, l->name);
         net_sim_del(&p->sim, net_sim_find(&p->sim, l->name));
     }
@@ -279,7 +284,8 @@ static void
 release_ports(struct planner *p)
 {
     for (size_t i = p->now->len; i-- > 0;) {
-        struct sim_link *x = net_sim_find(&p->sim, p->now->links[p->now_up[i]].name);
+        const struct net_link *now = &p->now->links[p->now_up[i]];
+        struct sim_link *x = *now->controller ? net_sim_find(&p->sim, now->name) : NULL;
         const struct net_link *want = x ? net_state_find(p->target, x->l.name) : NULL;
         const struct sim_link *from;
 
@@ -287,7 +293,7 @@ release_ports(struct planner *p)
             continue;
         from = net_sim_find(&p->sim, x->l.controller);
         if (from && from->l.kind == NET_BOND)
-            before_close(p, x);
+            before_mtu(p, x, 0);
         do_controller(p, x, "");
     }
 }
@@ -343,6 +349,22 @@ waits_for_up(struct planner *p, const struct sim_link *x, const struct net_link 
 }
 
 static void
+put_in(struct planner *p, const struct net_link *port, const struct net_link *owner)
+{
+    struct sim_link *x = net_sim_find(&p->sim, port->name);
+
+    if (!x || strcmp(x->l.controller, owner->name) == 0)
+        return;
+    if (owner->kind == NET_BOND)
+        before_mtu(p, x, 0);
+    else
+        before_mtu(p, net_sim_find(&p->sim, owner->name), x->l.mtu);
+    do_controller(p, x, owner->name);
+    if (x->mtu_known && x->l.mtu != port->mtu)
+        do_mtu(p, x, port->mtu); /* not the bond's, as it was before */
+}
+
+static void
 build(struct planner *p, const struct net_link *want)
 {
     struct sim_link *x = net_sim_find(&p->sim, want->name);
@@ -369,16 +391,9 @@ build(struct planner *p, const struct net_link *want)
     /* A bond gives its MTU to its ports, a bridge gets its own from them. */
     if (want->kind == NET_BOND && (!x->mtu_known || x->l.mtu != want->mtu))
         do_mtu(p, x, want->mtu);
-    for (size_t i = 0; i < p->target->len; i++) {
-        struct sim_link *port = net_sim_find(&p->sim, p->target->links[i].name);
-
-        if (port && strcmp(p->target->links[i].controller, want->name) == 0 &&
-            strcmp(port->l.controller, want->name) != 0) {
-            if (want->kind == NET_BOND)
-                before_close(p, port);
-            do_controller(p, port, want->name);
-        }
-    }
+    for (size_t i = 0; net_kind_ports(want->kind) && i < p->target->len; i++)
+        if (strcmp(p->target->links[i].controller, want->name) == 0)
+            put_in(p, &p->target->links[i], want);
     if (!x->mtu_known || x->l.mtu != want->mtu)
         do_mtu(p, x, want->mtu);
     if (!net_link_equal(&x->l, want, NET_F_ARP_IGNORE, NULL, 0)) {

@@ -12,7 +12,7 @@
 #include "tests/netpolicy/net_model.h"
 #include "tests/netpolicy/net_text.h"
 
-#define ROUNDS 4000
+#define ROUNDS 2000
 
 static struct counts {
     unsigned long composed, refused, killed, steps;
