@@ -115,6 +115,7 @@ static const struct network_row networks[] = {
     {"bridge-network.yaml", {"br1", "migration0"}, 0},
     {"bond.yaml", {"bond0"}, 0},
     {"vlan.yaml", {"eth1.100"}, 0},
+    {"jumbo.yaml", {"eth1"}, 0},
 };
 
 static bool
