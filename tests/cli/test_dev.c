@@ -98,6 +98,8 @@ answer(int fd, const char *dir)
     AUTO_FREE char *asked = xasprintf("%s/log/asked", dir);
     AUTO_SB struct sb body = SB_INIT;
     AUTO_SB struct sb reply = SB_INIT;
+    const char *mode = getenv(MODE);
+    bool cut = mode && strcmp(mode, "cut") == 0;
     char buf[65536];
     struct dirent *e;
     ssize_t n = recv(fd, buf, sizeof buf - 1, 0);
@@ -115,9 +117,12 @@ answer(int fd, const char *dir)
         if (e->d_name[0] != '.')
             sb_printf(&body,
                       "%s{\"metadata\":{\"name\":\"%s\"},\"status\":{\"conditions\":["
-                      "{\"type\":\"Ready\",\"status\":\"%s\"}]}}",
+                      "{\"type\":\"Ready\",\"status\":\"%s\"},"
+                      "{\"type\":\"MigrationNetworkReady\",\"status\":\"%s\","
+                      "\"message\":\"no cable\"}],"
+                      "\"addresses\":[{\"type\":\"MigrationIP\",\"address\":\"10.200.5.7\"}]}}",
                       body.buf[body.len - 1] == '[' ? "" : ",", e->d_name,
-                      access(ready, F_OK) == 0 ? "True" : "False");
+                      access(ready, F_OK) == 0 ? "True" : "False", cut ? "False" : "True");
     }
     closedir(d);
     sb_puts(&body, "]}");
@@ -312,6 +317,7 @@ test_up_down(void **state)
     assert_int_equal(c->nodes_len, 2);
     assert_string_equal(c->nodes[0].name, "alpha");
     assert_string_equal(c->nodes[0].mgmt_ip, "198.18.0.11");
+    assert_string_equal(c->nodes[1].mig_ip, "10.200.5.7"); /* by the controller's word */
     assert_int_equal(namespaces(c->netns), 3);
     assert_int_equal(running("drover-handler"), 2);
     assert_int_equal(running("drover-guest"), 2);
@@ -532,6 +538,23 @@ test_never_ready(void **state)
     assert_int_equal(dev_cluster_up(&cfg, &c, &err), -ETIMEDOUT);
     unsetenv(MODE);
     assert_non_null(strstr(err.msg, "not Ready: n1, n2"));
+    assert_nothing_left(0, NULL);
+}
+
+static void
+test_no_migration_network(void **state)
+{
+    struct dev_config cfg = config(0);
+    struct dev_cluster *c = NULL;
+    struct err err = {0};
+
+    (void)state;
+    NEEDS_ROOT();
+    cfg.ready_ms = 1000;
+    setenv(MODE, "cut", 1);
+    assert_int_equal(dev_cluster_up(&cfg, &c, &err), -ETIMEDOUT);
+    unsetenv(MODE);
+    assert_non_null(strstr(err.msg, "not Ready: n1 (migration network: no cable), n2 (migration"));
     assert_nothing_left(0, NULL);
 }
 
@@ -843,6 +866,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_bad_record),
         cmocka_unit_test(test_handler_dies),
         cmocka_unit_test(test_never_ready),
+        cmocka_unit_test(test_no_migration_network),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_shell_in_a_namespace),

@@ -29,7 +29,7 @@ struct rig {
     struct net_agent *n;
     struct tree *nad;
     unsigned busy;
-    bool silent;
+    bool silent, any_mtu;
     /* what was said */
     struct mignet now;
     struct tree *status; /* of the enactment that was spoken of last */
@@ -189,12 +189,11 @@ network(struct rig *r, const char *master)
 
     tree_free(r->nad);
     r->nad = net_rig_json(text);
-    tree_set_path(
-        r->nad,
-        tree_stringf("{\"name\":\"m\",\"type\":\"macvlan\",\"master\":\"%s\",\"mtu\":1500,"
-                     "\"ipam\":{\"type\":\"whereabouts\",\"range\":\"10.200.5.0/24\"}}",
-                     master),
-        "spec", "config", NULL);
+    tree_set_path(r->nad,
+                  tree_stringf("{\"name\":\"m\",\"type\":\"macvlan\",\"master\":\"%s\",%s"
+                               "\"ipam\":{\"type\":\"whereabouts\",\"range\":\"10.200.5.0/24\"}}",
+                               master, r->any_mtu ? "" : "\"mtu\":1500,"),
+                  "spec", "config", NULL);
     net_agent_network(r->n, REF, r->nad, ADDRESS);
 }
 
@@ -301,6 +300,26 @@ test_carrier_and_address(void **state)
     ip_parse("10.200.5.1", &gone.addr.ip, NULL);
     breaks(r, nl_step_apply(&gone, &err), &err, "AddressLost");
     until(r, "AddressFound");
+}
+
+/* A definition that asks for no MTU: the interface has its base's, and a change of that is said once. */
+static void
+test_any_mtu(void **state)
+{
+    net_rig_need();
+
+    struct rig *r = *state;
+    struct err err = {0};
+
+    r->any_mtu = true;
+    attached(r);
+    assert_int_equal(r->now.mtu, 1500);
+    breaks(r, nl_link_set_mtu("migration0", 1400, &err), &err, "MTUChanged");
+    until(r, "AddressFound");
+    assert_int_equal(r->now.mtu, 1500);
+    breaks(r, nl_link_set_mtu("eth1", 1400, &err), &err, "MTUChanged");
+    until(r, "AddressFound");
+    assert_int_equal(r->now.mtu, 1400);
 }
 
 /* Somebody else takes it away whenever it is there: each repair waits longer than the one before. */
@@ -481,6 +500,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_unset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_carrier_and_address, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_any_mtu, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fight, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reattach_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_enacted, setup, teardown),
