@@ -33,6 +33,8 @@ static void reached(struct run *run, const struct net_state *target, struct net_
 static void check_settled(struct run *run, const struct net_wants *wants,
                           const struct net_state *now, const struct net_target *t);
 static void check_back(struct run *run, const struct net_state *now, const struct net_target *t);
+static void check_change(struct run *run, const struct net_wants *old,
+                         const struct net_wants *wants);
 static void check_text(struct run *run, const struct net_state *s);
 static void must_be_same(struct run *run, const struct net_state *a, const struct net_state *b,
                          const char *what);
@@ -65,6 +67,8 @@ run_all(struct tree *docs, bool check)
     for (size_t i = 0; i < run.len; i++) {
         plan(&run, &run.wants[i]);
         len += run.wants[i].len;
+        if (i > 0)
+            check_change(&run, &run.wants[i - 1], &run.wants[i]);
     }
     all.items = arena_calloc(run.arena, len, sizeof *all.items);
     for (size_t i = 0; i < run.len; i++)
@@ -274,6 +278,30 @@ check_back(struct run *run, const struct net_state *now, const struct net_target
     must_be_same(run, &run->host, &back.state, "as it was before");
     must(back.state.len == run->host.len, "as many interfaces as before");
     must(back.after.len == 0, "nothing is ours any more");
+}
+
+/* Other objects: the same as if they had been the first. */
+static void
+check_change(struct run *run, const struct net_wants *old, const struct net_wants *wants)
+{
+    const struct net_baseline untouched = {0};
+    struct net_target t, direct, changed;
+    const char *reason = NULL;
+    struct net_state now;
+    struct net_plan p;
+
+    if (net_compose(&run->host, &untouched, old, &run->mgmt, run->arena, &t, &reason, NULL) != 0 ||
+        net_compose(&run->host, &untouched, wants, &run->mgmt, run->arena, &direct, &reason,
+                    NULL) != 0)
+        return;
+    reached(run, &t.state, &now);
+    if (net_compose(&now, &t.after, wants, &run->mgmt, run->arena, &changed, &reason, NULL) != 0)
+        return;
+    net_plan_make(&now, &changed.state, run->arena, &p);
+    check_steps(run, &now, &p);
+    reached(run, &changed.state, &now);
+    must_be_same(run, &now, &direct.state, "after other objects");
+    check_back(run, &now, &changed);
 }
 
 static void
