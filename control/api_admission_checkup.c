@@ -7,6 +7,7 @@
 #include "control/api_columns.h"
 #include "netpolicy/checkup_object.h"
 
+static void drop_results(struct tree *cm);
 static int choose_nodes(struct api_call *c, struct tree *cm);
 static bool find_ready(void *ctx, const struct tree *node);
 
@@ -16,8 +17,9 @@ api_admit_checkup(struct api_call *c, struct tree *cm)
     struct checkup_params p;
     struct err err = {0};
 
-    if (!checkup_object_is(cm) || checkup_object_finished(cm))
+    if (!checkup_object_is(cm))
         return 0;
+    drop_results(cm);
     if (!checkup_object_names_node(cm) && choose_nodes(c, cm) != 0)
         return -1;
     if (checkup_object_params(cm, &p, &err) != 0)
@@ -32,6 +34,18 @@ api_admit_checkup(struct api_call *c, struct tree *cm)
                                  i == 0 ? CHECKUP_SOURCE : CHECKUP_TARGET, node);
     }
     return 0;
+}
+
+/* As the status of any new object: what came with it is of an earlier one. So a checkup that was
+ * printed, deleted and created from what was printed runs again. */
+static void
+drop_results(struct tree *cm)
+{
+    struct tree *data = tree_get(cm, "data");
+
+    for (size_t i = tree_len(data); i-- > 0;)
+        if (strncmp(tree_key_at(data, i), CHECKUP_STATUS, sizeof CHECKUP_STATUS - 1) == 0)
+            tree_del(data, tree_key_at(data, i));
 }
 
 struct two_nodes {

@@ -25,7 +25,7 @@ static void on_timer(void *ctx);
 static const struct tree *next_in_turn(struct checkup *c, struct checkup_params *ret);
 static bool give_up_if_late(struct checkup *c, const struct tree *cm,
                             const struct checkup_item *item, const struct checkup_params *p);
-static void look_at_run(struct checkup *c);
+static void look_at_run(struct checkup *c, const struct tree *next);
 static void begin(struct checkup *c, const struct tree *cm, const struct checkup_params *p);
 static void write_outcome(struct checkup *c);
 static void on_written(void *ctx, int status, const struct tree *body, const char *error);
@@ -139,7 +139,7 @@ checkup_look(struct checkup *c)
     if (c->writing)
         return;
     if (c->run)
-        look_at_run(c);
+        look_at_run(c, cm);
     else if (cm)
         begin(c, cm, &p);
 }
@@ -216,9 +216,10 @@ give_up_if_late(struct checkup *c, const struct tree *cm, const struct checkup_i
     return true;
 }
 
-/* Whether what runs is still wanted, and in time. */
+/* Whether what runs is still wanted, in time and in turn: objects of one second are ordered by name,
+ * so one that comes later may stand before it (next: the oldest of the others, or NULL). */
 static void
-look_at_run(struct checkup *c)
+look_at_run(struct checkup *c, const struct tree *next)
 {
     struct checkup_run *r = c->run;
     const struct tree *cm = informer_get_uid(c->objects, r->uid);
@@ -231,6 +232,10 @@ look_at_run(struct checkup *c)
     } else if (r->source && item && loop_now_us(c->h->l) - item->since_us >= r->p.timeout_us) {
         r->timed_out = true;
         checkup_run_cancel(r);
+    } else if (!r->source && next && is_older(next, cm) &&
+               *checkup_object_get(cm, CHECKUP_TARGET_ADDRESS) &&
+               !*checkup_object_get(cm, CHECKUP_STARTED)) {
+        checkup_run_yield(c, cm);
     }
 }
 

@@ -65,6 +65,9 @@ char *checkup_path(const struct tree *cm); /* the caller's */
 /* Both set c->run (or end it by checkup_fail), and clear it when it is over. */
 void checkup_run_target(struct checkup *c, const struct tree *cm, const struct checkup_params *p);
 void checkup_run_source(struct checkup *c, const struct tree *cm, const struct checkup_params *p);
+/* Takes back the published address of c->run, a target that nobody has dialled, and ends it: unless
+ * the source has begun meanwhile. */
+void checkup_run_yield(struct checkup *c, const struct tree *cm);
 /* Ends c->run, which is over: what is to be written about it, or NULL. The caller's. */
 struct checkup_outcome *checkup_run_outcome(struct checkup *c);
 void checkup_run_cancel(struct checkup_run *r); /* it ends soon */

@@ -14,6 +14,7 @@
 static struct checkup_run *run_new(struct checkup *c, const struct tree *cm,
                                    const struct checkup_params *p);
 static void on_published(void *ctx, int status, const struct tree *body, const char *error);
+static void on_yielded(void *ctx, int status, const struct tree *body, const char *error);
 static void target_job(void *ctx);
 static void target_done(void *ctx);
 static void on_claimed(void *ctx, int status, const struct tree *body, const char *error);
@@ -95,6 +96,38 @@ on_published(void *ctx, int status, const struct tree *body, const char *error)
         log_debug("checkup.publish", LS("checkup", c->run->name), LS("error", error));
         c->run->unwanted = true;
         checkup_run_cancel(c->run);
+    }
+    checkup_look_later(c, HANDLER_RETRY_US);
+}
+
+/* Refused when the source has claimed it: then it goes on. */
+void
+checkup_run_yield(struct checkup *c, const struct tree *cm)
+{
+    struct tree *data = tree_map();
+
+    tree_set(data, CHECKUP_TARGET_ADDRESS, tree_null());
+    tree_set(data, CHECKUP_TARGET_NONCE, tree_null());
+
+    AUTO_TREE struct tree *patch = checkup_patch(cm, data, true);
+
+    c->writing = true;
+    writer_send(c->h->writer, NULL, "PATCH", c->run->path, NULL, patch, on_yielded, c);
+}
+
+static void
+on_yielded(void *ctx, int status, const struct tree *body, const char *error)
+{
+    struct checkup *c = ctx;
+
+    (void)body;
+    c->writing = false;
+    if (status == 200 && c->run) {
+        log_info("checkup.yielded", LS("checkup", c->run->name));
+        c->run->unwanted = true;
+        checkup_run_cancel(c->run);
+    } else if (status != 200) {
+        log_debug("checkup.yield", LS("error", error));
     }
     checkup_look_later(c, HANDLER_RETRY_US);
 }

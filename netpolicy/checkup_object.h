@@ -22,6 +22,7 @@
 #define CHECKUP_TARGET            "spec.param.targetNode"
 #define CHECKUP_STREAMS           "spec.param.bandwidthStreams" /* ours */
 
+#define CHECKUP_STATUS         "status."
 #define CHECKUP_SUCCEEDED      "status.succeeded" /* "true", "false"; absent: not over */
 #define CHECKUP_FAILURE        "status.failureReason"
 #define CHECKUP_STARTED        "status.startTimestamp"

@@ -69,6 +69,28 @@ test_create(void **state)
     }
 }
 
+/* Results, an address to dial and a nonce are the handlers' to write. */
+static void
+test_results_do_not_come_with_it(void **state)
+{
+    struct api_fixture *f = *state;
+
+    api_fixture_create(f, NODES, NODE("n1", "True"));
+    api_fixture_create(f, NODES, NODE("n2", "True"));
+    api_fixture_call(f, "POST", CMS, NULL,
+                     CM(LATENCY, "\"status.succeeded\":\"true\",\"spec.timeout\":\"9m\","
+                                 "\"status.targetAddress\":\"192.0.2.1:22\","
+                                 "\"status.result.bandwidthBytesPerSecond\":\"1\""));
+    assert_int_equal(f->status, 201);
+    assert_null(strstr(f->text, "status."));
+    assert_non_null(strstr(f->text, "9m"));
+    api_fixture_call(f, "POST", CMS, NULL,
+                     "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":"
+                     "\"other\"},\"data\":{\"status.succeeded\":\"true\"}}");
+    assert_int_equal(f->status, 201);
+    assert_non_null(strstr(f->text, "status.succeeded"));
+}
+
 static void
 test_no_two_nodes(void **state)
 {
@@ -86,6 +108,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_create, api_fixture_setup, api_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_results_do_not_come_with_it, api_fixture_setup,
+                                        api_fixture_teardown),
         cmocka_unit_test_setup_teardown(test_no_two_nodes, api_fixture_setup, api_fixture_teardown),
     };
 

@@ -79,6 +79,13 @@ sed 's/sampleDurationSeconds: .*/sampleDurationSeconds: "1"/; s/Milliseconds: .*
 ok apply -f "$tmp/cm.yaml"
 wait_for 30 "the manifest's result" has $cm status.succeeded
 [ "$(data $cm status.succeeded)" = true ] || die "$(data $cm status.failureReason)"
+ok get configmap $cm -o yaml # a result that is created anew is measured anew
+grep -vE "^  (uid|creationTimestamp|resourceVersion):" "$out" >"$tmp/again.yaml"
+before=$(data $cm status.completionTimestamp)
+ok delete configmap $cm
+ok apply -f "$tmp/again.yaml"
+wait_for 30 "the second result" has $cm status.succeeded
+[[ "$before" < "$(data $cm status.completionTimestamp)" ]] || die "an old result"
 ok apply -f examples/checkup/network.yaml
 [ "$(data checkup-of-the-migration-network spec.param.sourceNode)" = n1 ] || die "no node was chosen"
 wait_for 10 "its end" has checkup-of-the-migration-network status.succeeded
@@ -107,6 +114,31 @@ wait $job || die "beside another one: $(cat "$tmp/there")"
 first=$(data there status.completionTimestamp) second=$(data back status.startTimestamp)
 [[ "$second" < "$first" && "$(data there status.startTimestamp)" < "$(data back status.completionTimestamp)" ]] &&
     die "they ran at the same time"
+
+# --- of one second, and the later one stands before the earlier by its name: each node would be the
+# target that waits for the other one's source ---
+one() { # NAME SOURCE TARGET
+    sed "s/name: kube.*/name: $1/; s/sourceNode: .*/sourceNode: $2/; s/targetNode: .*/targetNode: $3/" \
+        "$tmp/cm.yaml" >"$tmp/$1.yaml"
+    ok apply -f "$tmp/$1.yaml"
+}
+made() { "$drover" get configmap "$1" -o 'jsonpath={.metadata.creationTimestamp}'; }
+for _ in 1 2 3 4 5 6 7 8; do
+    still=$(handler_pid n1)
+    kill -STOP "$still"
+    one z n1 n2
+    wait_for 10 "the listener" has z status.targetAddress
+    one y n2 n1
+    [ "$(made y)" = "$(made z)" ] && break
+    kill -CONT "$still"
+    ok delete configmap y z
+done
+kill -CONT "$still"
+[ "$(made y)" = "$(made z)" ] || die "no two were made in one second"
+for name in y z; do
+    wait_for 60 "the end of $name" has $name status.succeeded
+    [ "$(data $name status.succeeded)" = true ] || die "$name: $(data $name status.failureReason)"
+done
 
 # --- one that waits longer than its timeout ---
 "$drover" checkup latency --source n1 --target n2 --duration 15s --max-latency 0ms --keep-name long >"$tmp/long" 2>&1 &
