@@ -24,7 +24,8 @@ nlp_driver_mbit(const char *ifname)
     snprintf(req.ifr_name, sizeof req.ifr_name, "%s", ifname);
     if (fd < 0 || ioctl(fd, SIOCETHTOOL, &req) < 0)
         return 0;
-    mbit = ethtool_cmd_speed(&cmd);
+    /* not by ethtool_cmd_speed, which shifts into an int's sign where the speed is not known */
+    mbit = (uint32_t)cmd.speed_hi << 16 | cmd.speed;
     return mbit == (uint32_t)SPEED_UNKNOWN ? 0 : mbit;
 }
 
