@@ -45,6 +45,18 @@ all_attached(void *ctx)
     return true;
 }
 
+static bool
+interface_is_gone(void *ctx)
+{
+    struct sys *s = ctx;
+    struct nl_counters k;
+
+    for (size_t i = 0; i < s->c->nodes_len; i++)
+        if (dev_counters(s->c, s->c->nodes[i].name, "migration0", &k, NULL) == 0)
+            return false;
+    return true;
+}
+
 static void
 attach(struct sys *s, const struct choice *c)
 {
@@ -52,6 +64,8 @@ attach(struct sys *s, const struct choice *c)
 
     network_choose(s, c->ref);
     sys_wait(s, 20, c->ref ? c->ref : "no dedicated network", all_attached, &a);
+    if (!c->ref)
+        sys_wait(s, 20, "migration0, which the handlers made, to go", interface_is_gone, s);
 }
 
 static void
@@ -63,9 +77,12 @@ succeeded_over(struct sys *s, const struct network_move *m, const struct choice 
         sys_die(s, "%s: %s: %s", m->name, m->phase, m->failure);
     if (strncmp(m->address, c->address, strlen(c->address)) != 0)
         sys_die(s, "%s went to %s, want %s*", m->name, m->address, c->address);
+    if (c->ref ? !strstr(m->network, c->ref) : m->network[0] != '\0')
+        sys_die(s, "%s says that its network was \"%s\"", m->name, m->network);
     if (!sys_verify(s, "default", NETWORK_VM, text, sizeof text))
         sys_die(s, "%s: memory: %s", m->name, text);
-    printf("  %s: %s to %s\n", m->name, m->phase, m->address);
+    printf("  %s: %s to %s, network %s\n", m->name, m->phase, m->address,
+           m->network[0] ? m->network : "none");
     fflush(stdout);
 }
 
