@@ -109,9 +109,8 @@ before_from_tree(const struct tree *t, struct arena *a, struct net_before *ret, 
             return err_set(err, -EINVAL, "changed[%zu]: \"%.64s\" is no attribute", i, name);
         b.fields |= 1u << bit;
     }
-    rc = net_link_from_tree(tree_get(t, "interface"), a, &b.link, err);
-    if (rc != 0)
-        return err_prefix(err, rc, "interface");
+    if ((rc = net_link_from_tree(tree_get(t, "interface"), a, &b.link, err)) != 0)
+        return rc;
     memcpy(b.name, b.link.name, sizeof b.name);
     *ret = b;
     return 0;

@@ -6,19 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A map that is read: fields that are absent or null leave the output alone. */
-struct place {
-    const struct tree *map;
-    const char *name; /* the interface, for errors */
-    struct err *err;
-};
+#include "netpolicy/place.h"
 
 static struct tree *addrs_tree(const struct net_link *l, bool v4);
 static struct tree *ours_tree(const struct net_link *l);
+static int read_link(const struct place *p, struct net_link *ret);
 static int read_kind(const struct place *p, struct net_link *l);
-static int read_addrs(const struct place *p, struct arena *a, struct net_link *l);
+static int read_addrs(const struct place *p, struct net_link *l);
 static int read_ours(const struct place *p, struct net_link *l);
-static int read_mac(const struct place *p, struct net_link *l);
 
 /* As the kernel numbers them: linux/if_bonding.h, BOND_MODE_*. */
 static const char *const bond_modes[] = {"balance-rr", "active-backup", "balance-xor", "broadcast",
@@ -217,94 +212,6 @@ ours_tree(const struct net_link *l)
 /* --- reading --- */
 
 static int
-bad_type(const struct place *p, const char *key, const char *want, const struct tree *t)
-{
-    return err_set(p->err, -EINVAL, "interface %s: %s: want %s, found %s", p->name, key, want,
-                   tree_type_name(tree_type(t)));
-}
-
-static int
-get_text(const struct place *p, const char *key, const char **ret)
-{
-    const struct tree *t = tree_get(p->map, key);
-
-    if (tree_type(t) == TREE_NULL)
-        return 0;
-    if (tree_type(t) != TREE_STRING)
-        return bad_type(p, key, "text", t);
-    *ret = tree_get_string(t, "");
-    return 0;
-}
-
-/* Names of interfaces and of drivers: both are 15 bytes at most. */
-static int
-get_name(const struct place *p, const char *key, char ret[NL_IFNAME_SIZE])
-{
-    const char *s = NULL;
-    int rc = get_text(p, key, &s);
-
-    if (rc != 0 || !s)
-        return rc;
-    if (strlen(s) >= NL_IFNAME_SIZE)
-        return err_set(p->err, -EINVAL, "interface %s: %s \"%.64s\": want at most %d bytes",
-                       p->name, key, s, NL_IFNAME_SIZE - 1);
-    memset(ret, 0, NL_IFNAME_SIZE);
-    memcpy(ret, s, strlen(s));
-    return 0;
-}
-
-static int
-get_bool(const struct place *p, const char *key, bool *ret)
-{
-    const struct tree *t = tree_get(p->map, key);
-
-    if (tree_type(t) == TREE_NULL)
-        return 0;
-    if (tree_type(t) != TREE_BOOL)
-        return bad_type(p, key, "true or false", t);
-    *ret = tree_get_bool(t, false);
-    return 0;
-}
-
-static int
-get_int(const struct place *p, const char *key, int64_t max, int64_t *ret)
-{
-    const struct tree *t = tree_get(p->map, key);
-    int64_t v;
-
-    if (tree_type(t) == TREE_NULL)
-        return 0;
-    if (tree_type(t) != TREE_INT)
-        return bad_type(p, key, "a whole number", t);
-    v = tree_get_int(t, 0);
-    if (v < 0 || v > max)
-        return err_set(p->err, -EINVAL, "interface %s: %s %lld: want 0 to %lld", p->name, key,
-                       (long long)v, (long long)max);
-    *ret = v;
-    return 0;
-}
-
-static int
-get_u32(const struct place *p, const char *key, uint32_t *ret)
-{
-    int64_t v = *ret;
-    int rc = get_int(p, key, UINT32_MAX, &v);
-
-    *ret = (uint32_t)v;
-    return rc;
-}
-
-static int
-get_map(const struct place *p, const char *key, struct place *ret)
-{
-    const struct tree *t = tree_get(p->map, key);
-
-    *ret = *p;
-    ret->map = t;
-    return tree_type(t) == TREE_NULL || tree_type(t) == TREE_MAP ? 0 : bad_type(p, key, "a map", t);
-}
-
-static int
 compare_links(const void *x, const void *y)
 {
     const struct net_link *a = x, *b = y;
@@ -315,24 +222,26 @@ compare_links(const void *x, const void *y)
 int
 net_state_from_tree(const struct tree *t, struct arena *a, struct net_state *ret, struct err *err)
 {
-    const struct tree *list = tree_get(t, "interfaces");
+    struct place p = {.map = t, .path = "network state", .arena = a, .err = err}, item;
+    const struct tree *list;
     struct net_state s = {0};
     int rc;
 
-    if (tree_type(t) != TREE_MAP || tree_type(list) != TREE_LIST)
-        return err_set(err, -EINVAL, "network state: want a map with a list \"interfaces\"");
-    if (tree_len(list) > NET_MAX_LINKS)
-        return err_set(err, -E2BIG, "interfaces: %zu; at most %d are read", tree_len(list),
-                       NET_MAX_LINKS);
+    if (tree_type(t) != TREE_MAP || tree_type(tree_get(t, "interfaces")) != TREE_LIST)
+        return err_set(err, -EINVAL, "network state: want an object with a list \"interfaces\"");
+    if ((rc = place_list(&p, "interfaces", NET_MAX_LINKS, &list)) != 0)
+        return rc;
     s.links = arena_calloc(a, tree_len(list), sizeof *s.links);
     for (; s.len < tree_len(list); s.len++)
-        if ((rc = net_link_from_tree(tree_at(list, s.len), a, &s.links[s.len], err)) != 0)
-            return err_prefix(err, rc, "interfaces[%zu]", s.len);
+        if ((rc = place_item(&p, "interfaces", list, s.len, &item)) != 0 ||
+            (rc = read_link(&item, &s.links[s.len])) != 0)
+            return rc;
     if (s.len > 0)
         qsort(s.links, s.len, sizeof *s.links, compare_links);
     for (size_t i = 1; i < s.len; i++)
         if (compare_links(&s.links[i - 1], &s.links[i]) == 0)
-            return err_set(err, -EINVAL, "interfaces: \"%s\" is there twice", s.links[i].name);
+            return err_set(err, -EINVAL, "network state.interfaces: \"%s\" is there twice",
+                           s.links[i].name);
     *ret = s;
     return 0;
 }
@@ -340,32 +249,76 @@ net_state_from_tree(const struct tree *t, struct arena *a, struct net_state *ret
 int
 net_link_from_tree(const struct tree *t, struct arena *a, struct net_link *ret, struct err *err)
 {
-    struct place p = {.map = t, .name = "", .err = err}, ethernet;
-    struct net_link l = {0};
-    const char *state = "down";
-    int64_t speed = 0;
-    int rc;
+    struct place p = {.map = t, .path = "interface", .arena = a, .err = err};
 
     if (tree_type(t) != TREE_MAP)
-        return err_set(err, -EINVAL, "want a map, found %s", tree_type_name(tree_type(t)));
-    if ((rc = get_name(&p, "name", l.name)) != 0)
+        return err_set(err, -EINVAL, "interface: want an object, found %s",
+                       tree_type_name(tree_type(t)));
+    return read_link(&p, ret);
+}
+
+/* Names of interfaces and drivers, as the kernel has them: what it calls an interface is not judged. */
+static int
+read_name(const struct place *p, const char *key, char ret[NL_IFNAME_SIZE])
+{
+    const char *s = NULL;
+    int rc = place_text(p, key, &s);
+
+    if (rc != 0 || !s)
+        return rc;
+    if (strlen(s) >= NL_IFNAME_SIZE)
+        return err_set(p->err, -EINVAL, "%s.%s: \"%.64s\": want at most %d bytes", p->path, key, s,
+                       NL_IFNAME_SIZE - 1);
+    memset(ret, 0, NL_IFNAME_SIZE);
+    memcpy(ret, s, strlen(s));
+    return 0;
+}
+
+static int
+read_u32(const struct place *p, const char *key, uint32_t *ret)
+{
+    int64_t v = *ret;
+    int rc = place_int(p, key, 0, UINT32_MAX, &v);
+
+    *ret = (uint32_t)v;
+    return rc;
+}
+
+static int
+read_u64(const struct place *p, const char *key, uint64_t *ret)
+{
+    int64_t v = 0;
+    int rc = place_int(p, key, 0, INT64_MAX, &v);
+
+    *ret = (uint64_t)v;
+    return rc;
+}
+
+static int
+read_link(const struct place *p, struct net_link *ret)
+{
+    static const char *const states[] = {"up", "down", NULL};
+    struct place ethernet;
+    struct net_link l = {0};
+    const char *state = "down";
+    bool has_mac = false;
+    int rc;
+
+    if ((rc = read_name(p, "name", l.name)) != 0)
         return rc;
     if (!*l.name)
-        return err_set(err, -EINVAL, "name: want 1 to %d bytes", NL_IFNAME_SIZE - 1);
-    p.name = l.name;
-    if ((rc = read_kind(&p, &l)) != 0 || (rc = get_text(&p, "state", &state)) != 0 ||
-        (rc = get_u32(&p, "mtu", &l.mtu)) != 0 || (rc = get_u32(&p, "min-mtu", &l.min_mtu)) != 0 ||
-        (rc = get_u32(&p, "max-mtu", &l.max_mtu)) != 0 || (rc = read_mac(&p, &l)) != 0 ||
-        (rc = get_name(&p, "controller", l.controller)) != 0 ||
-        (rc = get_map(&p, "ethernet", &ethernet)) != 0 ||
-        (rc = get_int(&ethernet, "speed", INT64_MAX, &speed)) != 0 ||
-        (rc = read_addrs(&p, a, &l)) != 0 || (rc = read_ours(&p, &l)) != 0)
+        return err_set(p->err, -EINVAL, "%s.name: want 1 to %d bytes", p->path, NL_IFNAME_SIZE - 1);
+    if ((rc = read_kind(p, &l)) != 0 || (rc = place_text(p, "state", &state)) != 0 ||
+        (rc = place_one_of(p, "state", state, states, "up or down")) != 0 ||
+        (rc = read_u32(p, "mtu", &l.mtu)) != 0 || (rc = read_u32(p, "min-mtu", &l.min_mtu)) != 0 ||
+        (rc = read_u32(p, "max-mtu", &l.max_mtu)) != 0 ||
+        (rc = place_mac(p, "mac-address", &has_mac, l.mac)) != 0 ||
+        (rc = read_name(p, "controller", l.controller)) != 0 ||
+        (rc = place_map(p, "ethernet", &ethernet)) != 0 ||
+        (rc = read_u64(&ethernet, "speed", &l.speed_mbps)) != 0 || (rc = read_addrs(p, &l)) != 0 ||
+        (rc = read_ours(p, &l)) != 0)
         return rc;
-    if (strcmp(state, "up") != 0 && strcmp(state, "down") != 0)
-        return err_set(err, -EINVAL, "interface %s: state \"%.64s\": want up or down", l.name,
-                       state);
     l.up = strcmp(state, "up") == 0;
-    l.speed_mbps = (uint64_t)speed;
     *ret = l;
     return 0;
 }
@@ -373,12 +326,12 @@ net_link_from_tree(const struct tree *t, struct arena *a, struct net_link *ret, 
 static int
 read_kind(const struct place *p, struct net_link *l)
 {
-    const char *type = net_kind_name(NET_OTHER), *mode = NULL, *key;
+    const char *type = "", *mode = NULL, *key;
     struct place k, options, stp;
     int64_t id = 0;
-    int rc, number;
+    int rc;
 
-    if ((rc = get_text(p, "type", &type)) != 0)
+    if ((rc = place_text(p, "type", &type)) != 0)
         return rc;
     l->kind = NET_OTHER;
     for (int i = 0; i < NET_OTHER; i++)
@@ -387,49 +340,28 @@ read_kind(const struct place *p, struct net_link *l)
     key = kind_key(l->kind);
     if (!key)
         return 0;
-    if ((rc = get_map(p, key, &k)) != 0 || (rc = get_map(&k, "options", &options)) != 0 ||
-        (rc = get_map(&options, "stp", &stp)) != 0 ||
-        (rc = get_bool(&stp, "enabled", &l->stp)) != 0 ||
-        (rc = get_bool(&options, "vlan-filtering", &l->vlan_filtering)) != 0 ||
-        (rc = get_u32(&options, "miimon", &l->bond_miimon)) != 0 ||
-        (rc = get_name(&k, "base-iface", l->base)) != 0 ||
-        (rc = get_int(&k, "id", 4094, &id)) != 0 || (rc = get_text(&k, "mode", &mode)) != 0)
+    if ((rc = place_map(p, key, &k)) != 0 || (rc = place_map(&k, "options", &options)) != 0 ||
+        (rc = place_map(&options, "stp", &stp)) != 0 ||
+        (rc = place_bool(&stp, "enabled", &l->stp)) != 0 ||
+        (rc = place_bool(&options, "vlan-filtering", &l->vlan_filtering)) != 0 ||
+        (rc = read_u32(&options, "miimon", &l->bond_miimon)) != 0 ||
+        (rc = read_name(&k, "base-iface", l->base)) != 0 ||
+        (rc = place_int(&k, "id", 0, 4094, &id)) != 0 || (rc = place_text(&k, "mode", &mode)) != 0)
         return rc;
     l->vlan_id = (uint16_t)id;
     if (l->kind == NET_BOND && mode) {
-        number = net_bond_mode(mode);
+        int number = net_bond_mode(mode);
+
         if (number < 0)
-            return err_set(p->err, -EINVAL, "interface %s: bond mode \"%.64s\": want one of %s",
-                           p->name, mode, NET_BOND_MODES);
+            return err_set(p->err, -EINVAL, "%s.mode: \"%.64s\": want one of %s", k.path, mode,
+                           NET_BOND_MODES);
         l->bond_mode = (uint8_t)number;
     } else if (l->kind == NET_MACVLAN && mode) {
         l->macvlan_mode = net_macvlan_mode(mode);
         if (!l->macvlan_mode)
-            return err_set(p->err, -EINVAL, "interface %s: mac-vlan mode \"%.64s\": want one of %s",
-                           p->name, mode, NET_MACVLAN_MODES);
+            return err_set(p->err, -EINVAL, "%s.mode: \"%.64s\": want one of %s", k.path, mode,
+                           NET_MACVLAN_MODES);
     }
-    return 0;
-}
-
-static int
-read_mac(const struct place *p, struct net_link *l)
-{
-    const char *s = NULL;
-    unsigned b[6];
-    int end = 0, rc = get_text(p, "mac-address", &s);
-
-    if (rc != 0 || !s)
-        return rc;
-    if (strlen(s) != 17 ||
-        sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) !=
-            6 ||
-        end != 17)
-        return err_set(p->err, -EINVAL,
-                       "interface %s: mac-address \"%.64s\": want six bytes, such as "
-                       "52:54:00:00:00:01",
-                       p->name, s);
-    for (int i = 0; i < 6; i++)
-        l->mac[i] = (uint8_t)b[i];
     return 0;
 }
 
@@ -437,54 +369,43 @@ static int
 read_addr(const struct place *p, bool v4, struct net_addr *ret)
 {
     int64_t prefix = -1;
-    const char *ip = NULL;
     struct place ours;
-    bool is_v4;
+    bool has = false;
     int rc;
 
-    if ((rc = get_text(p, "ip", &ip)) != 0 ||
-        (rc = get_int(p, "prefix-length", v4 ? 32 : 128, &prefix)) != 0 ||
-        (rc = get_map(p, "drover", &ours)) != 0 ||
-        (rc = get_bool(&ours, "foreign", &ret->foreign)) != 0)
+    if ((rc = place_ip(p, "ip", &has, &ret->ip)) != 0 ||
+        (rc = place_int(p, "prefix-length", 0, v4 ? 32 : 128, &prefix)) != 0 ||
+        (rc = place_map(p, "drover", &ours)) != 0 ||
+        (rc = place_bool(&ours, "foreign", &ret->foreign)) != 0)
         return rc;
-    if (!ip || ip_parse(ip, &ret->ip, &is_v4) != 0 || is_v4 != v4)
-        return err_set(p->err, -EINVAL, "interface %s: ip \"%.64s\": want an %s address", p->name,
-                       ip ? ip : "", v4 ? "IPv4" : "IPv6");
+    if (!has || ip_is_v4(&ret->ip) != v4)
+        return err_set(p->err, -EINVAL, "%s.ip: want an %s address", p->path, v4 ? "IPv4" : "IPv6");
     if (prefix < 0)
-        return err_set(p->err, -EINVAL, "interface %s: %s: prefix-length is missing", p->name, ip);
+        return err_set(p->err, -EINVAL, "%s.prefix-length: is missing", p->path);
     ret->prefix = (unsigned)prefix;
     return 0;
 }
 
 static int
-read_addrs(const struct place *p, struct arena *a, struct net_link *l)
+read_addrs(const struct place *p, struct net_link *l)
 {
     static const char *const keys[2] = {"ipv4", "ipv6"};
-    struct net_link found = {0};
 
     for (int family = 0; family < 2; family++) {
+        struct net_link found = {0};
         const struct tree *list;
         struct place ip, item;
-        int rc = get_map(p, keys[family], &ip);
+        int rc;
 
-        if (rc != 0)
+        if ((rc = place_map(p, keys[family], &ip)) != 0 ||
+            (rc = place_list(&ip, "address", NET_MAX_LINK_ADDRS, &list)) != 0)
             return rc;
-        list = tree_get(ip.map, "address");
-        if (tree_type(list) != TREE_NULL && tree_type(list) != TREE_LIST)
-            return bad_type(&ip, "address", "a list", list);
-        if (tree_len(list) > NET_MAX_LINK_ADDRS)
-            return err_set(p->err, -E2BIG, "interface %s: %zu addresses; at most %d are read",
-                           p->name, tree_len(list), NET_MAX_LINK_ADDRS);
-        found.addrs = arena_calloc(a, tree_len(list), sizeof *found.addrs);
-        for (found.addrs_len = 0; found.addrs_len < tree_len(list); found.addrs_len++) {
-            item = ip;
-            item.map = tree_at(list, found.addrs_len);
-            if (tree_type(item.map) != TREE_MAP)
-                return bad_type(&ip, "address", "a list of maps", item.map);
-            if ((rc = read_addr(&item, family == 0, &found.addrs[found.addrs_len])) != 0)
+        found.addrs = arena_calloc(p->arena, tree_len(list), sizeof *found.addrs);
+        for (size_t i = 0; i < tree_len(list); i++)
+            if ((rc = place_item(&ip, "address", list, i, &item)) != 0 ||
+                (rc = read_addr(&item, family == 0, &found.addrs[found.addrs_len++])) != 0)
                 return rc;
-        }
-        net_link_take(l, &found, family == 0 ? NET_F_ADDRS4 : NET_F_ADDRS6, a);
+        net_link_take(l, &found, family == 0 ? NET_F_ADDRS4 : NET_F_ADDRS6, p->arena);
     }
     return 0;
 }
@@ -492,23 +413,21 @@ read_addrs(const struct place *p, struct arena *a, struct net_link *l)
 static int
 read_ours(const struct place *p, struct net_link *l)
 {
-    int64_t ifindex = 0, rate = 0, burst = 0;
     struct place ours, limit;
+    int64_t ifindex = 0;
     int rc;
 
-    if ((rc = get_map(p, "drover", &ours)) != 0 ||
-        (rc = get_name(&ours, "driver", l->driver)) != 0 ||
-        (rc = get_int(&ours, "ifindex", INT32_MAX, &ifindex)) != 0 ||
-        (rc = get_bool(&ours, "carrier", &l->carrier)) != 0 ||
-        (rc = get_map(&ours, "limit", &limit)) != 0 ||
-        (rc = get_int(&limit, "bytesPerSecond", INT64_MAX, &rate)) != 0 ||
-        (rc = get_int(&limit, "burstBytes", INT64_MAX, &burst)) != 0 ||
-        (rc = get_bool(&ours, "foreignLimit", &l->shape_foreign)) != 0 ||
-        (rc = get_bool(&ours, "arpIgnore", &l->arp_ignore)) != 0 ||
-        (rc = get_bool(&ours, "defaultRoute", &l->default_route)) != 0)
+    if ((rc = place_map(p, "drover", &ours)) != 0 ||
+        (rc = read_name(&ours, "driver", l->driver)) != 0 ||
+        (rc = place_int(&ours, "ifindex", 0, INT32_MAX, &ifindex)) != 0 ||
+        (rc = place_bool(&ours, "carrier", &l->carrier)) != 0 ||
+        (rc = place_map(&ours, "limit", &limit)) != 0 ||
+        (rc = read_u64(&limit, "bytesPerSecond", &l->shape.rate_bytes_per_s)) != 0 ||
+        (rc = read_u64(&limit, "burstBytes", &l->shape.burst_bytes)) != 0 ||
+        (rc = place_bool(&ours, "foreignLimit", &l->shape_foreign)) != 0 ||
+        (rc = place_bool(&ours, "arpIgnore", &l->arp_ignore)) != 0 ||
+        (rc = place_bool(&ours, "defaultRoute", &l->default_route)) != 0)
         return rc;
     l->ifindex = (int)ifindex;
-    l->shape =
-        (struct net_shape){.rate_bytes_per_s = (uint64_t)rate, .burst_bytes = (uint64_t)burst};
     return 0;
 }

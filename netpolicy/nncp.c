@@ -142,13 +142,14 @@ static int
 read_attributes(const struct place *p, struct net_want *w)
 {
     const struct tree *t = tree_get(p->map, "controller");
-    const char *controller = NULL, *mac = NULL;
-    unsigned b[6];
+    static const uint8_t none[6];
+    const char *controller = NULL;
+    bool has_mac = false;
     int64_t mtu = 0;
-    int rc, end = 0;
+    int rc;
 
     if ((rc = place_int(p, "mtu", MTU_MIN, MTU_MAX, &mtu)) != 0 ||
-        (rc = place_text(p, "mac-address", &mac)) != 0 ||
+        (rc = place_mac(p, "mac-address", &has_mac, w->link.mac)) != 0 ||
         (rc = place_ifname(p, "controller", false, &controller)) != 0)
         return rc;
     if (mtu != 0) {
@@ -159,17 +160,13 @@ read_attributes(const struct place *p, struct net_want *w)
         snprintf(w->link.controller, sizeof w->link.controller, "%s", controller ? controller : "");
         w->fields |= NET_F_CONTROLLER;
     }
-    if (!mac)
+    if (!has_mac)
         return 0;
-    if (sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) !=
-            6 ||
-        end != 17 || mac[end] != '\0' || (b[0] & 1) || !(b[0] | b[1] | b[2] | b[3] | b[4] | b[5]))
+    if ((w->link.mac[0] & 1) || memcmp(w->link.mac, none, sizeof none) == 0)
         return err_set(p->err, -EINVAL,
-                       "%s.mac-address: \"%.64s\": want one interface's address, such as "
+                       "%s.mac-address: %s: want one interface's address, such as "
                        "52:54:00:12:34:56",
-                       p->path, mac);
-    for (size_t i = 0; i < ARRAY_LEN(b); i++)
-        w->link.mac[i] = (uint8_t)b[i];
+                       p->path, place_quote(p, tree_get(p->map, "mac-address")));
     w->fields |= NET_F_MAC;
     return 0;
 }

@@ -85,6 +85,41 @@ place_check_ifname(const struct place *p, const char *path, const char *name)
     return err_set(p->err, -EINVAL, "%s: \"%.*s\": %s", path, QUOTE_MAX_BYTES, name, IFNAME_TEXT);
 }
 
+static int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int
+place_mac(const struct place *p, const char *key, bool *has, uint8_t ret[6])
+{
+    const char *s = NULL;
+    uint8_t mac[6];
+    bool ok;
+    int rc = place_text(p, key, &s);
+
+    if (rc != 0 || !s)
+        return rc;
+    ok = strlen(s) == 17;
+    for (size_t i = 0; ok && i < sizeof mac; i++) {
+        int high = hex_digit(s[3 * i]), low = hex_digit(s[3 * i + 1]);
+
+        ok = high >= 0 && low >= 0 && (i == 5 || s[3 * i + 2] == ':');
+        mac[i] = (uint8_t)(high * 16 + low);
+    }
+    if (!ok)
+        return err_set(p->err, -EINVAL,
+                       "%s.%s: \"%.*s\": want six bytes, such as 52:54:00:12:34:56", p->path, key,
+                       QUOTE_MAX_BYTES, s);
+    memcpy(ret, mac, sizeof mac);
+    *has = true;
+    return 0;
+}
+
 int
 place_ip(const struct place *p, const char *key, bool *has, struct ip *ret)
 {

@@ -29,6 +29,8 @@ int place_bool(const struct place *p, const char *key, bool *ret);
 int place_ifname(const struct place *p, const char *key, bool required, const char **ret);
 /* The same of a value at hand; path is what errors call it. */
 int place_check_ifname(const struct place *p, const char *path, const char *name);
+/* Six bytes, "52:54:00:12:34:56". */
+int place_mac(const struct place *p, const char *key, bool *has, uint8_t ret[6]);
 int place_ip(const struct place *p, const char *key, bool *has, struct ip *ret);
 /* *ret NULL when it is absent. */
 int place_list(const struct place *p, const char *key, size_t max, const struct tree **ret);
