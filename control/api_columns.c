@@ -506,11 +506,14 @@ link_text(const struct tree *obj, const char *key, struct sb *out)
 }
 
 static void
-link_number(const struct tree *obj, const char *key, const char *unit, struct sb *out)
+link_number(const struct tree *obj, const char *key, const char *unit, const char *thousands,
+            struct sb *out)
 {
     int64_t n = annotated(obj, ANN_MIGRATION_LINK, key);
 
-    if (n > 0)
+    if (n >= 1000 && thousands)
+        sb_printf(out, "%g%s", (double)n / 1000, thousands);
+    else if (n > 0)
         sb_printf(out, "%lld%s", (long long)n, unit);
     else
         sb_puts(out, "<none>");
@@ -531,13 +534,13 @@ link_address(const struct tree *obj, struct sb *out)
 static void
 link_mtu(const struct tree *obj, struct sb *out)
 {
-    link_number(obj, "mtu", "", out);
+    link_number(obj, "mtu", "", NULL, out);
 }
 
 static void
 link_speed(const struct tree *obj, struct sb *out)
 {
-    link_number(obj, "speedMbps", "Mb/s", out);
+    link_number(obj, "speedMbps", "Mb/s", "Gb/s", out);
 }
 
 static void

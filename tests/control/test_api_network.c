@@ -174,7 +174,7 @@ static const struct {
     {"/api/v1/nodes",
      "Name Status Roles Age Version Internal-IP External-IP OS-Image Kernel-Version "
      "Migration-Network Migration-Interface Migration-Address MTU Speed",
-     "\"True\",\"migration0\",\"10.200.5.1\",\"9000\",\"10000Mb/s\"]"},
+     "\"True\",\"migration0\",\"10.200.5.1\",\"9000\",\"10Gb/s\"]"},
 };
 
 static void

@@ -227,7 +227,7 @@ says "198.18.0.11 .* True"
 ok annotate node n1 drover.io/migration-link='{"interface":"migration0","address":"10.200.5.7","mtu":9000,"speedMbps":25000}'
 ok get nodes -o wide
 says "MIGRATION-INTERFACE +MIGRATION-ADDRESS +MTU +SPEED$"
-says "migration0 +10.200.5.7 +9000 +25000Mb/s"
+says "migration0 +10.200.5.7 +9000 +25Gb/s"
 cat >"$tmp/nns.yaml" <<END
 apiVersion: nmstate.io/v1beta1
 kind: NodeNetworkState
