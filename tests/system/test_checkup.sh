@@ -220,7 +220,7 @@ kind: HyperConverged
 metadata: {name: kubevirt-hyperconverged, namespace: openshift-cnv}
 spec: {liveMigrationConfig: {network: migration-network}}
 END
-ok apply -f examples/11-network.yaml -f "$tmp/hco.yaml"
+ok apply -f examples/05-network.yaml -f "$tmp/hco.yaml"
 on_network() { # NODE
     "$drover" get node "$1" -o json | jq -e '.status.addresses[] | select(.type == "MigrationIP")' >/dev/null
 }

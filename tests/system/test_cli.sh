@@ -53,7 +53,7 @@ ok dev up --dir "$dir" -f examples/offline/nodes.yaml --heartbeat 500ms
 export DROVER_SERVER=unix:$dir/api.sock
 
 # --- apply ---
-ok apply -f examples/00-namespace.yaml -f examples/10-hyperconverged.yaml -f examples/11-network.yaml
+ok apply -f examples/00-namespace.yaml -f examples/05-network.yaml -f examples/10-hyperconverged.yaml
 says '^namespace/shop created$'
 ok apply -f - <examples/20-policies.yaml
 says '^migrationpolicy.migrations.kubevirt.io/production created$'

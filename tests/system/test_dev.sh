@@ -38,7 +38,7 @@ ip netns exec "drover-$id-n1" ip -o link show dev migration0 2>/dev/null && die 
 ip netns exec "drover-$id-n3" ip -o addr show dev mgmt0 | grep -q ' 198\.18\.0\.13/24 ' || die "address of mgmt0"
 
 # --- the example VMs go where drover schedule says ---
-for f in 00-namespace 10-hyperconverged 11-network 20-policies 30-vms; do
+for f in 00-namespace 05-network 10-hyperconverged 20-policies 30-vms; do
     "$drover" apply -f "examples/$f.yaml" >"$out" 2>&1 || die "apply $f"
 done
 "$drover" schedule -f examples/offline -f examples/10-hyperconverged.yaml -f examples/30-vms.yaml -o json >"$out"
@@ -54,7 +54,7 @@ network_ready() {
         |select(.type=="MigrationNetworkReady" and .reason=="AddressFound")]|length')" -eq 3 ]
 }
 wait_for 60 "the migration network on all nodes" network_ready
-for n in 1 2 3; do # made by the handlers from examples/11-network.yaml
+for n in 1 2 3; do # made by the handlers from examples/05-network.yaml
     ip=$(get node "n$n" -o json | jq -r '.status.addresses[]|select(.type=="MigrationIP").address')
     [[ $ip == 10.200.5.* ]] || die "n$n: address \"$ip\" on the migration network"
     ip netns exec "drover-$id-n$n" ip -o addr show dev migration0 | grep -qF " $ip/24 " || die "address of migration0"
