@@ -11,13 +11,14 @@
 #include "handler/handler.h"
 #include "handler/limits.h"
 
-#define PATH_VMIS    "/apis/kubevirt.io/v1/virtualmachineinstances"
-#define PATH_VMIMS   "/apis/kubevirt.io/v1/virtualmachineinstancemigrations"
-#define PATH_HCOS    "/apis/hco.kubevirt.io/v1beta1/hyperconvergeds"
-#define STOP_TURN_US 100000u
-#define PATH_NADS    "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
-#define PATH_NODES   "/api/v1/nodes"
-#define PATH_NNCES   "/apis/nmstate.io/v1beta1/nodenetworkconfigurationenactments"
+#define PATH_VMIS      "/apis/kubevirt.io/v1/virtualmachineinstances"
+#define PATH_VMIMS     "/apis/kubevirt.io/v1/virtualmachineinstancemigrations"
+#define PATH_HCOS      "/apis/hco.kubevirt.io/v1beta1/hyperconvergeds"
+#define STOP_TURN_US   100000u
+#define PATH_NADS      "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
+#define PATH_NODES     "/api/v1/nodes"
+#define PATH_KUBEVIRTS "/apis/kubevirt.io/v1/kubevirts"
+#define PATH_NNCES     "/apis/nmstate.io/v1beta1/nodenetworkconfigurationenactments"
 
 static int start(struct handler *h, struct err *err);
 static void fill_metrics(void *ctx, struct sb *out);
@@ -63,6 +64,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
     informer_free(h.vmis);
     informer_free(h.vmims);
     informer_free(h.hcos);
+    informer_free(h.kubevirts);
     informer_free(h.nads);
     informer_free(h.node);
     informer_free(h.enactments);
@@ -124,12 +126,14 @@ start(struct handler *h, struct err *err)
     if (rc != 0)
         return rc;
     h->hcos = informer_new(h->l, url, PATH_HCOS, &net, err);
+    h->kubevirts = informer_new(h->l, url, PATH_KUBEVIRTS, &net, err);
     h->nads = informer_new(h->l, url, PATH_NADS, &net, err);
     h->node = informer_new(h->l, url, node, &own, err);
     h->enactments = informer_new(h->l, url, enactments, &enactment, err);
     h->vmims = informer_new(h->l, url, PATH_VMIMS, &vmim, err);
     h->vmis = informer_new(h->l, url, PATH_VMIS, &vmi, err);
-    if (!h->hcos || !h->nads || !h->node || !h->enactments || !h->vmims || !h->vmis)
+    if (!h->hcos || !h->kubevirts || !h->nads || !h->node || !h->enactments || !h->vmims ||
+        !h->vmis)
         return err ? err->code : -EINVAL;
     if (h->cfg.metrics_listen) {
         rc = metrics_http_new(h->l, h->cfg.metrics_listen, fill_metrics, h, &h->metrics_http, err);

@@ -46,7 +46,7 @@ struct handler {
     struct loop *l;
     struct work *work;
     struct writer *writer;
-    struct informer *vmis, *vmims, *hcos, *nads;
+    struct informer *vmis, *vmims, *hcos, *kubevirts, *nads;
     struct informer *node, *enactments; /* this node's own */
     struct strmap *vms;                 /* uid -> struct vm_entry */
     char cluster[JOURNAL_UID_SIZE];     /* "" until known */
@@ -81,6 +81,10 @@ void node_start(struct handler *h);
 void node_stop(struct handler *h);
 void node_network_changed(struct handler *h); /* h->net has */
 void node_cluster_changed(struct handler *h); /* HyperConverged was read, or changed */
+
+/* The cluster's HyperConverged: the one of the well-known name, else the first by name; NULL when
+ * there is none. Borrowed until the next turn of the loop. */
+const struct tree *node_hco(struct handler *h);
 
 /* --- node_network.c: between the objects and the network agent --- */
 int node_network_start(struct handler *h, struct err *err);

@@ -106,6 +106,18 @@ informer_get_uid(const struct informer *i, const char *uid)
 }
 
 const struct tree *
+informer_first(const struct informer *i)
+{
+    const struct tree *best = NULL, *obj;
+    size_t it = 0;
+
+    while ((obj = informer_next(i, &it)) != NULL)
+        if (!best || strcmp(object_name(obj), object_name(best)) < 0)
+            best = obj;
+    return best;
+}
+
+const struct tree *
 informer_next(const struct informer *i, size_t *it)
 {
     void *v;

@@ -29,6 +29,8 @@ bool informer_synced(const struct informer *i);
 const struct tree *informer_get(const struct informer *i, const char *ns, const char *name);
 /* By metadata.uid (linear). */
 const struct tree *informer_get_uid(const struct informer *i, const char *uid);
+/* The first by name; NULL when there is none. */
+const struct tree *informer_first(const struct informer *i);
 /* One object after another, from *it = 0 on; NULL at the end. */
 const struct tree *informer_next(const struct informer *i, size_t *it);
 

@@ -68,8 +68,15 @@ void
 node_cluster_changed(struct handler *h)
 {
     if (h->labels)
-        node_labels_cluster(h->labels,
-                            informer_get(h->hcos, DEFAULT_HCO_NAMESPACE, DEFAULT_HCO_NAME));
+        node_labels_cluster(h->labels, node_hco(h));
+}
+
+const struct tree *
+node_hco(struct handler *h)
+{
+    const struct tree *best = informer_get(h->hcos, DEFAULT_HCO_NAMESPACE, DEFAULT_HCO_NAME);
+
+    return best ? best : informer_first(h->hcos);
 }
 
 /* What differs from what the Node has. Nothing is lost when the write is: the next turn says it again. */

@@ -48,22 +48,30 @@ node_network_stop(struct handler *h)
     h->net_agent = NULL;
 }
 
+/* As the controller reads it (netpolicy/policy.h): a HyperConverged that is there counts alone. */
+static const char *
+network_of_cluster(struct handler *h, struct arena *a)
+{
+    const struct tree *hco = node_hco(h), *kv = informer_first(h->kubevirts);
+
+    if (hco)
+        return hco_decode(hco, a)->live_migration.network;
+    return kv ? kubevirt_decode(kv, a)->migrations.network : NULL;
+}
+
 void
 node_network_objects(struct handler *h)
 {
-    const struct tree *hco, *nad = NULL, *node;
+    const struct tree *nad = NULL, *node;
     struct arena *a;
-    const struct hco *config;
     const char *network, *ns, *name, *assignment;
     AUTO_FREE char *ref = NULL;
 
-    if (!h->hcos || !h->nads || !h->node || !informer_synced(h->hcos) ||
-        !informer_synced(h->nads) || !informer_synced(h->node))
+    if (!h->hcos || !h->kubevirts || !h->nads || !h->node || !informer_synced(h->hcos) ||
+        !informer_synced(h->kubevirts) || !informer_synced(h->nads) || !informer_synced(h->node))
         return;
     a = arena_new();
-    hco = informer_get(h->hcos, DEFAULT_HCO_NAMESPACE, DEFAULT_HCO_NAME);
-    config = hco ? hco_decode(hco, a) : NULL;
-    network = config ? config->live_migration.network : NULL;
+    network = network_of_cluster(h, a);
     node = informer_get(h->node, "", h->cfg.node_name);
     if (node && h->network_state_due)
         make_state(h);

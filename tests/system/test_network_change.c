@@ -57,6 +57,24 @@ interface_is_gone(void *ctx)
     return true;
 }
 
+/* The same network, named by a KubeVirt object, as where there is no HyperConverged. */
+static void
+attach_by_kubevirt(struct sys *s, const struct choice *c)
+{
+    struct attached a = {s, c};
+    struct err err = {0};
+
+    if (client_delete(s->client, kind_info(KIND_HCO), NETWORK_NS, "kubevirt-hyperconverged", NULL,
+                      &err) != 0)
+        sys_die(s, "delete the HyperConverged: %s", err_msg(&err));
+    sys_apply(s,
+              "apiVersion: v1\nkind: Namespace\nmetadata: {name: kubevirt}\n---\n"
+              "apiVersion: kubevirt.io/v1\nkind: KubeVirt\n"
+              "metadata: {name: kubevirt, namespace: kubevirt}\n"
+              "spec: {configuration: {migrations: {network: openshift-cnv/migration-network}}}\n");
+    sys_wait(s, 20, "the network that a KubeVirt object names", all_attached, &a);
+}
+
 static void
 attach(struct sys *s, const struct choice *c)
 {
@@ -145,6 +163,8 @@ main(void)
         succeeded_over(&s, &slow.m, &first);
     network_policy(&s, false, "0");
     move(&s, "after-it", &other);
+    attach_by_kubevirt(&s, &first);
+    move(&s, "named-by-kubevirt", &first);
     for (size_t i = 0; i < s.c->nodes_len; i++)
         if (!dev_proc_alive(&s.c->nodes[i].handler))
             sys_die(&s, "the handler of %s was restarted", s.c->nodes[i].name);
