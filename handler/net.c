@@ -147,6 +147,8 @@ net_agent_enactments(struct net_agent *n, const struct tree *list)
             p->generation == generation && p->waiting == waiting && tree_equal(p->desired, desired))
             continue;
         changed = true;
+        if (!tree_equal(p->desired, desired))
+            p->result_generation = 0; /* also one that was made anew: its generations begin at 1 */
         free(p->enactment);
         tree_free(p->desired);
         p->enactment = xstrdup(object_name(obj));
