@@ -46,7 +46,11 @@ capture_new(struct sys *s, const char *node)
     for (size_t i = 0; i < s->c->nodes_len && i < MAX_INTERFACES; i++)
         inet_pton(AF_INET, s->c->nodes[i].mgmt_ip, &c->nodes[c->nodes_len++]);
     pthread_mutex_init(&c->mu, NULL);
-    if (dev_node_call(s->c, node, open_all, c, &err) != 0)
+    if (dev_node_call(s->c, node, open_all, c, &err) == -EAFNOSUPPORT) {
+        printf("needs packet sockets (CONFIG_PACKET)\n");
+        exit(SKIP_CODE);
+    }
+    if (err.code)
         sys_die(s, "capture on %s: %s", node, err_msg(&err));
     if (pthread_create(&c->thread, NULL, run, c) != 0)
         sys_die(s, "capture on %s: no thread", node);

@@ -144,6 +144,8 @@ main(void)
         network_ip(&s, s.c->nodes[i].name, "route add " DEV_NET_MIG " dev mgmt0");
     }
     one(&f, "post-copy, the whole range routed to mgmt0", false);
+    network_policy(&s, false, "0");
+    one(&f, "pre-copy, the whole range routed to mgmt0", false);
     for (size_t i = 0; i < 2; i++) {
         network_ip(&s, s.c->nodes[i].name, "route del " DEV_NET_MIG " dev mgmt0");
         network_ip(&s, s.c->nodes[i].name, "route add " DEV_NET_MIG " dev migration0");
