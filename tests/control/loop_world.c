@@ -41,6 +41,30 @@ world_new(uint64_t seed)
     return w;
 }
 
+struct world *
+world_cluster(uint64_t seed, int nodes)
+{
+    struct world *w = world_new(seed);
+    char name[16];
+
+    for (int i = 1; i <= nodes; i++) {
+        snprintf(name, sizeof(name), "n%d", i);
+        world_node(w, name, 16);
+    }
+    return w;
+}
+
+void
+world_seeds(void (*fn)(uint64_t seed), uint64_t last)
+{
+    const char *one = getenv("LOOP_SEED");
+
+    for (uint64_t seed = 1; seed <= last && !one; seed++)
+        fn(seed);
+    if (one)
+        fn(strtoull(one, NULL, 10));
+}
+
 void
 world_free(struct world *w)
 {

@@ -53,6 +53,10 @@ struct world {
 
 /* Namespace shop exists; no node. seed 0 counts as 1. */
 struct world *world_new(uint64_t seed);
+/* The same with n1, n2 ... of 16 GiB each. */
+struct world *world_cluster(uint64_t seed, int nodes);
+/* Calls fn with 1 to last, or with the one seed that LOOP_SEED names. */
+void world_seeds(void (*fn)(uint64_t seed), uint64_t last);
 void world_free(struct world *w);
 /* Adds a node with a beating handler: memory in GiB, 16 CPUs. */
 struct fake *world_node(struct world *w, const char *name, int memory_gib);

@@ -31,19 +31,6 @@ policy(struct world *w, const char *name, const char *spec)
                  name, spec);
 }
 
-static struct world *
-cluster(uint64_t seed, int nodes)
-{
-    struct world *w = world_new(seed);
-    char name[16];
-
-    for (int i = 1; i <= nodes; i++) {
-        snprintf(name, sizeof(name), "n%d", i);
-        world_node(w, name, 16);
-    }
-    return w;
-}
-
 static const char *
 enactment(struct world *w, const char *node, const char *name, const char *type, const char *field)
 {
@@ -104,7 +91,7 @@ status(struct world *w, const char *name)
 static void
 test_one_after_the_other(void **unused)
 {
-    struct world *w = cluster(1, 2);
+    struct world *w = world_cluster(1, 2);
     const struct tree *e;
 
     (void)unused;
@@ -183,7 +170,7 @@ test_max_unavailable(void **unused)
 {
     (void)unused;
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-        struct world *w = cluster(2, limits[i].nodes);
+        struct world *w = world_cluster(2, limits[i].nodes);
         int go = 0;
 
         policy(w, "br1", limits[i].max);
@@ -203,7 +190,7 @@ test_max_unavailable(void **unused)
 static void
 test_who(void **unused)
 {
-    struct world *w = cluster(3, 3);
+    struct world *w = world_cluster(3, 3);
 
     (void)unused;
     world_patch(w, KIND_NODE, NULL, "n2", "{\"metadata\":{\"labels\":{\"nic\":\"fast\"}}}");
@@ -237,7 +224,7 @@ test_who(void **unused)
 static void
 test_silent_nodes(void **unused)
 {
-    struct world *w = cluster(4, 3);
+    struct world *w = world_cluster(4, 3);
 
     (void)unused;
     world_patch(w, KIND_NODE, NULL, "n1",
@@ -271,7 +258,7 @@ test_silent_nodes(void **unused)
 static void
 test_what_is_not_ours(void **unused)
 {
-    struct world *w = cluster(5, 1);
+    struct world *w = world_cluster(5, 1);
 
     (void)unused;
     world_apply(w, "apiVersion: nmstate.io/v1beta1\n"
@@ -473,15 +460,8 @@ live(uint64_t seed)
 static void
 test_lives(void **unused)
 {
-    const char *one = getenv("LOOP_SEED");
-
     (void)unused;
-    if (one) {
-        live(strtoull(one, NULL, 10));
-        return;
-    }
-    for (uint64_t seed = 1; seed <= SEEDS; seed++)
-        live(seed);
+    world_seeds(live, SEEDS);
 }
 
 int

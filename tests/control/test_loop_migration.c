@@ -19,19 +19,6 @@
 #include "base/strmap.h"
 #include "loop_world.h"
 
-static struct world *
-cluster(uint64_t seed, size_t nodes)
-{
-    struct world *w = world_new(seed);
-    char name[16];
-
-    for (size_t i = 0; i < nodes; i++) {
-        snprintf(name, sizeof(name), "n%zu", i + 1);
-        world_node(w, name, 16);
-    }
-    return w;
-}
-
 static void
 migrate(struct world *w, const char *name, const char *vmi, const char *annotations)
 {
@@ -86,7 +73,7 @@ test_good(void **unused)
 {
     static const char *const order[] = {"Pending",     "Scheduling", "Scheduled", "PreparingTarget",
                                         "TargetReady", "Running",    "Succeeded"};
-    struct world *w = cluster(1, 2);
+    struct world *w = world_cluster(1, 2);
     const struct tree *t, *list;
     AUTO_FREE char *generation = NULL;
 
@@ -267,7 +254,7 @@ test_misbehaving(void **unused)
     (void)unused;
     for (size_t i = 0; i < ARRAY_LEN(bad_rows); i++) {
         const struct bad_row *r = &bad_rows[i];
-        struct world *w = cluster(100 + i, 2);
+        struct world *w = world_cluster(100 + i, 2);
         const char *why;
 
         world_vm(w, "vm", "Always", "1Gi", "");
@@ -297,7 +284,7 @@ test_misbehaving(void **unused)
 static void
 test_source_dies_after_claim(void **unused)
 {
-    struct world *w = cluster(120, 2);
+    struct world *w = world_cluster(120, 2);
 
     (void)unused;
     world_vm(w, "vm", "Always", "1Gi", "");
@@ -319,7 +306,7 @@ test_source_dies_after_claim(void **unused)
 static void
 test_source_node_is_deleted_while_it_moves(void **unused)
 {
-    struct world *w = cluster(121, 2);
+    struct world *w = world_cluster(121, 2);
 
     (void)unused;
     world_vm(w, "vm", "Always", "1Gi", "");
@@ -366,7 +353,7 @@ test_cancel_in_each_phase(void **unused)
     (void)unused;
     for (size_t i = 0; i < ARRAY_LEN(cancel_rows); i++) {
         const struct cancel_row *r = &cancel_rows[i];
-        struct world *w = cluster(130 + i, 2);
+        struct world *w = world_cluster(130 + i, 2);
 
         world_vm(w, "vm", "Always", "1Gi", "");
         world_run(w, 1);
@@ -417,7 +404,7 @@ test_cancel_in_each_phase(void **unused)
 static void
 test_cancel_too_late(void **unused)
 {
-    struct world *w = cluster(140, 2);
+    struct world *w = world_cluster(140, 2);
 
     (void)unused;
     world_vm(w, "vm", "Always", "1Gi", "");
@@ -513,7 +500,7 @@ test_cluster_limit(void **unused)
 static void
 test_misfit(void **unused)
 {
-    struct world *w = cluster(152, 2);
+    struct world *w = world_cluster(152, 2);
 
     (void)unused;
     world_vm(w, "vm", "Always", "1Gi", "      nodeSelector: {kubernetes.io/hostname: n1}\n");
@@ -576,7 +563,7 @@ test_parked_ones_hold_no_slot(void **unused)
 static void
 test_refusals(void **unused)
 {
-    struct world *w = cluster(154, 2);
+    struct world *w = world_cluster(154, 2);
 
     (void)unused;
     world_apply(w, "apiVersion: v1\n"
@@ -615,7 +602,7 @@ test_refusals(void **unused)
 static void
 test_waits_for_its_vm(void **unused)
 {
-    struct world *w = cluster(155, 2);
+    struct world *w = world_cluster(155, 2);
 
     (void)unused;
     world_vm(w, "vm", "Always", "100Gi", "");
@@ -632,7 +619,7 @@ test_waits_for_its_vm(void **unused)
 static void
 test_explicit_target_and_added_selector(void **unused)
 {
-    struct world *w = cluster(156, 4);
+    struct world *w = world_cluster(156, 4);
 
     (void)unused;
     world_vm(w, "vm", "Always", "1Gi", "");
@@ -654,7 +641,7 @@ test_explicit_target_and_added_selector(void **unused)
 static void
 test_forced_target(void **unused)
 {
-    struct world *w = cluster(158, 3);
+    struct world *w = world_cluster(158, 3);
 
     (void)unused;
     world_vm(w, "vm", "Always", "1Gi", "");
@@ -690,7 +677,7 @@ network_ready(struct world *w, const char *node, const char *status, const char 
 static void
 test_network(void **unused)
 {
-    struct world *w = cluster(157, 3);
+    struct world *w = world_cluster(157, 3);
 
     (void)unused;
     world_apply(w, "apiVersion: hco.kubevirt.io/v1beta1\n"
@@ -756,7 +743,7 @@ test_network(void **unused)
 static void
 test_five_attempts_are_kept(void **unused)
 {
-    struct world *w = cluster(158, 2);
+    struct world *w = world_cluster(158, 2);
     char name[16];
 
     (void)unused;
@@ -781,7 +768,7 @@ test_five_attempts_are_kept(void **unused)
 static void
 test_orphaned_state(void **unused)
 {
-    struct world *w = cluster(159, 2);
+    struct world *w = world_cluster(159, 2);
 
     (void)unused;
     world_vm(w, "vm", "Always", "1Gi", "");
@@ -809,7 +796,7 @@ test_controller_dies_at_any_write(void **unused)
 
     (void)unused;
     for (unsigned k = 0; k == 0 || k <= writes; k++) {
-        struct world *w = cluster(200 + k, 2);
+        struct world *w = world_cluster(200 + k, 2);
         unsigned before;
 
         world_vm(w, "vm", "Always", "1Gi", "");
@@ -835,7 +822,7 @@ test_controller_dies_while_cancelling(void **unused)
 {
     (void)unused;
     for (unsigned k = 1; k < 20; k++) {
-        struct world *w = cluster(300 + k, 2);
+        struct world *w = world_cluster(300 + k, 2);
 
         world_vm(w, "vm", "Always", "1Gi", "");
         world_run(w, 1);
@@ -870,7 +857,7 @@ test_fault_points_are_reached(void **unused)
     unsetenv("DROVER_FAULT");
     unsetenv("DROVER_FAULT_LOG");
 
-    struct world *w = cluster(170, 2);
+    struct world *w = world_cluster(170, 2);
     AUTO_FREE char *log = NULL;
     size_t len;
 

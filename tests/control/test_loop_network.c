@@ -68,19 +68,6 @@ network(struct world *w, const char *ref)
     world_run(w, 1);
 }
 
-static struct world *
-cluster(uint64_t seed, int nodes)
-{
-    struct world *w = world_new(seed);
-    char name[16];
-
-    for (int i = 1; i <= nodes; i++) {
-        snprintf(name, sizeof(name), "n%d", i);
-        world_node(w, name, 16);
-    }
-    return w;
-}
-
 /* A field of the annotation; "" when it has none; "-" when there is no annotation. */
 static const char *
 told(struct world *w, const char *node, const char *key)
@@ -105,7 +92,7 @@ told(struct world *w, const char *node, const char *key)
 static void
 test_addresses(void **unused)
 {
-    struct world *w = cluster(1, 3);
+    struct world *w = world_cluster(1, 3);
     const struct tree *pool;
 
     (void)unused;
@@ -164,7 +151,7 @@ test_addresses(void **unused)
 static void
 test_found_address_is_kept(void **unused)
 {
-    struct world *w = cluster(2, 2);
+    struct world *w = world_cluster(2, 2);
 
     (void)unused;
     world_patch(w, KIND_NODE, NULL, "n2",
@@ -190,7 +177,7 @@ test_fixed_address_is_kept(void **unused)
                                 "    - {name: lo, ipv4: {address: [{ip: 127.0.0.1}]}}\n"
                                 "    - {name: eth0, ipv4: {address: [{ip: 192.0.2.1}]}}\n"
                                 "    - {name: %s, ipv4: {address: [{ip: 10.200.5.%d}]}}\n";
-    struct world *w = cluster(9, 4);
+    struct world *w = world_cluster(9, 4);
 
     (void)unused;
     world_applyf(w, state, "n1", "eth1", 9);
@@ -211,7 +198,7 @@ test_fixed_address_is_kept(void **unused)
 static void
 test_range_changes(void **unused)
 {
-    struct world *w = cluster(3, 3);
+    struct world *w = world_cluster(3, 3);
 
     (void)unused;
     nad(w, NS, "mig", NET24);
@@ -235,7 +222,7 @@ test_range_changes(void **unused)
 static void
 test_full(void **unused)
 {
-    struct world *w = cluster(4, 3);
+    struct world *w = world_cluster(4, 3);
 
     (void)unused;
     nad(w, NS, "mig", NET30);
@@ -288,7 +275,7 @@ test_refusals(void **unused)
 {
     (void)unused;
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
-        struct world *w = cluster(5, 2);
+        struct world *w = world_cluster(5, 2);
         const char *message;
 
         world_patch(w, KIND_NODE, NULL, "n1",
@@ -314,7 +301,7 @@ test_refusals(void **unused)
 static void
 test_overlap_that_comes_later(void **unused)
 {
-    struct world *w = cluster(6, 2);
+    struct world *w = world_cluster(6, 2);
 
     (void)unused;
     nad(w, NS, "mig", NET24);
@@ -333,7 +320,7 @@ test_overlap_that_comes_later(void **unused)
 static void
 test_change_of_network(void **unused)
 {
-    struct world *w = cluster(7, 2);
+    struct world *w = world_cluster(7, 2);
 
     (void)unused;
     nad(w, NS, "mig", NET24);
@@ -353,7 +340,7 @@ test_dies_at_each_write(void **unused)
 {
     (void)unused;
     for (unsigned at = 1; at <= 8; at++) {
-        struct world *w = cluster(8, 3);
+        struct world *w = world_cluster(8, 3);
 
         nad(w, NS, "mig", NET24);
         w->crash_at = w->writes + 2 + at; /* the HyperConverged is two */

@@ -358,15 +358,8 @@ live(uint64_t seed)
 static void
 test_lives(void **unused)
 {
-    const char *one = getenv("LOOP_SEED");
-
     (void)unused;
-    if (one) {
-        live(strtoull(one, NULL, 10));
-        return;
-    }
-    for (uint64_t seed = 1; seed <= SEEDS; seed++)
-        live(seed);
+    world_seeds(live, SEEDS);
 }
 
 int

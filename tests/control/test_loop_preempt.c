@@ -586,13 +586,8 @@ live(uint64_t seed)
 static void
 test_random(void **unused)
 {
-    const char *one = getenv("LOOP_SEED");
-
     (void)unused;
-    for (uint64_t seed = 1; seed <= LIVES && !one; seed++)
-        live(seed);
-    if (one)
-        live(strtoull(one, NULL, 10));
+    world_seeds(live, LIVES);
 }
 
 int

@@ -285,13 +285,8 @@ run(uint64_t seed)
 static void
 test_random(void **state)
 {
-    const char *one = getenv("LOOP_SEED");
-
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS && !one; seed++)
-        run(seed);
-    if (one)
-        run(strtoull(one, NULL, 10));
+    world_seeds(run, SEEDS);
 }
 
 int
