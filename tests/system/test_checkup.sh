@@ -227,6 +227,8 @@ on_network() { # NODE
 for n in n1 n2; do wait_for 30 "the migration address of $n" on_network $n; done
 ok delete configmap checkup-of-the-migration-network
 sed 's/sampleDurationSeconds: .*/sampleDurationSeconds: "1"/' examples/checkup/network.yaml >"$tmp/net.yaml"
+mgmt_bytes() { in_node n1 ip -j -s link show mgmt0 | jq '.[0].stats64.tx.bytes'; }
+before=$(mgmt_bytes)
 ok apply -f "$tmp/net.yaml"
 cm=checkup-of-the-migration-network
 wait_for 30 "its result" has $cm status.succeeded
@@ -234,6 +236,7 @@ wait_for 30 "its result" has $cm status.succeeded
 [ "$(data $cm status.result.network)" = openshift-cnv/migration-network ] || die "over which network?"
 [ "$(data $cm status.result.bandwidthStreams)" = 4 ] || die "want four streams"
 has $cm status.result.sourceInterface || die "from which interface?"
+[ $(($(mgmt_bytes) - before)) -lt 1000000 ] || die "it went over the management network, too"
 
 # --- the first estimate: of a dry run, and of the first migration ---
 cat >"$tmp/vm.yaml" <<'END'
