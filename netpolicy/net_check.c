@@ -336,8 +336,8 @@ check_mtu(const struct compose *c, const struct compose_link *x)
     uint32_t low = x->l.min_mtu > NET_MIN_MTU ? x->l.min_mtu : NET_MIN_MTU;
     uint32_t high = !base && x->l.max_mtu > 0 ? x->l.max_mtu : NET_MAX_MTU;
 
-    if (!changes(x, NET_F_MTU) && !changes(x, NET_F_ADDRS6))
-        return 0;
+    if (!w || (!changes(x, NET_F_MTU) && !changes(x, NET_F_ADDRS6)))
+        return 0; /* what goes back as far as it can is not refused */
     if (x->l.mtu < low || x->l.mtu > high)
         return compose_refuse(c, w, NET_REASON_MTU, "%s: mtu %u: want %u to %u", x->l.name,
                               x->l.mtu, low, high);

@@ -1,5 +1,6 @@
-/* Between the files of net_compose.h's implementation: net_compose.c (what was, and what is asked),
- * net_derive.c (what follows from it) and net_check.c (what must not be). Pure. */
+/* Between the files of net_compose (net_plan.h): net_compose.c (what was, and what is asked),
+ * net_derive.c (what follows from it), net_check.c (what must not be) and net_outcome.c (the target,
+ * and what has to be remembered). Pure. */
 #ifndef NETPOLICY_NET_COMPOSE_IMPL_H
 #define NETPOLICY_NET_COMPOSE_IMPL_H
 
@@ -44,6 +45,7 @@ int compose_refuse(const struct compose *c, const struct net_want *w, const char
 
 int net_check_structure(const struct compose *c); /* before net_derive */
 int net_derive(struct compose *c);
-int net_check_values(const struct compose *c); /* after it */
+int net_check_values(const struct compose *c);                     /* after it */
+void net_outcome(const struct compose *c, struct net_target *ret); /* the last */
 
 #endif

@@ -94,6 +94,7 @@ ports_changed(const struct compose *c, const struct compose_link *bridge)
     return false;
 }
 
+/* Guests' taps are not among them: one with a small MTU would shrink the host's network. */
 static uint32_t
 least_of_ports(const struct compose *c, const struct compose_link *x, bool asked_only)
 {
@@ -102,11 +103,24 @@ least_of_ports(const struct compose *c, const struct compose_link *x, bool asked
     for (size_t i = 0; i < c->len; i++) {
         const struct compose_link *p = &c->links[i];
 
-        if (p->alive && strcmp(p->l.controller, x->l.name) == 0 &&
+        if (p->alive && strcmp(p->l.controller, x->l.name) == 0 && p->l.kind != NET_OTHER &&
             (!asked_only || (p->asked & NET_F_MTU)) && (least == 0 || p->l.mtu < least))
             least = p->l.mtu;
     }
     return least;
+}
+
+/* For errors about the MTU that the bridge gets from it. */
+static const struct net_want *
+who_changed_ports(const struct compose *c, const struct compose_link *bridge)
+{
+    for (size_t i = 0; i < c->len; i++) {
+        const struct compose_link *x = &c->links[i];
+
+        if (x->alive && strcmp(x->l.controller, bridge->l.name) == 0 && (x->mtu || x->by))
+            return x->mtu ? x->mtu : x->by;
+    }
+    return NULL;
 }
 
 /* Without asking; asked MTUs are checked afterwards. */
@@ -124,14 +138,16 @@ followed_mtu(const struct compose *c, struct compose_link *x)
     }
     if (x->l.kind == NET_BOND) {
         least = least_of_ports(c, x, true);
+        x->mtu = least ? who_changed_ports(c, x) : NULL;
         return least ? least : own;
     }
     if (x->l.kind == NET_BRIDGE && (x->made || ports_changed(c, x))) {
+        x->mtu = who_changed_ports(c, x);
         least = least_of_ports(c, x, false);
         return least ? least : NET_DEFAULT_MTU;
     }
     if (base && (x->made || own > base->l.mtu)) {
-        x->mtu = base->mtu;
+        x->mtu = base->mtu ? base->mtu : base->by;
         return base->l.mtu;
     }
     return own;

@@ -199,7 +199,7 @@ mtu_unknown(struct net_sim *s, struct sim_link *x, uint32_t at_least)
     x->mtu_known = false;
     x->touched |= NET_F_MTU;
     for (size_t i = 0; i < s->len; i++)
-        if (stands_on(&s->links[i], x) && s->links[i].mtu_known && s->links[i].l.mtu > at_least)
+        if (stands_on(&s->links[i], x) && (!s->links[i].mtu_known || s->links[i].l.mtu > at_least))
             mtu_unknown(s, &s->links[i], at_least);
     if (*x->l.controller)
         bridge_follows(s, x->l.controller);
@@ -248,7 +248,7 @@ bridge_follows(struct net_sim *s, const char *name)
         b->l.mtu = least;
         b->mtu_known = true;
         mtu_changed(s, b);
-    } else if (b->mtu_known) {
+    } else {
         mtu_unknown(s, b, known ? least : 0);
     }
 }

@@ -113,6 +113,9 @@ static const struct refusal refusals[] = {
      "eth1: mtu 1000: want at least 1280"},
     {"below IPv6 of what stands on it", "eth1; m0 macvlan on=eth1 fd00::1/64", "eth1 up mtu=1000",
      NULL, NET_REASON_MTU, "policy: interfaces[0]: m0: mtu 1000: want at least 1280"},
+    {"below IPv6 of the bridge that follows it", "br0 bridge fd00::1/64; eth1 ctl=br0",
+     "eth1 up mtu=1000", NULL, NET_REASON_MTU,
+     "policy: interfaces[0]: br0: mtu 1000: want at least 1280"},
     /* addresses, MAC, limit */
     {"a multicast address", "eth1", "eth1 up 224.0.0.1/24", NULL, NET_REASON_INVALID,
      "eth1: address 224.0.0.1/24: want a unicast address"},
@@ -328,6 +331,11 @@ static const struct story stories[] = {
      {"br0 bridge up mtu=1300; br0 absent; br0 bridge up arp"},
      "br0 bridge stp mtu=1400 arp",
      "br0 "},
+    {"what cannot go back does not keep the rest",
+     "eth1 mtu=9000; m0 macvlan on=eth1 mtu=9000 fd00::1/64",
+     {"m0 absent", "!eth1 mtu=1300", ""},
+     "eth1 mtu=1300; m0 macvlan on=eth1 mtu=1300 fd00::1/64",
+     "m0 "},
     {"a limit goes", "eth1", {"eth1 up limit=1000000", "eth1 up"}, "eth1", ""},
 };
 
