@@ -268,14 +268,17 @@ migration_permille(const struct migration *m)
     return (int)((double)(m->total_bytes - m->remaining_bytes) * 1000 / (double)m->total_bytes);
 }
 
+#define ETA_MAX_MS 86400000.0 /* a day: nothing is sent, for all that anybody can tell */
+
 int64_t
 migration_eta_ms(const struct migration *m)
 {
-    double net = (double)m->rate_bytes_per_s - (double)m->dirty_bytes_per_s;
+    double net = (double)m->rate_bytes_per_s - (double)m->dirty_bytes_per_s, ms;
 
     if (!m->has_progress || net <= 0)
         return -1;
-    return (int64_t)((double)m->remaining_bytes * 1000 / net);
+    ms = (double)m->remaining_bytes * 1000 / net;
+    return ms < ETA_MAX_MS ? (int64_t)ms : -1;
 }
 
 void

@@ -57,8 +57,8 @@ void migration_read(const struct tree *vmim, struct arena *a, struct migration *
 void migration_sort(struct migration *m, size_t len);
 /* 0..1000: how much of the guest's memory is at the target. */
 int migration_permille(const struct migration *m);
-/* Milliseconds until nothing would remain at the present rates; -1 when it is not known or, because
- * the guest writes as fast as it is sent, never. */
+/* Milliseconds until nothing would remain at the present rates; -1 when it is not known or,
+ * because the guest writes as fast as it is sent or nothing goes through, not today. */
 int64_t migration_eta_ms(const struct migration *m);
 
 /* Numbers for people, appended: "412 ms", "1.4 s", "2m5s"; "1.2 GiB/s"; "3.1 MiB". */

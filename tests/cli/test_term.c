@@ -397,6 +397,7 @@ static const struct eta_row etas[] = {
     {"one second", 100, 100, 0, 1000},     {"slowed by writes", 100, 150, 50, 1000},
     {"nothing left", 0, 100, 0, 0},        {"written as fast as sent", 100, 100, 100, -1},
     {"written faster", 100, 100, 200, -1}, {"no rate yet", 100, 0, 0, -1},
+    {"a stall", 1 << 30, 300, 0, -1},      {"most of a day", 86399, 1, 0, 86399000},
 };
 
 static void
