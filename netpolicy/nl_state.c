@@ -214,7 +214,8 @@ on_link(const struct nlmsghdr *h, void *ctx)
     read_kind(&f->link, m->ifi_type, tb[IFLA_LINKINFO]);
     f->link.ifindex = m->ifi_index;
     f->link.up = (m->ifi_flags & IFF_UP) != 0;
-    f->link.carrier = f->link.up && (m->ifi_flags & IFF_RUNNING) != 0;
+    /* at once, where IFF_RUNNING follows a moment later */
+    f->link.carrier = f->link.up && get_u8(tb[IFLA_CARRIER]) != 0;
     f->link.mtu = get_u32(tb[IFLA_MTU]);
     f->link.min_mtu = get_u32(tb[IFLA_MIN_MTU]);
     f->link.max_mtu = get_u32(tb[IFLA_MAX_MTU]);
