@@ -353,15 +353,18 @@ put_in(struct planner *p, const struct net_link *port, const struct net_link *ow
 {
     struct sim_link *x = net_sim_find(&p->sim, port->name);
 
-    if (!x || strcmp(x->l.controller, owner->name) == 0)
+    if (!x)
         return;
-    if (owner->kind == NET_BOND)
-        before_mtu(p, x, 0);
-    else
-        before_mtu(p, net_sim_find(&p->sim, owner->name), x->l.mtu);
-    do_controller(p, x, owner->name);
+    if (strcmp(x->l.controller, owner->name) != 0) {
+        if (owner->kind == NET_BOND)
+            before_mtu(p, x, 0);
+        else
+            before_mtu(p, net_sim_find(&p->sim, owner->name), x->l.mtu);
+        do_controller(p, x, owner->name);
+    }
+    /* One that has not its bond's had it before, and what stands on it needs it at once. */
     if (x->mtu_known && x->l.mtu != port->mtu)
-        do_mtu(p, x, port->mtu); /* not the bond's, as it was before */
+        do_mtu(p, x, port->mtu);
 }
 
 static void

@@ -336,6 +336,11 @@ static const struct story stories[] = {
      {"m0 absent", "!eth1 mtu=1300", ""},
      "eth1 mtu=1300; m0 macvlan on=eth1 mtu=1300 fd00::1/64",
      "m0 "},
+    {"a port that had more than its bond, and a vlan on it",
+     "bond0 bond bmode=1; eth0 mtu=9000 ctl=bond0; v1 vlan on=eth0 id=1 mtu=9000",
+     {"bond0 bond up mtu=1280", ""},
+     "bond0 bond bmode=1; eth0 mtu=9000 ctl=bond0; v1 vlan on=eth0 id=1 mtu=9000",
+     ""},
     {"a limit goes", "eth1", {"eth1 up limit=1000000", "eth1 up"}, "eth1", ""},
 };
 
