@@ -1,7 +1,8 @@
 /* Plans against a small kernel (net_model.h): random hosts, random sequences of wishes, the process
  * killed after any step. Every plan is done without a refusal and reaches exactly its target, the
  * next plan is empty, what is reached follows from the wishes alone, and when they are gone, so is
- * every trace of them. */
+ * every trace of them. DROVER_TEST_SEED=n shows one host's plans (DROVER_TEST_STATES=1: and states),
+ * DROVER_TEST_ROUNDS=n runs n hosts from there. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -217,7 +218,7 @@ say_state(const char *title, const struct net_state *s)
     }
 }
 
-/* "" or what differs. all_macs: also those that the kernel gives. */
+/* "" or what differs. */
 static const char *
 differs(const struct net_state *have, const struct net_state *want, struct arena *a)
 {
