@@ -66,6 +66,15 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
     return 0;
 }
 
+static void
+swap_fd(int *a, int *b)
+{
+    int c = *a;
+
+    *a = *b;
+    *b = c;
+}
+
 int
 mig_target_relisten(struct mig_target *t, const char *ip, const char *device,
                     const char *fallback_ip, struct err *err)
@@ -82,12 +91,8 @@ mig_target_relisten(struct mig_target *t, const char *ip, const char *device,
     memcpy(t->address, address, sizeof t->address);
     memcpy(t->fallback_address, fallback_address, sizeof t->fallback_address);
     pthread_mutex_lock(&t->mu);
-
-    AUTO_FD int unused = t->next_listen_fd; /* of a change that a newer one has overtaken */
-    AUTO_FD int unused_fallback = t->next_fallback_fd;
-
-    t->next_listen_fd = take_fd(&fd);
-    t->next_fallback_fd = take_fd(&fallback_fd);
+    swap_fd(&t->next_listen_fd, &fd); /* what comes back is of a change that this one overtakes */
+    swap_fd(&t->next_fallback_fd, &fallback_fd);
     t->relisten = true;
     pthread_mutex_unlock(&t->mu);
     eventfd_write(t->wake_fd, 1);

@@ -199,7 +199,7 @@ nlp_route_links(const struct nlmsghdr *h, bool default_only, void (*fn)(int ifin
 {
     struct nlattr *tb[RTA_MAX + 1] = {NULL};
     const struct rtmsg *m = nlmsg_data(h);
-    const struct rtnexthop *hop;
+    struct rtnexthop *hop;
     unsigned table;
 
     if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *m, tb, RTA_MAX, NULL) != 0)
