@@ -167,6 +167,26 @@ object_annotation(const struct tree *obj, const char *key)
     return tree_find_string(obj, NULL, "metadata", "annotations", key, NULL);
 }
 
+struct tree *
+object_annotation_json(const struct tree *obj, const char *key)
+{
+    const char *json = object_annotation(obj, key);
+    struct tree *t = NULL;
+
+    return json && tree_from_json(json, strlen(json), &t, NULL) == 0 ? t : NULL;
+}
+
+const struct tree *
+object_condition(const struct tree *obj, const char *type)
+{
+    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
+
+    for (size_t i = 0; i < tree_len(list); i++)
+        if (strcmp(tree_find_string(tree_at(list, i), "", "type", NULL), type) == 0)
+            return tree_at(list, i);
+    return NULL;
+}
+
 bool
 object_set_condition(struct tree *obj, const char *type, const char *status, const char *reason,
                      const char *message, int64_t now_us)

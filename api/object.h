@@ -111,6 +111,10 @@ const char *object_uid(const struct tree *obj);
 const struct kind_info *object_kind(const struct tree *obj);
 const char *object_label(const struct tree *obj, const char *key);
 const char *object_annotation(const struct tree *obj, const char *key);
+/* An annotation's JSON, parsed; the caller's. NULL: it is not there, or no JSON. obj may be NULL. */
+struct tree *object_annotation_json(const struct tree *obj, const char *key);
+/* status.conditions[type], or NULL. obj may be NULL. */
+const struct tree *object_condition(const struct tree *obj, const char *type);
 /* Sets status.conditions[type]; lastTransitionTime changes only when status does. True when
  * anything changed. */
 bool object_set_condition(struct tree *obj, const char *type, const char *status,

@@ -33,13 +33,11 @@ static int
 look(void *ctx, const struct tree *vmi)
 {
     struct wait *w = ctx;
-    const char *json = object_annotation(vmi, w->annotation);
-    AUTO_TREE struct tree *t = NULL;
+    AUTO_TREE struct tree *t = object_annotation_json(vmi, w->annotation);
 
     if (!vmi)
         return 2;
-    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0 ||
-        strcmp(tree_find_string(t, "", "request", NULL), w->request) != 0)
+    if (!t || strcmp(tree_find_string(t, "", "request", NULL), w->request) != 0)
         return 0;
     w->result = TAKE_PTR(t);
     return 1;

@@ -14,17 +14,6 @@ text(struct arena *a, const char *s)
     return s ? arena_strdup(a, s) : "";
 }
 
-static struct tree *
-annotation_json(const struct tree *obj, const char *key)
-{
-    const char *json = object_annotation(obj, key);
-    struct tree *t = NULL;
-
-    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0)
-        return NULL;
-    return t;
-}
-
 static int64_t
 number(const struct tree *t, const char *key)
 {
@@ -88,7 +77,7 @@ read_common(const struct tree *t, struct arena *a, struct migration *m)
 static void
 read_progress(const struct tree *vmim, struct arena *a, struct migration *m)
 {
-    AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_PROGRESS);
+    AUTO_TREE struct tree *t = object_annotation_json(vmim, ANN_MIGRATION_PROGRESS);
 
     if (!t)
         return;
@@ -125,7 +114,7 @@ add_phases(struct sb *out, const struct tree *t, const char *where)
 static void
 read_decisions(const struct tree *vmim, struct arena *a, struct migration *m)
 {
-    AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_DECISIONS);
+    AUTO_TREE struct tree *t = object_annotation_json(vmim, ANN_MIGRATION_DECISIONS);
 
     if (!t || tree_type(t) != TREE_LIST)
         return;
@@ -162,9 +151,9 @@ encryption(const struct tree *vmim, const struct tree *result, struct arena *a)
 static void
 read_result(const struct tree *vmim, struct arena *a, struct migration *m)
 {
-    AUTO_TREE struct tree *t = annotation_json(vmim, ANN_MIGRATION_RESULT);
-    AUTO_TREE struct tree *guest = annotation_json(vmim, ANN_GUEST_RESULT);
-    AUTO_TREE struct tree *target = annotation_json(vmim, ANN_TARGET_RESULT);
+    AUTO_TREE struct tree *t = object_annotation_json(vmim, ANN_MIGRATION_RESULT);
+    AUTO_TREE struct tree *guest = object_annotation_json(vmim, ANN_GUEST_RESULT);
+    AUTO_TREE struct tree *target = object_annotation_json(vmim, ANN_TARGET_RESULT);
     AUTO_SB struct sb phases = SB_INIT;
 
     m->guest_downtime_ms = tree_get(guest, "downtimeMs") ? number(guest, "downtimeMs") : -1;

@@ -155,17 +155,6 @@ find_nad(const struct maker *m)
     return NULL;
 }
 
-/* The interface that has the address already; NULL: none has. */
-static const struct net_link *
-link_with(const struct net_state *now, const struct ip *ip)
-{
-    for (size_t i = 0; i < now->len; i++)
-        for (size_t k = 0; k < now->links[i].addrs_len; k++)
-            if (ip_equal(&now->links[i].addrs[k].ip, ip))
-                return &now->links[i];
-    return NULL;
-}
-
 static bool
 want_network(struct maker *m)
 {
@@ -200,7 +189,7 @@ want_network(struct maker *m)
     if (net_want_nad(&m->config, origin, gives ? &ip : NULL, a, &m->parts[m->parts_len],
                      &m->p->ifname, &err) != 0)
         return refuse(m, "NetworkInvalid", err_msg(&err));
-    there = gives ? link_with(&m->now, &ip) : NULL;
+    there = gives ? net_state_with(&m->now, &ip) : NULL;
     if (there && strcmp(there->name, m->p->ifname) != 0) {
         m->p->ifname = there->name; /* somebody else has made it: it is used as it is */
         return true;

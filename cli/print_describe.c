@@ -245,14 +245,13 @@ void
 describe_placement(struct describe *d, const char *heading, const struct tree *obj)
 {
     static const char *const headings[] = {"NODE", "FITS", "SCORE", "WHY"};
-    const char *json = object_annotation(obj, ANN_SCHEDULE_RESULT);
-    AUTO_TREE struct tree *result = NULL;
+    AUTO_TREE struct tree *result = object_annotation_json(obj, ANN_SCHEDULE_RESULT);
     AUTO_TABLE struct table *t = table_new();
     AUTO_FREE const struct tree **sorted = NULL;
     const struct tree *nodes;
     const char *chosen, *message, *nearest;
 
-    if (!json || tree_from_json(json, strlen(json), &result, NULL) < 0)
+    if (!result)
         return;
     nodes = tree_get(result, "nodes");
     chosen = tree_find_string(result, "", "node", NULL);

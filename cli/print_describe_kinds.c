@@ -127,10 +127,9 @@ describe_state(struct describe *d, const struct migration_state *s)
 static void
 describe_verify(struct describe *d, const struct tree *vmi)
 {
-    const char *json = object_annotation(vmi, ANN_VERIFY_RESULT);
-    AUTO_TREE struct tree *t = NULL;
+    AUTO_TREE struct tree *t = object_annotation_json(vmi, ANN_VERIFY_RESULT);
 
-    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0)
+    if (!t)
         return;
     describe_line(d, "Memory verified", "%s: %lld pages, %lld bad",
                   tree_get_bool(tree_get(t, "ok"), false) ? "as written" : "DAMAGED",

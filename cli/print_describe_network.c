@@ -11,8 +11,6 @@
 #include "cli/client_migration.h"
 #include "cli/print_table.h"
 
-static const struct tree *condition_of(const struct tree *obj, const char *type);
-static struct tree *annotation_json(const struct tree *obj, const char *key);
 static void put_speed(int64_t mbps, struct sb *out);
 static void put_counter(struct describe *d, const char *label, const struct tree *link,
                         const char *bytes, const char *dropped);
@@ -33,9 +31,9 @@ line_text(struct describe *d, const char *label, const struct tree *map, const c
 void
 describe_migration_network(struct describe *d, const struct tree *node)
 {
-    AUTO_TREE struct tree *link = annotation_json(node, ANN_MIGRATION_LINK);
-    AUTO_TREE struct tree *given = annotation_json(node, ANN_MIGRATION_ADDRESS);
-    const struct tree *c = condition_of(node, COND_MIGRATION_NETWORK);
+    AUTO_TREE struct tree *link = object_annotation_json(node, ANN_MIGRATION_LINK);
+    AUTO_TREE struct tree *given = object_annotation_json(node, ANN_MIGRATION_ADDRESS);
+    const struct tree *c = object_condition(node, COND_MIGRATION_NETWORK);
     const char *status = tree_find_string(c, "", "status", NULL);
     const char *refused = tree_find_string(given, "", "reason", NULL);
     const char *wants = tree_find_string(given, "", "address", NULL);
@@ -81,8 +79,8 @@ describe_migration_network(struct describe *d, const struct tree *node)
 void
 describe_network_cell(const struct tree *node, struct sb *out)
 {
-    AUTO_TREE struct tree *link = annotation_json(node, ANN_MIGRATION_LINK);
-    const struct tree *c = condition_of(node, COND_MIGRATION_NETWORK);
+    AUTO_TREE struct tree *link = object_annotation_json(node, ANN_MIGRATION_LINK);
+    const struct tree *c = object_condition(node, COND_MIGRATION_NETWORK);
     const char *status = tree_find_string(c, "", "status", NULL);
     const char *reason = tree_find_string(c, "-", "reason", NULL);
     int64_t speed = tree_get_int(tree_get(link, "speedMbps"), 0);
@@ -205,7 +203,7 @@ holds(const struct tree *obj)
                                         "Progressing", "Available", "Ignored"};
 
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        const struct tree *c = condition_of(obj, types[i]);
+        const struct tree *c = object_condition(obj, types[i]);
 
         if (strcmp(tree_find_string(c, "", "status", NULL), "True") == 0)
             return c;
@@ -287,29 +285,6 @@ describe_nns(struct describe *d, const struct tree *obj)
         describe_time(d, "Read from the host", us);
     describe_interfaces(d, obj);
     describe_conditions(d, obj);
-}
-
-static const struct tree *
-condition_of(const struct tree *obj, const char *type)
-{
-    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
-
-    for (size_t i = 0; i < tree_len(list); i++)
-        if (strcmp(tree_find_string(tree_at(list, i), "", "type", NULL), type) == 0)
-            return tree_at(list, i);
-    return NULL;
-}
-
-/* The caller's; NULL when it is not there or no JSON. */
-static struct tree *
-annotation_json(const struct tree *obj, const char *key)
-{
-    const char *json = object_annotation(obj, key);
-    struct tree *t = NULL;
-
-    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0)
-        return NULL;
-    return t;
 }
 
 static void

@@ -113,7 +113,7 @@ admit_migration(struct api_call *c, struct tree *obj)
         return api_err_bad(c, MIGRATION_HOOK "the VMI \"%s/%s\" does not exist", ns, vmi_name);
     if (is_final(tree_find_string(vmi, "", "status", "phase", NULL)))
         return api_err_bad(c, MIGRATION_HOOK "Cannot migrate VMI in finalized state.");
-    cond = api_condition(vmi, "LiveMigratable");
+    cond = object_condition(vmi, "LiveMigratable");
     if (cond && strcmp(tree_find_string(cond, "", "status", NULL), "False") == 0)
         return api_err_bad(c, MIGRATION_HOOK "Cannot migrate VMI, Reason: %s, Message: %s",
                            tree_find_string(cond, "", "reason", NULL),

@@ -73,7 +73,7 @@ static bool
 find_ready(void *ctx, const struct tree *node)
 {
     struct two_nodes *f = ctx;
-    const struct tree *ready = api_condition(node, "Ready");
+    const struct tree *ready = object_condition(node, "Ready");
 
     if (ready && strcmp(tree_find_string(ready, "", "status", NULL), "True") == 0)
         f->names[f->len++] = object_name(node);

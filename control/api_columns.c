@@ -259,28 +259,14 @@ api_columns(enum kind kind)
     return tables[kind] ? tables[kind] : name_age;
 }
 
-const struct tree *
-api_condition(const struct tree *obj, const char *type)
-{
-    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
-
-    for (size_t i = 0; i < tree_len(list); i++)
-        if (strcmp(tree_find_string(tree_at(list, i), "", "type", NULL), type) == 0)
-            return tree_at(list, i);
-    return NULL;
-}
-
 /* --- cells that are more than a field --- */
 
 /* A number in the JSON of an annotation; -1 when it is not there. */
 static int64_t
 annotated(const struct tree *obj, const char *annotation, const char *key)
 {
-    const char *json = object_annotation(obj, annotation);
-    AUTO_TREE struct tree *t = NULL;
+    AUTO_TREE struct tree *t = object_annotation_json(obj, annotation);
 
-    if (!json || tree_from_json(json, strlen(json), &t, NULL) < 0)
-        return -1;
     return (int64_t)tree_get_float(tree_get(t, key), -1);
 }
 
@@ -347,7 +333,7 @@ vmim_downtime(const struct tree *obj, struct sb *out)
 static void
 node_status(const struct tree *obj, struct sb *out)
 {
-    const struct tree *ready = api_condition(obj, "Ready");
+    const struct tree *ready = object_condition(obj, "Ready");
 
     if (!ready)
         sb_puts(out, "Unknown");
@@ -497,11 +483,9 @@ nncp_since(const struct tree *obj, struct sb *out)
 static void
 link_text(const struct tree *obj, const char *key, struct sb *out)
 {
-    const char *json = object_annotation(obj, ANN_MIGRATION_LINK), *text = "";
-    AUTO_TREE struct tree *t = NULL;
+    AUTO_TREE struct tree *t = object_annotation_json(obj, ANN_MIGRATION_LINK);
+    const char *text = tree_find_string(t, "", key, NULL);
 
-    if (json && tree_from_json(json, strlen(json), &t, NULL) == 0)
-        text = tree_find_string(t, "", key, NULL);
     sb_puts(out, *text ? text : "<none>");
 }
 

@@ -20,6 +20,5 @@ struct api_column {
 
 /* Ended by one without a name; never NULL. */
 const struct api_column *api_columns(enum kind kind);
-const struct tree *api_condition(const struct tree *obj, const char *type);
 
 #endif

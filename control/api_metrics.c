@@ -162,7 +162,7 @@ count_migration(void *ctx, const struct tree *obj)
                                              "TargetReady", NULL};
     struct counts *n = ctx;
     const char *phase = phase_of(obj);
-    const struct tree *waiting = api_condition(obj, "Waiting");
+    const struct tree *waiting = object_condition(obj, "Waiting");
 
     n->pending += !*phase || strcmp(phase, "Pending") == 0;
     n->scheduling += is_any(phase, scheduling);

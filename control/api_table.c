@@ -101,7 +101,7 @@ add_cell(struct api_call *c, const struct api_column *col, const struct tree *ob
         return;
     }
     if (col->condition)
-        v = tree_get(api_condition(obj, col->condition), "status");
+        v = tree_get(object_condition(obj, col->condition), "status");
     if (strcmp(col->type, "date") == 0) {
         const char *s = col->cell ? sb_str(&text) : tree_get_string(v, "");
 

@@ -86,17 +86,6 @@ loop_core_condition(const struct condition_list *l, const char *type)
     return NULL;
 }
 
-const struct tree *
-loop_core_tree_condition(const struct tree *obj, const char *type)
-{
-    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
-
-    for (size_t i = 0; i < tree_len(list); i++)
-        if (strcmp(tree_get_string(tree_get(tree_at(list, i), "type"), ""), type) == 0)
-            return tree_at(list, i);
-    return NULL;
-}
-
 /* A pass waits until all writes of the last one have come back: their commits make it dirty. */
 void
 loop_core_schedule(struct loops *l)

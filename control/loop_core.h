@@ -81,8 +81,6 @@ bool loop_core_drop_finalizer(struct tree *obj, const char *name);
 
 /* The condition of this type, or NULL. */
 const struct condition *loop_core_condition(const struct condition_list *l, const char *type);
-/* The same in a tree. */
-const struct tree *loop_core_tree_condition(const struct tree *obj, const char *type);
 
 /* --- writes --- */
 struct loop_write {

@@ -179,8 +179,7 @@ selects(const struct tree *policy, const struct node *node)
 static bool
 is_true(const struct tree *obj, const char *type)
 {
-    return strcmp(tree_find_string(loop_core_tree_condition(obj, type), "", "status", NULL),
-                  "True") == 0;
+    return strcmp(tree_find_string(object_condition(obj, type), "", "status", NULL), "True") == 0;
 }
 
 static int64_t
@@ -236,8 +235,7 @@ take_turns(struct loops *l, const struct policy_view *v)
             continue;
         running += go && !has;
         if (t->progress == OUTDATED || go ||
-            strcmp(tree_find_string(loop_core_tree_condition(t->enactment, "Pending"), "", "reason",
-                                    NULL),
+            strcmp(tree_find_string(object_condition(t->enactment, "Pending"), "", "reason", NULL),
                    why) != 0)
             write_enactment(l, v, t, go);
     }

@@ -144,7 +144,7 @@ change_phase(struct loop_write *w, struct tree *obj)
         return 0;
     tree_set_path(obj, tree_string(coord_phase_name(a->to)), "status", "phase", NULL);
     phase_stamp(obj, coord_phase_name(a->to), a->stamp_us, true);
-    if (loop_core_tree_condition(obj, CONDITION_WAITING))
+    if (object_condition(obj, CONDITION_WAITING))
         object_set_condition(obj, CONDITION_WAITING, "False", "", "", now_us);
     if (a->cancelled)
         object_set_condition(obj, CONDITION_ABORT, "True", "Cancelled",

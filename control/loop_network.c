@@ -65,8 +65,8 @@ same(const struct store_event *ev, const char *part, const char *key)
 static bool
 is_ready(const struct tree *node)
 {
-    return strcmp(tree_find_string(loop_core_tree_condition(node, "Ready"), "", "status", NULL),
-                  "True") == 0;
+    return strcmp(tree_find_string(object_condition(node, "Ready"), "", "status", NULL), "True") ==
+           0;
 }
 
 void

@@ -378,7 +378,7 @@ static void
 publish(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct start_failure *f)
 {
     const struct tree *t = loop_core_tree(l, KIND_VM, vm->meta.namespace_, vm->meta.name);
-    const struct tree *old = loop_core_tree_condition(t, "Ready");
+    const struct tree *old = object_condition(t, "Ready");
     const struct condition *ready =
         vmi ? loop_core_condition(&vmi->status.conditions, "Ready") : NULL;
     struct publish_args a = {

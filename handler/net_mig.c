@@ -18,7 +18,6 @@ struct assigned { /* the annotation */
 static bool read_config(const struct net_mig_objects *o, struct arena *a, struct nad_config *ret,
                         struct mignet *m);
 static void read_assignment(const struct net_mig_objects *o, struct assigned *ret);
-static const struct net_link *link_with(const struct net_state *now, const struct ip *ip);
 static const struct net_link *link_allowed(const struct net_state *now, const struct nad_config *c,
                                            const char *ifname, struct ip *ret);
 static void as_found(struct net_mig_want *w, const struct net_link *l, const struct ip *ip);
@@ -70,7 +69,7 @@ net_mig_want(const struct net_mig_objects *o, const struct net_state *now, struc
         net_mig_broken(m, o->ref, got.code, "%s", got.message);
         return;
     }
-    if (c.ipam_type && got.here && (l = link_with(now, &got.addr)) != NULL &&
+    if (c.ipam_type && got.here && (l = net_state_with(now, &got.addr)) != NULL &&
         strcmp(l->name, ifname) != 0) {
         as_found(ret, l, &got.addr);
         return;
@@ -126,7 +125,7 @@ net_mig_find(const struct net_mig_objects *o, const struct net_state *now, struc
     if (got.here && !got.has_addr)
         return false;
     ip = got.addr;
-    l = got.here ? link_with(now, &ip) : link_allowed(now, &c, NET_MIGRATION_IFNAME, &ip);
+    l = got.here ? net_state_with(now, &ip) : link_allowed(now, &c, NET_MIGRATION_IFNAME, &ip);
     if (!l)
         return false;
     as_found(&w, l, &ip);
@@ -249,16 +248,6 @@ read_assignment(const struct net_mig_objects *o, struct assigned *ret)
     snprintf(ret->message, sizeof ret->message, "%.399s",
              tree_find_string(t, "the controller gives no reason", "message", NULL));
     ret->here = true;
-}
-
-static const struct net_link *
-link_with(const struct net_state *now, const struct ip *ip)
-{
-    for (size_t i = 0; i < now->len; i++)
-        for (size_t k = 0; k < now->links[i].addrs_len; k++)
-            if (ip_equal(&now->links[i].addrs[k].ip, ip))
-                return &now->links[i];
-    return NULL;
 }
 
 /* Of this interface if it has one, else of any. */

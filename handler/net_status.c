@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/object.h"
 #include "api/quantity.h"
 
 static const struct tree *
@@ -87,7 +88,6 @@ net_status_said(const struct tree *enactment, const struct tree *status)
 bool
 net_status_is(const struct tree *object, const char *type, const char *status)
 {
-    const struct tree *c = condition(tree_find(object, "status", "conditions", NULL), type);
-
-    return strcmp(tree_find_string(c, "", "status", NULL), status) == 0;
+    return strcmp(tree_find_string(object_condition(object, type), "", "status", NULL), status) ==
+           0;
 }

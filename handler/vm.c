@@ -338,15 +338,8 @@ reconcile_foreign(struct vm_entry *e, const struct vmi *v)
 bool
 vm_condition_is(const struct vm_entry *e, const char *type, const char *status)
 {
-    const struct tree *c = tree_find(e->vmi, "status", "conditions", NULL);
-
-    for (size_t i = 0; i < tree_len(c); i++) {
-        const struct tree *one = tree_at(c, i);
-
-        if (strcmp(tree_find_string(one, "", "type", NULL), type) == 0)
-            return strcmp(tree_find_string(one, "", "status", NULL), status) == 0;
-    }
-    return false;
+    return strcmp(tree_find_string(object_condition(e->vmi, type), "", "status", NULL), status) ==
+           0;
 }
 
 static struct vm_entry *

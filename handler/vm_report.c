@@ -161,10 +161,9 @@ static struct tree *
 decisions_so_far(struct vm_entry *e)
 {
     const struct tree *obj = informer_get_uid(e->h->vmims, e->src_uid);
-    const char *json = obj ? object_annotation(obj, ANN_MIGRATION_DECISIONS) : NULL;
-    struct tree *t = NULL;
+    struct tree *t = object_annotation_json(obj, ANN_MIGRATION_DECISIONS);
 
-    if (json && tree_from_json(json, strlen(json), &t, NULL) == 0 && tree_type(t) == TREE_LIST)
+    if (tree_type(t) == TREE_LIST)
         return t;
     tree_free(t);
     return tree_list();

@@ -211,17 +211,10 @@ reconcile_memory(struct vm_entry *e, const struct migration_state *ms, struct tr
 static bool
 source_says_lost(const struct vm_entry *e)
 {
-    const struct tree *c = tree_find(e->vmi, "status", "conditions", NULL);
+    const struct tree *c = object_condition(e->vmi, COND_SOURCE_LOST);
 
-    for (size_t i = 0; i < tree_len(c); i++) {
-        const struct tree *one = tree_at(c, i);
-
-        if (strcmp(tree_find_string(one, "", "type", NULL), COND_SOURCE_LOST) == 0 &&
-            strncmp(tree_find_string(one, "", "message", NULL), e->dst_uid, strlen(e->dst_uid)) ==
-                0)
-            return true;
-    }
-    return false;
+    return c &&
+           strncmp(tree_find_string(c, "", "message", NULL), e->dst_uid, strlen(e->dst_uid)) == 0;
 }
 
 /* A journal of this migration without a session: an earlier life of this handler. */

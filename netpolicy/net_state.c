@@ -61,6 +61,16 @@ net_state_find(const struct net_state *s, const char *name)
     return NULL;
 }
 
+const struct net_link *
+net_state_with(const struct net_state *s, const struct ip *ip)
+{
+    for (size_t i = 0; i < s->len; i++)
+        for (size_t k = 0; k < s->links[i].addrs_len; k++)
+            if (ip_equal(&s->links[i].addrs[k].ip, ip))
+                return &s->links[i];
+    return NULL;
+}
+
 void
 net_state_copy(const struct net_state *s, struct arena *a, struct net_state *ret)
 {

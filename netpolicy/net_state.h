@@ -96,6 +96,8 @@ struct net_state {
 };
 
 const struct net_link *net_state_find(const struct net_state *s, const char *name);
+/* The first interface that has the address; NULL: none has. */
+const struct net_link *net_state_with(const struct net_state *s, const struct ip *ip);
 /* A deep copy into the arena. */
 void net_state_copy(const struct net_state *s, struct arena *a, struct net_state *ret);
 /* Whether a link is as it is wanted in these attributes (NET_F_*; kinds are compared with

@@ -120,22 +120,11 @@ network_policy(struct sys *s, bool post_copy, const char *bandwidth)
     sys_apply(s, yaml);
 }
 
-static const struct tree *
-condition_of(const struct tree *obj, const char *type)
-{
-    const struct tree *list = tree_find(obj, "status", "conditions", NULL);
-
-    for (size_t i = 0; i < tree_len(list); i++)
-        if (strcmp(tree_find_string(tree_at(list, i), "", "type", NULL), type) == 0)
-            return tree_at(list, i);
-    return NULL;
-}
-
 void
 network_state(struct sys *s, const char *node, struct network_state *ret)
 {
     AUTO_TREE struct tree *obj = sys_get(s, KIND_NODE, NULL, node);
-    const struct tree *c = condition_of(obj, COND_MIGRATION_NETWORK);
+    const struct tree *c = object_condition(obj, COND_MIGRATION_NETWORK);
 
     snprintf(ret->status, sizeof ret->status, "%s", tree_find_string(c, "", "status", NULL));
     snprintf(ret->reason, sizeof ret->reason, "%s", tree_find_string(c, "", "reason", NULL));
@@ -174,7 +163,7 @@ network_move_look(struct sys *s, struct network_move *m)
 {
     AUTO_TREE struct tree *obj = sys_get(s, KIND_VMIM, "default", m->name);
     const struct tree *state = tree_find(obj, "status", "migrationState", NULL);
-    const struct tree *waits = condition_of(obj, "Waiting");
+    const struct tree *waits = object_condition(obj, "Waiting");
     bool waiting = strcmp(tree_find_string(waits, "", "status", NULL), "True") == 0;
 
     snprintf(m->phase, sizeof m->phase, "%s", tree_find_string(obj, "", "status", "phase", NULL));
