@@ -146,14 +146,26 @@ test_limit(void **state)
     both_end(&t);
 }
 
-/* The rate over the next us microseconds. */
-static double
-rate_mib(struct both *t, unsigned ms)
-{
-    uint64_t bytes = received(t), began = clock_mono_us();
+/* Rates of a while, in MiB/s. A limit is of what goes into the connections; a target that is slow may
+ * still take from them what went in before. */
+struct rates {
+    uint64_t began_us, out, in;
+};
 
-    poll(NULL, 0, (int)ms);
-    return (double)(received(t) - bytes) / (double)MIB / ((double)(clock_mono_us() - began) / 1e6);
+static struct rates
+rates_begin(struct both *t)
+{
+    return (struct rates){clock_mono_us(), sent(t), received(t)};
+}
+
+static void
+rates_end(struct both *t, const struct rates *r, double *ret_out, double *ret_in)
+{
+    uint64_t out = sent(t) - r->out, in = received(t) - r->in;
+    double s = (double)(clock_mono_us() - r->began_us) / 1e6;
+
+    *ret_out = (double)out / (double)MIB / s;
+    *ret_in = (double)in / (double)MIB / s;
 }
 
 /* A new limit counts within 100 ms: also when the old one was so low that a worker waits. */
@@ -171,15 +183,18 @@ test_set_bandwidth(void **state)
     while (received(&t) < 64 << 10)
         poll(NULL, 0, 1);
     for (size_t i = 1; i < 4; i++) {
-        double want = (double)steps[i] / (double)MIB, got;
+        double want = (double)steps[i] / (double)MIB, out, in;
+        struct rates r;
 
         mig_source_set_bandwidth(t.p.source, steps[i]);
         poll(NULL, 0, 100);
         meter_begin();
-        got = rate_mib(&t, 800);
-        print_message("# %.0f MiB/s set: %.2f MiB/s\n", want, got);
-        assert_true(got < want * 1.10);
-        assert_true(got > want * 0.90 || !meter_was_quiet());
+        r = rates_begin(&t);
+        poll(NULL, 0, 800);
+        rates_end(&t, &r, &out, &in);
+        print_message("# %.0f MiB/s set: sent %.2f, received %.2f MiB/s\n", want, out, in);
+        assert_true(out < want * 1.10);
+        assert_true(in > want * 0.90 || !meter_was_quiet());
     }
     mig_source_set_bandwidth(t.p.source, 0);
     pair_wait_source(&t.p);
@@ -196,7 +211,8 @@ test_share_by_weight(void **state)
 {
     struct share *s = share_new();
     struct both t, u;
-    double a, b;
+    double a_out, a_in, b_out, b_in;
+    struct rates a, b;
 
     (void)state;
     share_set_caps(s, 64 * MIB, 0, clock_mono_us());
@@ -211,22 +227,26 @@ test_share_by_weight(void **state)
     while (received(&t) < MIB || received(&u) < MIB)
         poll(NULL, 0, 1);
 
-    uint64_t was = received(&u), began = clock_mono_us();
-
     meter_begin();
-    a = rate_mib(&t, 1000);
-    b = (double)(received(&u) - was) / (double)MIB / ((double)(clock_mono_us() - began) / 1e6);
-    print_message("# %.2f and %.2f MiB/s of 64\n", a, b);
-    assert_true(a + b < 64 * 1.05);
-    assert_true((a > 48 * 0.90 && b > 16 * 0.90) || !meter_was_quiet());
+    a = rates_begin(&t);
+    b = rates_begin(&u);
+    poll(NULL, 0, 1000);
+    rates_end(&t, &a, &a_out, &a_in);
+    rates_end(&u, &b, &b_out, &b_in);
+    print_message("# sent %.2f and %.2f, received %.2f and %.2f MiB/s of 64\n", a_out, b_out, a_in,
+                  b_in);
+    assert_true(a_out + b_out < 64 * 1.05);
+    assert_true((a_in > 48 * 0.90 && b_in > 16 * 0.90) || !meter_was_quiet());
     mig_source_cancel(t.p.source);
     pair_done(&t.p);
     poll(NULL, 0, 100);
     meter_begin();
-    b = rate_mib(&u, 500);
-    print_message("# alone: %.2f MiB/s\n", b);
-    assert_true(b < 64 * 1.06);
-    assert_true(b > 64 * 0.90 || !meter_was_quiet());
+    b = rates_begin(&u);
+    poll(NULL, 0, 500);
+    rates_end(&u, &b, &b_out, &b_in);
+    print_message("# alone: sent %.2f, received %.2f MiB/s\n", b_out, b_in);
+    assert_true(b_out < 64 * 1.06);
+    assert_true(b_in > 64 * 0.90 || !meter_was_quiet());
     mig_source_cancel(u.p.source);
     both_end(&u);
     fake_guest_free(t.a);
