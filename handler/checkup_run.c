@@ -3,7 +3,6 @@
 #include "handler/checkup_int.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -155,17 +154,6 @@ target_done(void *ctx)
 
 /* --- source --- */
 
-static unsigned
-default_streams(const struct handler *h)
-{
-    cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 2;
-
-    if (h->cfg.channels)
-        return h->cfg.channels;
-    return cores < 2 ? 2 : cores > CHECKUP_AUTO_STREAMS ? CHECKUP_AUTO_STREAMS : (unsigned)cores;
-}
-
 /* Claimed by a write, so that a handler that ends from now on is known to have begun. */
 void
 checkup_run_source(struct checkup *c, const struct tree *cm, const struct checkup_params *p)
@@ -177,10 +165,10 @@ checkup_run_source(struct checkup *c, const struct tree *cm, const struct checku
     r->source = true;
     r->start_us = loop_wall_us(c->h->l);
     r->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r->cfg =
-        (struct checkup_source_config){.sample_us = p->sample_us,
-                                       .streams = p->streams ? p->streams : default_streams(c->h),
-                                       .cancel_fd = r->cancel_fd};
+    r->cfg = (struct checkup_source_config){
+        .sample_us = p->sample_us,
+        .streams = p->streams ? p->streams : mig_channels(c->h->cfg.channels),
+        .cancel_fd = r->cancel_fd};
     snprintf(r->cfg.target_addr, sizeof r->cfg.target_addr, "%s",
              checkup_object_get(cm, CHECKUP_TARGET_ADDRESS));
     snprintf(r->cfg.nonce, sizeof r->cfg.nonce, "%s", checkup_object_get(cm, CHECKUP_TARGET_NONCE));

@@ -2,29 +2,29 @@
 #ifndef HANDLER_LIMITS_H
 #define HANDLER_LIMITS_H
 
-#define HANDLER_MAX_VMS           4096
-#define HANDLER_MAX_JOURNAL_BYTES (64u << 10)
-#define HANDLER_MAX_WATCH_BYTES   (64u << 20) /* one list answer */
-#define HANDLER_WRITE_QUEUE       16384       /* REST writes that wait */
-#define HANDLER_WORKERS           8           /* threads for blocking jobs */
-#define HANDLER_RETRY_US          500000u     /* after a failed write or list */
-#define HANDLER_RESOLVE_US        1000000u    /* between two questions to a target in doubt */
-#define HANDLER_PROGRESS_US       400000u     /* between two progress annotations */
-#define HANDLER_MAX_DECISIONS     200         /* of one migration: the newest */
-#define HANDLER_RECENT_MIGRATIONS 64          /* that have ended and are still in the metrics */
-#define HANDLER_RECENT_US         ((int64_t)300 * 1000000) /* for so long */
-#define HANDLER_STOP_GRACE_US     2000000u   /* for writes in flight when the daemon ends */
-#define HANDLER_LABELS_US         180000000u /* between two looks at the host for its labels */
+#define HANDLER_MAX_VMS               4096
+#define HANDLER_MAX_JOURNAL_BYTES     (64u << 10)
+#define HANDLER_MAX_WATCH_BYTES       (64u << 20) /* one list answer */
+#define HANDLER_WRITE_QUEUE           16384       /* REST writes that wait */
+#define HANDLER_WORKERS               8           /* threads for blocking jobs */
+#define HANDLER_RETRY_US              500000u     /* after a failed write or list */
+#define HANDLER_RESOLVE_US            1000000u    /* between two questions to a target in doubt */
+#define HANDLER_PROGRESS_US           400000u     /* between two progress annotations */
+#define HANDLER_MAX_DECISIONS         200         /* of one migration: the newest */
+#define HANDLER_RECENT_MIGRATIONS     64          /* that have ended and are still in the metrics */
+#define HANDLER_RECENT_US             ((int64_t)300 * 1000000) /* for so long */
+#define HANDLER_STOP_GRACE_US         2000000u   /* for writes in flight when the daemon ends */
+#define HANDLER_LABELS_US             180000000u /* between two looks at the host for its labels */
 #define HANDLER_MAX_NET_JOURNAL_BYTES (8u << 20)
-#define HANDLER_MAX_POLICIES      1024        /* network policies of a node */
-#define HANDLER_MAX_PEERS         256         /* neighbours on the migration network */
-#define HANDLER_PEER_FORGET_US    120000000u  /* a neighbour that fails for so long is forgotten */
-#define HANDLER_PEER_ASK_US       2000000u    /* between two questions to those that fail */
-#define HANDLER_NET_REPAIR_US     1000000u    /* from a change by others to its repair, at first */
-#define HANDLER_NET_RETRY_MAX_US  60000000u   /* and at last: repairs and retries back off */
-#define HANDLER_NET_HOLD_US       250000u     /* between two looks at whether migrations still run */
-#define HANDLER_NET_OBSERVE_US    60000000u   /* between two reports of what is, without a change */
-#define HANDLER_MAX_GUEST_BYTES   (1ull << 46)
+#define HANDLER_MAX_POLICIES          1024       /* network policies of a node */
+#define HANDLER_MAX_PEERS             256        /* neighbours on the migration network */
+#define HANDLER_PEER_FORGET_US        120000000u /* a neighbour that fails for so long is forgotten */
+#define HANDLER_PEER_ASK_US           2000000u   /* between two questions to those that fail */
+#define HANDLER_NET_REPAIR_US         1000000u /* from a change by others to its repair, at first */
+#define HANDLER_NET_RETRY_MAX_US      60000000u /* and at last: repairs and retries back off */
+#define HANDLER_NET_HOLD_US           250000u /* between two looks at whether migrations still run */
+#define HANDLER_NET_OBSERVE_US        60000000u /* between two reports of what is, without a change */
+#define HANDLER_MAX_GUEST_BYTES       (1ull << 46)
 
 /* network checkups */
 #define CHECKUP_PENDING       8                  /* connections that have not said who they are */
@@ -33,7 +33,6 @@
 #define CHECKUP_IO_US         5000000u           /* one answer, one connection */
 #define CHECKUP_STREAM_BYTES  (128u << 10)       /* one send or receive of a stream */
 #define CHECKUP_PROBES_A_TURN 64       /* that are answered before others are looked after */
-#define CHECKUP_AUTO_STREAMS  4        /* as a migration: one a core, at most so many */
 #define CHECKUP_PERIOD_US     1000u    /* from one round trip's start to the next one's */
 #define CHECKUP_WARM_UP       50       /* round trips before those that count */
 #define CHECKUP_SLOW_START_US 1000000u /* of the streams, before what counts */

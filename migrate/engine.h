@@ -194,6 +194,9 @@ struct mig_source_config {
     void *ctx;
 };
 
+/* How many data channels a migration has whose configuration says `want`: that many, at most
+ * CONTROL_MAX_CHANNELS; 0 = one a core, 2 to 4. Any thread. */
+uint32_t mig_channels(unsigned want);
 struct mig_source *mig_source_new(const struct mig_source_config *cfg); /* copies cfg */
 /* Blocks until the outcome is known. err is set when it is not MOVED. */
 enum mig_outcome mig_source_run(struct mig_source *s, enum mig_cause *ret_cause, struct err *err);

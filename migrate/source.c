@@ -13,7 +13,6 @@
 
 #define RESUME_TRIES 3
 
-static uint32_t choose_channels(unsigned want);
 static enum switch_event ask(const struct mig_source_config *cfg, int cancel_fd,
                              uint64_t *ret_missing, struct err *err);
 static void drive(struct mig_source *s, enum switch_event ev);
@@ -43,7 +42,7 @@ mig_source_new(const struct mig_source_config *cfg)
     snprintf(s->redirect_fallback, sizeof s->redirect_fallback, "%s", cfg->fallback_addr);
     memcpy(s->own_ip, cfg->local_ip, sizeof s->own_ip);
     memcpy(s->own_device, cfg->bind_device, sizeof s->own_device);
-    s->channels = choose_channels(cfg->channels);
+    s->channels = mig_channels(cfg->channels);
     s->workers = xcalloc(s->channels, sizeof *s->workers);
     for (uint32_t i = 0; i < s->channels; i++) {
         struct source_worker *w = &s->workers[i];
@@ -240,8 +239,8 @@ ask(const struct mig_source_config *cfg, int cancel_fd, uint64_t *ret_missing, s
     return ev;
 }
 
-static uint32_t
-choose_channels(unsigned want)
+uint32_t
+mig_channels(unsigned want)
 {
     cpu_set_t set;
     int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 2;
