@@ -211,6 +211,24 @@ both_begin(struct both *t, const struct fake_config *c)
     pair_init(&t->p, t->a, t->b);
 }
 
+uint64_t
+both_sent(struct both *t)
+{
+    struct mig_stats st;
+
+    mig_source_stats(t->p.source, &st);
+    return st.sent_bytes;
+}
+
+uint64_t
+both_received(struct both *t)
+{
+    struct mig_stats st;
+
+    mig_target_stats(t->p.target, &st);
+    return st.sent_bytes;
+}
+
 void
 both_end(struct both *t)
 {

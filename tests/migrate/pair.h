@@ -58,6 +58,9 @@ struct both {
 
 void both_begin(struct both *t, const struct fake_config *c);
 void both_end(struct both *t);
+/* Bytes that went into the connections at the source, and that came out of them at the target. */
+uint64_t both_sent(struct both *t);
+uint64_t both_received(struct both *t);
 
 /* Makes tests skip, with the reason, where the kernel cannot track memory. */
 struct CMUnitTest;

@@ -41,24 +41,6 @@ begin_post_copy(struct both *t, uint64_t bytes, uint64_t limit)
     t->p.src.policy.allow_post_copy = t->p.src.policy.post_copy_at_once = true;
 }
 
-static uint64_t
-sent(struct both *t)
-{
-    struct mig_stats st;
-
-    mig_source_stats(t->p.source, &st);
-    return st.sent_bytes;
-}
-
-static uint64_t
-received(struct both *t)
-{
-    struct mig_stats st;
-
-    mig_target_stats(t->p.target, &st);
-    return st.sent_bytes;
-}
-
 /* Samples both until `us` have passed since the first byte of memory. */
 static size_t
 sample(struct both *t, uint64_t us, struct meter_sample *out, struct meter_sample *in)
@@ -67,7 +49,7 @@ sample(struct both *t, uint64_t us, struct meter_sample *out, struct meter_sampl
     size_t n = 0;
 
     while (n < SAMPLES_MAX) {
-        uint64_t bytes = sent(t), now = clock_mono_us();
+        uint64_t bytes = both_sent(t), now = clock_mono_us();
 
         if (!began && bytes > 64 << 10)
             began = now;
@@ -75,7 +57,7 @@ sample(struct both *t, uint64_t us, struct meter_sample *out, struct meter_sampl
             break;
         if (began) {
             out[n] = (struct meter_sample){now, bytes};
-            bytes = received(t);
+            bytes = both_received(t);
             in[n++] = (struct meter_sample){clock_mono_us(), bytes};
         }
         poll(NULL, 0, 1);
@@ -155,13 +137,13 @@ struct rates {
 static struct rates
 rates_begin(struct both *t)
 {
-    return (struct rates){clock_mono_us(), sent(t), received(t)};
+    return (struct rates){clock_mono_us(), both_sent(t), both_received(t)};
 }
 
 static void
 rates_end(struct both *t, const struct rates *r, double *ret_out, double *ret_in)
 {
-    uint64_t out = sent(t) - r->out, in = received(t) - r->in;
+    uint64_t out = both_sent(t) - r->out, in = both_received(t) - r->in;
     double s = (double)(clock_mono_us() - r->began_us) / 1e6;
 
     *ret_out = (double)out / (double)MIB / s;
@@ -180,7 +162,7 @@ test_set_bandwidth(void **state)
     t.p.src.limits.bandwidth_bytes_per_s = steps[0];
     pair_listen(&t.p);
     pair_dial(&t.p, NULL);
-    while (received(&t) < 64 << 10)
+    while (both_received(&t) < 64 << 10)
         poll(NULL, 0, 1);
     for (size_t i = 1; i < 4; i++) {
         double want = (double)steps[i] / (double)MIB, out, in;
@@ -224,7 +206,7 @@ test_share_by_weight(void **state)
     pair_listen(&u.p);
     pair_dial(&t.p, NULL);
     pair_dial(&u.p, NULL);
-    while (received(&t) < MIB || received(&u) < MIB)
+    while (both_received(&t) < MIB || both_received(&u) < MIB)
         poll(NULL, 0, 1);
 
     meter_begin();

@@ -57,25 +57,6 @@ put(struct track *t, uint64_t before, uint64_t bytes)
         t->s[t->n++] = (struct meter_sample){now, bytes};
 }
 
-/* What has come out of the sockets at the other end. */
-static uint64_t
-received(struct both *t)
-{
-    struct mig_stats st;
-
-    mig_target_stats(t->p.target, &st);
-    return st.sent_bytes;
-}
-
-static uint64_t
-sent(struct both *t)
-{
-    struct mig_stats st;
-
-    mig_source_stats(t->p.source, &st);
-    return st.sent_bytes;
-}
-
 static void
 bind_both(struct both *t)
 {
@@ -124,14 +105,14 @@ test_limits(void **state)
         fail_msg("%s", err_msg(&err));
     for (unsigned i = 0; i < r->migrations; i++)
         start(&h, &t[i], r, 81 + i);
-    while (received(&t[r->migrations - 1]) < MIB)
+    while (both_received(&t[r->migrations - 1]) < MIB)
         poll(NULL, 0, 1);
     poll(NULL, 0, SETTLE_US / 1000);
     meter_begin();
     began = clock_mono_us();
     assert_int_equal(nl_link_counters("m0", &first, &err), 0);
     for (unsigned i = 0; i < r->migrations; i++)
-        bytes -= received(&t[i]);
+        bytes -= both_received(&t[i]);
     while (clock_mono_us() - began < RUN_US) {
         uint64_t before = clock_mono_us();
 
@@ -139,13 +120,13 @@ test_limits(void **state)
         put(wire, before, n.tx_bytes);
         for (unsigned i = 0; i < r->migrations; i++) {
             before = clock_mono_us();
-            put(&out[i], before, sent(&t[i]));
+            put(&out[i], before, both_sent(&t[i]));
         }
         poll(NULL, 0, 1);
     }
     quiet = meter_was_quiet();
     for (unsigned i = 0; i < r->migrations; i++)
-        bytes += received(&t[i]);
+        bytes += both_received(&t[i]);
     assert_int_equal(nl_link_counters("m0", &n, &err), 0);
     assert_int_equal(nl_shape_counters("m0", &shaped, &err), 0);
     for (unsigned i = 0; i < r->migrations; i++)
