@@ -26,9 +26,7 @@ endif
 ifeq ($(findstring clang,$(CC)),)
 WARN     += -Wno-format-truncation # texts for people are cut on purpose
 endif
-# libvirt is opened at run time (handler/libvirt_caps.c); its header need not be there
-HAVE_LIBVIRT := $(if $(shell pkg-config --exists libvirt && echo yes),-DHAVE_LIBVIRT)
-CPPFLAGS_COMMON := -I. -I$(GEN) -D_GNU_SOURCE $(HAVE_LIBVIRT)
+CPPFLAGS_COMMON := -I. -I$(GEN) -D_GNU_SOURCE
 CFLAGS_release := -O2 -g -fno-plt -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS_debug   := -Og -g3
 CFLAGS_asan    := -O1 -g3 -fsanitize=address,undefined -fno-sanitize-recover=undefined \
@@ -66,7 +64,7 @@ PKGS_proto     := libprotobuf-c libcurl
 PKGS_sched     := expat
 PKGS_netpolicy := libnl-3.0 libnl-route-3.0
 PKGS_migrate   := liblz4 libzstd openssl
-PKGS_handler   := libevent_core libevent_extra
+PKGS_handler   := libevent_core libevent_extra libarchive
 PKGS_control   := sqlite3 libevent_core libevent_extra
 PKGS_bench     := libcrypto
 PKGS_tests     := cmocka

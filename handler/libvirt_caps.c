@@ -3,8 +3,6 @@
 
 #include <errno.h>
 
-#ifdef HAVE_LIBVIRT
-
 #include <dlfcn.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
@@ -145,15 +143,3 @@ expanded(virConnectPtr c, const char *domcapabilities, const char *machine, cons
                                                      VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES),
                  a);
 }
-
-#else
-
-int
-libvirt_caps_read(const char *uri, struct libvirt_caps *ret, struct arena *a, struct err *err)
-{
-    (void)ret;
-    (void)a;
-    return err_set(err, -ENOTSUP, "%s: built without libvirt (libvirt-dev was not there)", uri);
-}
-
-#endif

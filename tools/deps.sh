@@ -4,7 +4,8 @@
 set -u
 need="gcc make pkg-config libc6-dev libevent-dev libyaml-dev libjansson-dev libsqlite3-dev
       libcurl4-openssl-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libnl-3-dev libnl-route-3-dev
-      libexpat1-dev libxxhash-dev liblz4-dev libzstd-dev libcmocka-dev iproute2 procps"
+      libexpat1-dev libxxhash-dev liblz4-dev libzstd-dev libcmocka-dev libvirt-dev libarchive-dev
+      iproute2 procps"
 [ "${1:-}" = --build ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq"
 
 if ! command -v dpkg-query >/dev/null; then
@@ -15,11 +16,6 @@ missing=
 for p in $need; do
     dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
 done
-# libvirt's header: without it drover-handler is built all the same, and asks no libvirt for labels
-if [ "${1:-}" != --build ] && [ "$(id -u)" -eq 0 ] && ! pkg-config --exists libvirt 2>/dev/null; then
-    DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -y --no-install-recommends libvirt-dev \
-        >/dev/null 2>&1 || echo "deps: went on without libvirt-dev"
-fi
 # peers that measurements stand beside; without one its comparison is skipped, and says so
 for p in iperf3 tcpdump; do
     [ "${1:-}" = --build ] || [ "$(id -u)" -ne 0 ] || command -v "$p" >/dev/null ||

@@ -38,6 +38,7 @@ foreign() { # header-regex allowed-file-regex
 }
 out=$(
     foreign 'libvirt/' 'handler/[a-z_]*libvirt'
+    foreign 'archive' 'handler/libvirt_disk'
     foreign '(infiniband|rdma)/' 'migrate/[a-z_]*rdma'
     foreign 'netlink/' 'netpolicy/nl_'
     # handler/metrics_http: GET /metrics of a handler is evhttp's work; control's server is not the

@@ -6,7 +6,7 @@ rc=0
 tools/layers.sh || rc=1
 mapfile -t files < <(git ls-files '*.c' | grep -vE '^tests/')
 make --no-print-directory -s BUILD=debug build/debug/.flags proto-gen || rc=1
-flags="-std=gnu17 -D_GNU_SOURCE -I. -Ibuild/gen $(pkg-config --exists libvirt && echo -DHAVE_LIBVIRT) $(pkg-config --cflags libevent jansson yaml-0.1 sqlite3 libnl-3.0 libnl-route-3.0 libprotobuf-c libcurl expat)"
+flags="-std=gnu17 -D_GNU_SOURCE -I. -Ibuild/gen $(pkg-config --cflags libevent jansson yaml-0.1 sqlite3 libnl-3.0 libnl-route-3.0 libprotobuf-c libcurl expat)"
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 6 sh -c \
     'clang-tidy --quiet "$@" -- '"$flags"' 2>/dev/null' sh >build/tidy.log || rc=1
 if grep -qE '(warning|error):' build/tidy.log; then
