@@ -382,13 +382,18 @@ test_throttle(void **state)
         rig_init(&r, GUEST_SEQUENTIAL, 1, rates[i]);
         go(&r);
         UNTIL(&r, &c, c.steps > 100);
-        full = written_within(&r, 200000);
-        guest_vcpus_throttle(r.vcpus, 80, i == 0);
-        let_pass(20000);
-        slow = written_within(&r, 400000) / 2;
-        /* a fifth; a machine with other work makes it less, never the double */
-        if (slow * 10 > full * 4 || slow == 0)
-            fail_msg("%llu of %llu bytes", (unsigned long long)slow, (unsigned long long)full);
+        /* a fifth; a machine with other work makes either of them less, so it is tried again */
+        for (unsigned tries = 0;; tries++) {
+            guest_vcpus_throttle(r.vcpus, 0, false);
+            full = written_within(&r, 200000);
+            guest_vcpus_throttle(r.vcpus, 80, i == 0);
+            let_pass(20000);
+            slow = written_within(&r, 400000) / 2;
+            if (slow * 10 <= full * 4 && slow > 0)
+                break;
+            if (tries == 4)
+                fail_msg("%llu of %llu bytes", (unsigned long long)slow, (unsigned long long)full);
+        }
         guest_vcpus_counters(r.vcpus, &c);
         assert_true(c.throttled_us > 20000); /* of 420 ms, four fifths where nothing else runs */
         guest_vcpus_throttle(r.vcpus, 99, false);
