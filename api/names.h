@@ -90,6 +90,9 @@
 #define ANN_NOMINATED "drover.io/nominated-node"     /* on a VMI: where it preempts others */
 #define ANN_VICTIMS   "drover.io/preemption-victims" /* on that VMI: who they are, JSON */
 
+/* On the VMI, by the API's pause ("true") and unpause ("false"); its handler does it. */
+#define ANN_PAUSE_REQUEST "drover.io/pause-request"
+
 /* The migration network. On a Node, by the controller: JSON {"network": "NS/NAD", "address":
  * "10.200.5.1/24"} or {"network", "reason", "message"} when there is none to be had. */
 #define ANN_MIGRATION_ADDRESS "drover.io/migration-address"

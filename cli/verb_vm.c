@@ -1,6 +1,5 @@
-/* What is done to one VM: start, stop, restart, pause, unpause (subresources, as virtctl calls
- * them), migrate and migrate-cancel (a VirtualMachineInstanceMigration), verify (annotations,
- * docs/protocol.md). */
+/* What is done to one VM: start, stop, restart (subresources, as virtctl calls them), migrate and
+ * migrate-cancel (a VirtualMachineInstanceMigration), verify (annotations, docs/protocol.md). */
 #include "cli/verbs.h"
 
 #include <errno.h>
@@ -17,7 +16,7 @@
 #define PHASE_SIZE        512 /* a phase and why it waits */
 #define VERIFY_TIMEOUT_US (60 * 1000000LL)
 
-/* --- start, stop, restart, pause, unpause --- */
+/* --- start, stop, restart --- */
 
 static const struct options_def action_defs[] = {
     VERB_OPTION_NAMESPACE,
@@ -26,8 +25,7 @@ static const struct options_def action_defs[] = {
 };
 
 static int
-run_action(int argc, char **argv, const char *program_name, const char *about, const char *plural,
-           const char *action)
+run_action(int argc, char **argv, const char *program_name, const char *about, const char *action)
 {
     const struct options_program program = {
         .name = program_name,
@@ -47,7 +45,7 @@ run_action(int argc, char **argv, const char *program_name, const char *about, c
         AUTO_FREE char *ns = NULL, *name = NULL;
 
         if (verb_split_name(&v, v.args[i], &ns, &name, &v.err) < 0 ||
-            client_action(v.client, ns, plural, name, action, NULL, &v.err) < 0)
+            client_action(v.client, ns, "virtualmachines", name, action, NULL, &v.err) < 0)
             exit_code = verb_error(&v);
         else
             printf("VM %s/%s was asked to %s\n", ns, name, action);
@@ -58,36 +56,19 @@ run_action(int argc, char **argv, const char *program_name, const char *about, c
 int
 verb_start(int argc, char **argv)
 {
-    return run_action(argc, argv, "drover start", "Starts VMs that do not run.", "virtualmachines",
-                      "start");
+    return run_action(argc, argv, "drover start", "Starts VMs that do not run.", "start");
 }
 
 int
 verb_stop(int argc, char **argv)
 {
-    return run_action(argc, argv, "drover stop", "Stops VMs; they stay stopped.", "virtualmachines",
-                      "stop");
+    return run_action(argc, argv, "drover stop", "Stops VMs; they stay stopped.", "stop");
 }
 
 int
 verb_restart(int argc, char **argv)
 {
-    return run_action(argc, argv, "drover restart", "Stops VMs and starts them again.",
-                      "virtualmachines", "restart");
-}
-
-int
-verb_pause(int argc, char **argv)
-{
-    return run_action(argc, argv, "drover pause", "Holds the vCPUs of VMs; memory stays.",
-                      "virtualmachineinstances", "pause");
-}
-
-int
-verb_unpause(int argc, char **argv)
-{
-    return run_action(argc, argv, "drover unpause", "Lets paused VMs run on.",
-                      "virtualmachineinstances", "unpause");
+    return run_action(argc, argv, "drover restart", "Stops VMs and starts them again.", "restart");
 }
 
 /* --- migrate --- */

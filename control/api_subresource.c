@@ -1,8 +1,8 @@
 /* /apis/subresources.kubevirt.io/v1/namespaces/NS/virtualmachines/NAME/{start,stop,restart,migrate}
- * and virtualmachineinstances/NAME/{pause,unpause}, by PUT, as virtctl sends them. What start and
- * stop do under which run strategy follows the documents' table (seeds-scheduling S06) and
- * upstream's subresource.go; what only a controller can do is left to it in
- * status.stateChangeRequests. */
+ * and virtualmachineinstances/NAME/..., as virtctl sends them. What start and stop do under which
+ * run strategy follows the documents' table (seeds-scheduling S06) and upstream's subresource.go;
+ * what only a controller can do is left to it in status.stateChangeRequests. Those of instances are
+ * api_subresource_vmi.c's. */
 #include "control/api_subresource.h"
 
 #include <errno.h>
@@ -10,18 +10,22 @@
 
 #include "control/api_call.h"
 
+static int take_options(struct api_call *c);
 static int change_state(struct api_call *c);
 static int migrate(struct api_call *c);
-static int pause_or_unpause(struct api_call *c);
 
 static const struct {
     enum kind kind;
     const char *name;
+    enum http_method method;
     int (*fn)(struct api_call *c);
 } actions[] = {
-    {KIND_VM, "start", change_state},      {KIND_VM, "stop", change_state},
-    {KIND_VM, "restart", change_state},    {KIND_VM, "migrate", migrate},
-    {KIND_VMI, "pause", pause_or_unpause}, {KIND_VMI, "unpause", pause_or_unpause},
+    {KIND_VM, "start", HTTP_PUT, change_state},
+    {KIND_VM, "stop", HTTP_PUT, change_state},
+    {KIND_VM, "restart", HTTP_PUT, change_state},
+    {KIND_VM, "migrate", HTTP_PUT, migrate},
+    {KIND_VMI, "pause", HTTP_PUT, api_subresource_pause},
+    {KIND_VMI, "unpause", HTTP_PUT, api_subresource_pause},
 };
 
 int
@@ -30,13 +34,35 @@ api_subresource(struct api_call *c)
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
         if (actions[i].kind != c->kind->kind || strcmp(actions[i].name, c->sub) != 0)
             continue;
-        if (c->request->method != HTTP_PUT)
+        if (c->request->method != actions[i].method)
             return api_err_method(c);
-        if (api_parse_options(c) != 0 || api_read_body(c, true) != 0)
+        if (c->request->method == HTTP_PUT && take_options(c) != 0)
             return -1;
         return actions[i].fn(c);
     }
+    if (c->kind->kind == KIND_VMI && api_subresource_not_served(c))
+        return -1;
     return api_err_no_resource(c);
+}
+
+/* dryRun stands in the query, as everywhere, or in the body, where virtctl has it. */
+static int
+take_options(struct api_call *c)
+{
+    const struct tree *dry;
+
+    if (api_parse_options(c) != 0 || api_read_body(c, true) != 0)
+        return -1;
+    dry = tree_get(c->body, "dryRun");
+    for (size_t i = 0; i < tree_len(dry); i++) {
+        const char *what = tree_get_string(tree_at(dry, i), "");
+
+        if (strcmp(what, "All") != 0)
+            return api_err_field(c, c->name, "dryRun", "FieldValueNotSupported",
+                                 "Unsupported value: \"%s\": supported values: \"All\"", what);
+        c->dry_run = true;
+    }
+    return 0;
 }
 
 void
@@ -45,13 +71,14 @@ api_subresource_list(struct sb *out)
     for (size_t i = 0; i < ARRAY_LEN(actions); i++)
         sb_printf(out,
                   "%s{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":true,\"kind\":\"%s\","
-                  "\"verbs\":[\"update\"]}",
+                  "\"verbs\":[\"%s\"]}",
                   i ? "," : "", kind_info(actions[i].kind)->plural, actions[i].name,
-                  kind_info(actions[i].kind)->name);
+                  kind_info(actions[i].kind)->name,
+                  actions[i].method == HTTP_PUT ? "update" : "get");
 }
 
-static void
-on_accepted(void *ctx, const struct store_result *res)
+void
+api_subresource_accepted(void *ctx, const struct store_result *res)
 {
     struct api_call *c = ctx;
     struct sb out = SB_INIT;
@@ -183,7 +210,8 @@ change_state(struct api_call *c)
 {
     api_call_wait(c);
     store_mutate_opts(c->api->store, KIND_VM, c->ns, c->name,
-                      &(struct store_opts){.dry_run = c->dry_run}, on_newest, on_accepted, c);
+                      &(struct store_opts){.dry_run = c->dry_run}, on_newest,
+                      api_subresource_accepted, c);
     return 0;
 }
 
@@ -214,19 +242,7 @@ migrate(struct api_call *c)
         return -1;
     api_call_wait(c);
     store_create_opts(c->api->store, TAKE_PTR(c->body),
-                      &(struct store_opts){.dry_run = c->dry_run, .check = api_admit}, on_accepted,
-                      c);
+                      &(struct store_opts){.dry_run = c->dry_run, .check = api_admit},
+                      api_subresource_accepted, c);
     return 0;
-}
-
-/* --- pause, unpause --- */
-static int
-pause_or_unpause(struct api_call *c)
-{
-    if (!store_get(c->api->store, KIND_VMI, c->ns, c->name))
-        return api_err_not_found(c, c->kind, c->name);
-    return api_err(c, 501, "NotImplemented",
-                   "%s of a VirtualMachineInstance is not served: guests are paused only by a "
-                   "migration",
-                   c->sub);
 }

@@ -67,6 +67,7 @@ test_discovery(void **state)
          "\"patch\",\"update\",\"watch\"]"},
         {"/apis/kubevirt.io/v1alpha3", "virtualmachines"},
         {"/apis/subresources.kubevirt.io/v1", "virtualmachines/start"},
+        {"/apis/subresources.kubevirt.io/v1", "virtualmachineinstances/pause"},
         {"/version", "\"major\":\"1\""},
         {"/healthz", "ok"},
         {"/livez", "ok"},
@@ -586,8 +587,15 @@ test_more_actions(void **state)
          "virtualmachines/v/stop",
          NULL, 404, "could not find"},
         {"pause no such VMI", "PUT", SUB "virtualmachineinstances/x/pause", NULL, 404, "not found"},
-        {"pause", "PUT", SUB "virtualmachineinstances/v/pause", NULL, 501, "not served"},
-        {"unpause", "PUT", SUB "virtualmachineinstances/v/unpause", NULL, 501, "not served"},
+        {"pause what does not run", "PUT", SUB "virtualmachineinstances/v/pause", NULL, 409,
+         "VMI is not running"},
+        {"unpause what does not run", "PUT", SUB "virtualmachineinstances/v/unpause", NULL, 409,
+         "VMI is not running"},
+        {"pause by GET", "GET", SUB "virtualmachineinstances/v/pause", NULL, 405, "does not allow"},
+        {"VNC", "GET", SUB "virtualmachineinstances/v/vnc", NULL, 501,
+         "vnc of a VirtualMachineInstance is not served: VMs have no graphics device"},
+        {"what the agent knows", "GET", SUB "virtualmachineinstances/v/userlist", NULL, 501,
+         "is not served"},
         {"migrate, dry", "PUT", SUB "virtualmachines/v/migrate?dryRun=All", NULL, 202, "Success"},
         {"migrate", "PUT", SUB "virtualmachines/v/migrate", "{\"addedNodeSelector\":{\"a\":\"b\"}}",
          202, "Success"},
@@ -610,6 +618,73 @@ test_more_actions(void **state)
     assert_int_equal(strlen(api_fixture_text(f, "items.0.metadata.name")), 25);
     assert_string_equal(api_fixture_text(f, "items.0.spec.vmiName"), "v");
     assert_string_equal(api_fixture_text(f, "items.0.spec.addedNodeSelector.a"), "b");
+}
+
+#define ASKED(c)       tree_find_string(c, "", "metadata", "annotations", "drover.io/pause-request", NULL)
+#define PAUSED(status) ",\"conditions\":[{\"type\":\"Paused\",\"status\":\"" status "\"}]"
+
+/* What upstream refuses is refused, and what is accepted becomes the annotation. */
+static void
+test_pause(void **state)
+{
+    static const struct {
+        const char *name, *spec, *status, *annotation, *action, *body;
+        int code;
+        const char *says, *then;
+    } rows[] = {
+        {"pause", "", "", NULL, "pause", NULL, 202, "Success", "true"},
+        {"pause, dry, in the query", "", "", NULL, "pause?dryRun=All", NULL, 202, "Success", ""},
+        {"pause, dry, as virtctl", "", "", NULL, "pause", "{\"dryRun\":[\"All\"]}", 202, "Success",
+         ""},
+        {"pause, half dry", "", "", NULL, "pause", "{\"dryRun\":[\"Some\"]}", 422,
+         "Unsupported value", ""},
+        {"pause twice", "", "", "true", "pause", NULL, 202, "Success", "true"},
+        {"pause again", "", PAUSED("False"), "false", "pause", NULL, 202, "Success", "true"},
+        {"pause what is paused", "", PAUSED("True"), "true", "pause", NULL, 409,
+         "virtualmachineinstances.kubevirt.io \\\"v\\\": VMI is already paused", "true"},
+        {"pause with a probe", ",\"livenessProbe\":{\"periodSeconds\":1}", "", NULL, "pause", NULL,
+         403, "Pausing VMIs with LivenessProbe is currently not supported", ""},
+        {"pause while it migrates", "",
+         ",\"migrationState\":{\"migrationUid\":\"u\",\"completed\":false}", NULL, "pause", NULL,
+         409, "Cannot pause VM 'v' because it is currently being migrated", ""},
+        {"pause after it migrated", "",
+         ",\"migrationState\":{\"migrationUid\":\"u\",\"completed\":true}", NULL, "pause", NULL,
+         202, "Success", "true"},
+        {"unpause", "", PAUSED("True"), "true", "unpause", NULL, 202, "Success", "false"},
+        {"unpause, dry", "", PAUSED("True"), "true", "unpause", "{\"dryRun\":[\"All\"]}", 202,
+         "Success", "true"},
+        {"unpause what others paused", "", PAUSED("True"), NULL, "unpause", NULL, 202, "Success",
+         "false"},
+        {"unpause before it is paused", "", "", "true", "unpause", NULL, 202, "Success", "false"},
+        {"unpause what is not paused", "", PAUSED("False"), NULL, "unpause", NULL, 409,
+         "VMI is not paused", ""},
+        {"unpause twice", "", "", "false", "unpause", NULL, 409, "VMI is not paused", "false"},
+    };
+    struct api_fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO_FREE char *vmi = xasprintf(
+            "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{"
+            "\"name\":\"v\",\"annotations\":{%s%s%s}},\"spec\":{" DOMAIN "%s}}",
+            rows[i].annotation ? "\"drover.io/pause-request\":\"" : "",
+            rows[i].annotation ? rows[i].annotation : "", rows[i].annotation ? "\"" : "",
+            rows[i].spec);
+        AUTO_FREE char *status =
+            xasprintf("{\"status\":{\"phase\":\"Running\"%s}}", rows[i].status);
+        AUTO_FREE char *path = xasprintf(SUB "virtualmachineinstances/v/%s", rows[i].action);
+
+        api_fixture_create(f, VMIS, vmi);
+        assert_int_equal(
+            api_fixture_call(f, "PATCH", VMIS "/v/status", "application/merge-patch+json", status),
+            200);
+        api_fixture_call(f, "PUT", path, NULL, rows[i].body);
+        if (f->status != rows[i].code || !strstr(f->text, rows[i].says))
+            fail_msg("%s: %d %s", rows[i].name, f->status, f->text);
+        api_fixture_get(f, VMIS "/v");
+        if (strcmp(ASKED(f->body), rows[i].then) != 0)
+            fail_msg("%s: then %s", rows[i].name, ASKED(f->body));
+        api_fixture_call(f, "DELETE", VMIS "/v", NULL, NULL);
+    }
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, api_fixture_setup, api_fixture_teardown)
@@ -672,6 +747,7 @@ main(void)
         cmocka_unit_test(test_carries_on),
         T(test_actions),
         T(test_more_actions),
+        T(test_pause),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

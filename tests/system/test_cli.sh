@@ -231,9 +231,7 @@ wrong 'not found' restart none -n shop
 wrong 'want NAME or NS/NAME' start a/b/c
 wrong 'drover start' start
 
-# the native driver holds a guest's vCPUs for a migration only, and the server says so
-wrong 'not served' pause ledger -n shop
-wrong 'not served' unpause ledger -n shop
+wrong 'is not paused' unpause ledger -n shop
 wrong 'not found' pause none -n shop
 wrong 'not found' unpause none -n shop
 
