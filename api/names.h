@@ -46,6 +46,15 @@
 #define ANN_WORKLOAD_RATE "drover.io/workload-rate" /* bytes written a second, a quantity */
 #define ANN_WORKLOAD_SET  "drover.io/workload-set"  /* working set, a quantity */
 #define ANN_WORKLOAD_FILL "drover.io/workload-fill" /* bytes filled with random data at start */
+/* Which hypervisor a VM wants: native or libvirt (on its template); which one its guest is made with, by
+ * the handler that started it. docs/libvirt.md */
+#define ANN_HYPERVISOR "drover.io/hypervisor"
+#define ANN_RUNS_ON    "drover.io/runs-on-hypervisor"
+/* "true" on a VMI, by the pause and unpause subresources: what its handler is to do. */
+#define ANN_PAUSE_REQUEST "drover.io/pause-request"
+/* Of a Node, by its handler: hypervisor.drover.io/libvirt: "true" while libvirt answers there;
+ * .../native: "false" where there are no native guests. */
+#define LABEL_HYPERVISOR_PREFIX "hypervisor.drover.io/"
 /* Options of migrations that upstream has no field for: on a MigrationPolicy, else on the
  * HyperConverged or KubeVirt object (api/migration_options.h, docs/migration-policy.md). */
 #define ANN_ENCODING         "drover.io/encoding"         /* auto raw delta lz4 zstd */

@@ -78,6 +78,9 @@ handler_run(const struct handler_config *cfg, struct err *err)
     checkup_free(h.checkup);
     node_labels_free(h.labels);
     vm_free_all(&h);
+    for (int k = 0; k < HV_KIND_COUNT; k++)
+        if (h.drivers[k])
+            h.drivers[k]->ops->free(h.drivers[k]);
     share_free(h.share);
     tls_dir_free(h.tls);
     metrics_http_free(h.metrics_http);
@@ -115,6 +118,8 @@ start(struct handler *h, struct err *err)
     if (rc != 0)
         return rc;
     h->work = work_new(h->l, HANDLER_WORKERS);
+    h->drivers[HV_NATIVE] = hv_native_driver(h->cfg.state_dir, h->cfg.guest_program);
+    h->movers[HV_NATIVE] = &mover_engine;
     rc = vm_load_all(h, err);
     if (rc != 0)
         return rc;

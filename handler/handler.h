@@ -10,10 +10,11 @@
 #include "base/loop.h"
 #include "base/strmap.h"
 #include "handler/checkup.h"
+#include "handler/hv_native.h"
 #include "handler/informer.h"
 #include "handler/journal.h"
 #include "handler/metrics_http.h"
-#include "handler/native_guest.h"
+#include "handler/mover.h"
 #include "handler/net.h"
 #include "handler/node_labels.h"
 #include "handler/node_metrics.h"
@@ -47,10 +48,12 @@ struct handler {
     struct work *work;
     struct writer *writer;
     struct informer *vmis, *vmims, *hcos, *kubevirts, *nads;
-    struct informer *node, *enactments; /* this node's own */
-    struct strmap *vms;                 /* uid -> struct vm_entry */
-    char cluster[JOURNAL_UID_SIZE];     /* "" until known */
-    struct mignet net;                  /* as net_agent says */
+    struct informer *node, *enactments;       /* this node's own */
+    struct strmap *vms;                       /* uid -> struct vm_entry */
+    struct hv_driver *drivers[HV_KIND_COUNT]; /* NULL: that hypervisor is not served here */
+    const struct mover *movers[HV_KIND_COUNT];
+    char cluster[JOURNAL_UID_SIZE]; /* "" until known */
+    struct mignet net;              /* as net_agent says */
     struct net_agent *net_agent;
     struct work *net_work; /* its own threads: what blocks guests' jobs must not keep it waiting */
     struct tree *network_state; /* of the NodeNetworkState, as last written */
@@ -132,8 +135,7 @@ struct vm_entry {
     struct tree *vmi; /* newest known object; NULL: not known to exist */
     bool has_journal;
     struct journal j; /* as on disk */
-    struct native_guest *guest;
-    struct loop_fd *guest_exit;
+    struct hv_guest *guest;
     bool busy;    /* a job runs on a worker; nothing else may touch guest or journal */
     bool writing; /* a write of the VMI is on its way */
     bool reconciling;
@@ -190,30 +192,33 @@ struct vm_job {
     void (*done)(struct vm_job *job); /* may be NULL */
     int rc;
     struct err err;
-    struct native_guest *guest; /* out: a guest that was made; in: the one to act on */
-    struct native_config native;
+    struct hv_guest *guest; /* out: a guest that was made; in: the one to act on */
+    struct hv_driver *driver;
+    struct hv_want want; /* of the guest to be made; its objects are the job's */
+    struct hv_refusal why;
     struct native_verify verify;
     struct native_status status;
     struct journal j;
     bool write_journal, remove_journal;
     char text[256];
-    char *text_name, *text_workload; /* freed by the job's done */
 };
 struct vm_job *vm_job_new(struct vm_entry *e);
 void vm_job_start(struct vm_job *job); /* sets busy; frees the job after done */
-/* The entry takes the guest (given) and watches for its end. */
-void vm_set_guest(struct vm_entry *e, struct native_guest *g);
-void vm_watch_guest(struct vm_entry *e);
+/* The entry takes the guest (given) and watches it. */
+void vm_set_guest(struct vm_entry *e, struct hv_guest *g);
 void vm_drop_guest(struct vm_entry *e); /* lets go of the handle only */
 void vm_journal_init(const struct vm_entry *e, const struct vmi *v, struct journal *j,
-                     enum journal_state state);
+                     enum journal_state state, enum hv_kind kind);
 /* A step of reconcile: makes the guest that v describes. True (a job was started, or an error is
  * kept in start_error). */
 bool vm_start_guest(struct vm_entry *e, const struct vmi *v);
-/* Memory, CPUs and workload of a manifest as the native guest wants them; false with a sentence in
- * error. Texts are borrowed from v. */
-bool vm_native_config(struct vm_entry *e, const struct vmi *v, struct native_config *ret,
-                      char *error, size_t size);
+/* What both ends of a guest's making have in common. want: fills job->want from the newest objects. make,
+ * on a worker: job->guest from it; a leftover of an earlier handler is taken when `adopt` says so and it
+ * is a guest that runs, else removed. */
+void vm_job_want(struct vm_job *job, enum hv_kind kind, bool incoming);
+void vm_job_make(struct vm_job *job, bool adopt);
+/* How the guest here is migrated, or was when it is gone; NULL: its hypervisor is not served here. */
+const struct mover *vm_mover(const struct vm_entry *e);
 bool vm_verify_if_asked(struct vm_entry *e, const struct vmi *v);
 /* Writes r as JSON into an annotation of the VMI. When the write is lost, what was asked is taken up
  * again. */

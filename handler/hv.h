@@ -61,7 +61,7 @@ struct hv_now {
     enum hv_state state;
     enum hv_pause pause;
     bool agent_connected; /* the guest agent's channel is open at the guest's end */
-    bool resets;          /* the guest rebooted since the last look (cleared by hv_now) */
+    unsigned resets;      /* how often the guest rebooted, as far as this driver has seen */
 };
 
 /* Domain statistics for metrics and `describe`: cumulative since this process of the guest began; has_*
@@ -86,7 +86,8 @@ struct hv_ops {
     void (*now)(struct hv_guest *g, struct hv_now *ret); /* any thread */
     void (*exit_reason)(struct hv_guest *g, struct hv_exit *ret);
     /* fn on the loop's thread soon after anything that `now` says has changed, the end included; at
-     * least once after each change, until unwatch. One watcher. */
+     * least once after each change, until unwatch. One watcher. What the caller itself did (pause,
+     * resume, a migration's end) need not be told. */
     void (*watch)(struct hv_guest *g, struct loop *l, void (*fn)(void *ctx), void *ctx);
     void (*unwatch)(struct hv_guest *g);
     /* Blocking. pause and resume: nothing happens when it is so already. -ESRCH: it has ended. */
@@ -112,6 +113,9 @@ struct hv_guest { /* the head of the driver's own structure */
     const struct mover *mover; /* how it is migrated */
 };
 
+/* Whether there is one and it has not ended (UNKNOWN counts: nothing says that it has). Any thread. */
+bool hv_lives(struct hv_guest *g);
+
 /* What a guest is to be made of. Everything is borrowed for the call, which may take as long as starting
  * a guest takes (native: a second a GiB of fill; libvirt: HANDLER_DOMAIN_START_US). */
 struct hv_want {
@@ -120,6 +124,7 @@ struct hv_want {
     const struct tree *pvs;  /* they are bound to */
     const struct tree *nads; /* list: those that its networks name */
     bool incoming;           /* for a migration: prepared, and nothing runs */
+    bool paused; /* incoming: it is paused by a user, and stays so when it has arrived */
 };
 
 /* Why a guest was not made, for the VMI's condition Synchronized=False. */

@@ -43,6 +43,7 @@ journal_write(const char *state_dir, const struct journal *j, struct err *err)
     tree_set(t, "name", tree_string(j->name));
     tree_set(t, "cluster", tree_string(j->cluster));
     tree_set(t, "state", tree_string(state_names[j->state]));
+    tree_set(t, "hypervisor", tree_string(hv_kind_name(j->hypervisor)));
     tree_set(t, "generation", tree_int((int64_t)j->generation));
     tree_set(t, "migrationUid", tree_string(j->migration_uid));
     tree_set(t, "reason", tree_string(j->reason));
@@ -127,6 +128,9 @@ load_one(const char *path, struct journal *ret, struct err *err)
     if (generation < 0)
         return err_set(err, -EINVAL, "%s: generation: want a number from 0", path);
     j.generation = (uint64_t)generation;
+    state = tree_get_string(tree_get(t, "hypervisor"), hv_kind_name(HV_NATIVE));
+    if (!hv_kind_parse(state, &j.hypervisor))
+        return err_set(err, -EINVAL, "%s: hypervisor: \"%s\": want native or libvirt", path, state);
     j.post_copy = tree_get_bool(tree_get(t, "postCopy"), false);
     state = tree_get_string(tree_get(t, "state"), "");
     for (size_t i = 0; i < JOURNAL_STATE_COUNT; i++) {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "handler/hv.h"
 
 /* X(ID, "name", "what is true when this is on disk") */
 #define JOURNAL_STATES(X)                                                                         \
@@ -37,6 +38,7 @@ struct journal {
     char name[JOURNAL_NAME_SIZE];
     char cluster[JOURNAL_UID_SIZE]; /* uid of the kube-system namespace: whose VM this is */
     enum journal_state state;
+    enum hv_kind hypervisor;              /* of the guest here; not in old files: native */
     uint64_t generation;                  /* of the guest here */
     char migration_uid[JOURNAL_UID_SIZE]; /* "" outside of a migration */
     char reason[256];                     /* for ENDED: why; for others "" */

@@ -153,6 +153,11 @@ int native_verify(struct native_guest *g, uint64_t timeout_us, struct native_ver
 
 int native_set_rate(struct native_guest *g, uint64_t rate_bytes_per_s, struct err *err);
 
+/* Held: the port's resume does nothing, because a user paused the guest, so that a migration leaves it
+ * paused on whichever side it is then. Forgotten with the handle. Any thread. */
+void native_hold(struct native_guest *g, bool on);
+bool native_held(const struct native_guest *g);
+
 /* The port of migrate/guest.h. Borrows g, which must outlive its use. What the operations do
  * here: regions: one region; maps the memfd into this process on first use (kept until
  * native_free). userfaultfd: each call makes the guest close the one before and open a new one:

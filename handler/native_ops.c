@@ -127,6 +127,18 @@ native_quit(struct native_guest *g, struct err *err)
     return 0;
 }
 
+void
+native_hold(struct native_guest *g, bool on)
+{
+    atomic_store(&g->held, on);
+}
+
+bool
+native_held(const struct native_guest *g)
+{
+    return atomic_load(&g->held);
+}
+
 /* --- migrate/guest.h --- */
 
 /* With mu held: gets and maps the memory unless that is done. */
@@ -232,7 +244,9 @@ op_pause(void *guest, struct err *err)
 static int
 op_resume(void *guest, struct err *err)
 {
-    return simple_call(guest, GUEST_WIRE_RESUME, 0, err);
+    if (!native_held(guest))
+        return simple_call(guest, GUEST_WIRE_RESUME, 0, err);
+    return native_alive(guest) ? 0 : err_set(err, -ESRCH, "the guest has ended");
 }
 
 static int

@@ -3,6 +3,7 @@
 #define HANDLER_NATIVE_PRIV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "handler/guest_wire.h"
 #include "handler/native_guest.h"
@@ -21,6 +22,7 @@ struct native_guest {
     bool incoming;
     pid_t pid;
     int pidfd; /* -1: gone when it was opened */
+    atomic_bool held;
     /* guarded by mu: made on first use, constant then */
     pthread_mutex_t mu;
     int memfd; /* -1 = not yet */

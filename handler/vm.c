@@ -11,6 +11,7 @@
 
 static struct vm_entry *entry_new(struct handler *h, const char *uid);
 static void entry_free(struct vm_entry *e);
+static int find_guests(struct handler *h, struct hv_driver *d, struct err *err);
 static int load_journal(void *ctx, const struct journal *j);
 static void forget_if_done(struct vm_entry *e);
 static void reconcile(struct vm_entry *e);
@@ -26,20 +27,30 @@ static void want_phase(struct vm_entry *e, struct tree *want, const char *phase,
 int
 vm_load_all(struct handler *h, struct err *err)
 {
-    struct native_guest **guests = NULL;
-    size_t len = 0;
     int rc = journal_load_all(h->cfg.state_dir, load_journal, h, err);
 
-    if (rc == 0)
-        rc = native_find(h->cfg.state_dir, &guests, &len, err);
+    for (int k = 0; rc == 0 && k < HV_KIND_COUNT; k++)
+        if (h->drivers[k])
+            rc = find_guests(h, h->drivers[k], err);
+    return rc;
+}
+
+static int
+find_guests(struct handler *h, struct hv_driver *d, struct err *err)
+{
+    struct hv_guest **guests = NULL;
+    size_t len = 0;
+    int rc = d->ops->find(d, &guests, &len, err);
+
     for (size_t i = 0; rc == 0 && i < len; i++) {
-        struct vm_entry *e = strmap_get(h->vms, native_uid(guests[i]));
+        struct hv_guest *g = guests[i];
+        struct vm_entry *e = strmap_get(h->vms, g->ops->uid(g));
 
         if (!e)
-            e = entry_new(h, native_uid(guests[i]));
-        vm_set_guest(e, guests[i]);
-        log_info("guest.found", LS("uid", e->uid), LS("name", native_name(guests[i])),
-                 LI("alive", native_alive(guests[i])),
+            e = entry_new(h, g->ops->uid(g));
+        vm_set_guest(e, g);
+        log_info("guest.found", LS("uid", e->uid), LS("name", g->ops->name(g)),
+                 LS("hypervisor", hv_kind_name(g->ops->kind)), LI("alive", hv_lives(g)),
                  LS("journal", e->has_journal ? journal_state_name(e->j.state) : "none"));
     }
     free(guests);
@@ -222,18 +233,18 @@ static bool
 reconcile_ended(struct vm_entry *e, const struct vmi *v, struct tree *want)
 {
     if (e->has_journal && e->j.state == JOURNAL_RUNNING && e->src_phase != SRC_RUNNING &&
-        (!e->guest || !native_alive(e->guest))) {
+        !hv_lives(e->guest)) {
         struct vm_job *job = vm_job_new(e);
 
         job->j = e->j;
         job->j.state = JOURNAL_ENDED;
         job->write_journal = true;
         if (e->guest) {
-            struct native_exit x;
+            struct hv_exit x;
 
-            native_exit_reason(e->guest, &x);
+            e->guest->ops->exit_reason(e->guest, &x);
             snprintf(job->j.reason, sizeof job->j.reason, "%s%s",
-                     x.kind == NATIVE_EXIT_QUIT ? "quit: " : "", x.text);
+                     x.kind == HV_EXIT_QUIT ? "quit: " : "", x.text);
         } else {
             snprintf(job->j.reason, sizeof job->j.reason, "the guest process is gone");
         }

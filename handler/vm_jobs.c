@@ -11,7 +11,8 @@
 
 static void job_run(void *ctx);
 static void job_done(void *ctx);
-static bool usable(struct native_guest *g);
+static void on_guest_changed(void *ctx);
+static void want_done(struct hv_want *w);
 static void start_run(struct vm_job *job);
 static void start_done(struct vm_job *job);
 static void end_run(struct vm_job *job);
@@ -69,6 +70,7 @@ job_done(void *ctx)
         log_error("vm.job", LS("uid", e->uid), LS("error", err_msg(&job->err)));
     if (job->done)
         job->done(job);
+    want_done(&job->want);
     if (job->rc != 0) /* a full disk, say: the same step is tried again, but not at once */
         handler_retry_later(e->h);
     else
@@ -77,89 +79,73 @@ job_done(void *ctx)
 }
 
 void
-vm_set_guest(struct vm_entry *e, struct native_guest *g)
+vm_set_guest(struct vm_entry *e, struct hv_guest *g)
 {
     vm_drop_guest(e);
     e->guest = g;
-    if (native_pidfd(g) >= 0 && native_alive(g))
-        vm_watch_guest(e);
+    g->ops->watch(g, e->h->l, on_guest_changed, e);
 }
 
 static void
-on_guest_exit(void *ctx, int fd, int events)
+on_guest_changed(void *ctx)
 {
-    struct vm_entry *e = ctx;
-
-    (void)fd;
-    (void)events;
-    loop_fd_del(e->guest_exit);
-    e->guest_exit = NULL;
-    vm_reconcile(e);
-}
-
-void
-vm_watch_guest(struct vm_entry *e)
-{
-    e->guest_exit = loop_fd_add(e->h->l, native_pidfd(e->guest), LOOP_READ, on_guest_exit, e);
+    vm_reconcile(ctx);
 }
 
 void
 vm_drop_guest(struct vm_entry *e)
 {
-    loop_fd_del(e->guest_exit);
-    e->guest_exit = NULL;
-    native_free(e->guest);
+    if (e->guest)
+        e->guest->ops->free(e->guest);
     e->guest = NULL;
+}
+
+const struct mover *
+vm_mover(const struct vm_entry *e)
+{
+    return e->guest ? e->guest->mover : e->h->movers[e->j.hypervisor];
 }
 
 /* --- making a guest --- */
 
-bool
-vm_native_config(struct vm_entry *e, const struct vmi *v, struct native_config *ret, char *error,
-                 size_t size)
+void
+vm_job_want(struct vm_job *job, enum hv_kind kind, bool incoming)
 {
-    const struct vmi_domain *d = &v->spec.domain;
-    const struct kv_list *ann = &v->meta.annotations;
-    struct quantity memory = d->guest_memory, rate = {0}, set = {0}, fill = {0};
-    struct err err = {0};
-    int64_t cores = d->cpu.cores > 0 ? d->cpu.cores : 1;
-    int64_t sockets = d->cpu.sockets > 0 ? d->cpu.sockets : 1;
-    int64_t threads = d->cpu.threads > 0 ? d->cpu.threads : 1;
-    const char *texts[] = {ANN_WORKLOAD_RATE, ANN_WORKLOAD_SET, ANN_WORKLOAD_FILL};
-    struct quantity *into[] = {&rate, &set, &fill};
+    const struct vm_entry *e = job->e;
 
-    memset(ret, 0, sizeof *ret);
-    for (size_t i = 0; !memory.set && i < d->requests.len; i++)
-        if (strcmp(d->requests.items[i].name, "memory") == 0)
-            memory = d->requests.items[i].q;
-    if (!memory.set || memory.units < 4096 || (uint64_t)memory.units > HANDLER_MAX_GUEST_BYTES) {
-        snprintf(error, size, "guest memory: want 4Ki to 64Ti");
-        return false;
-    }
-    if (cores > GUEST_MAX_VCPUS || sockets > GUEST_MAX_VCPUS || threads > GUEST_MAX_VCPUS ||
-        cores * sockets * threads > GUEST_MAX_VCPUS) {
-        snprintf(error, size, "cpu: cores * sockets * threads: at most %u",
-                 (unsigned)GUEST_MAX_VCPUS);
-        return false;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        const char *text = kv_get(ann, texts[i]);
+    job->driver = e->h->drivers[kind];
+    job->want.vmi = tree_copy(e->vmi);
+    job->want.incoming = incoming;
+}
 
-        if (text && (quantity_parse(text, into[i], &err) != 0 || into[i]->units < 0)) {
-            snprintf(error, size, "annotation %s: %s", texts[i], err_msg(&err));
-            return false;
+static void
+want_done(struct hv_want *w)
+{
+    tree_free((struct tree *)(uintptr_t)w->vmi);
+}
+
+void
+vm_job_make(struct vm_job *job, bool adopt)
+{
+    struct hv_driver *d = job->driver;
+    struct hv_now now;
+    struct hv_guest *left;
+
+    job->rc = d->ops->start(d, &job->want, &job->guest, &job->why, &job->err);
+    if (job->rc != -EEXIST)
+        return;
+    job->rc = d->ops->open(d, job->e->uid, &left, &job->err);
+    if (job->rc == 0) {
+        left->ops->now(left, &now);
+        if (adopt && now.state != HV_ENDED && now.state != HV_INCOMING) {
+            job->guest = left;
+            return;
         }
+        job->rc = left->ops->remove(left, &job->err);
+        left->ops->free(left);
     }
-    ret->state_dir = e->h->cfg.state_dir;
-    ret->program = e->h->cfg.guest_program;
-    ret->vmi_uid = e->uid;
-    ret->memory_bytes = ((uint64_t)memory.units + 4095) & ~4095ull;
-    ret->vcpus = (unsigned)(cores * sockets * threads);
-    ret->workload = kv_get(ann, ANN_WORKLOAD);
-    ret->rate_bytes_per_s = (uint64_t)rate.units;
-    ret->set_bytes = (uint64_t)set.units;
-    ret->fill_bytes = (uint64_t)fill.units;
-    return true;
+    if (job->rc == 0 || job->rc == -ENOENT)
+        job->rc = d->ops->start(d, &job->want, &job->guest, &job->why, &job->err);
 }
 
 bool
@@ -167,31 +153,14 @@ vm_start_guest(struct vm_entry *e, const struct vmi *v)
 {
     struct vm_job *job = vm_job_new(e);
 
-    if (!vm_native_config(e, v, &job->native, e->start_error, sizeof e->start_error)) {
-        free(job);
-        handler_retry_later(e->h);
-        return true;
-    }
-    job->text_name = xasprintf("%s/%s", v->meta.namespace_, v->meta.name);
-    job->text_workload = job->native.workload ? xstrdup(job->native.workload) : NULL;
-    job->native.name = job->text_name;
-    job->native.workload = job->text_workload;
-    vm_journal_init(e, v, &job->j, JOURNAL_STARTING);
+    vm_job_want(job, HV_NATIVE, false);
+    vm_journal_init(e, v, &job->j, JOURNAL_STARTING, HV_NATIVE);
     job->j.generation = vm_annotation_number(e->vmi, ANN_GENERATION);
     job->write_journal = true;
     job->fn = start_run;
     job->done = start_done;
     vm_job_start(job);
     return true;
-}
-
-/* A guest that lives and is more than an empty shell for a migration that never came. */
-static bool
-usable(struct native_guest *g)
-{
-    struct native_status st;
-
-    return native_alive(g) && (native_status(g, &st, NULL) != 0 || st.state != NATIVE_INCOMING);
 }
 
 static void
@@ -203,17 +172,7 @@ start_run(struct vm_job *job)
         job->rc =
             err_set(&job->err, -EAGAIN, "the guest process could not be started (fault point)");
     else
-        job->rc = native_spawn(&job->native, &job->guest, &job->err);
-    if (job->rc == -EEXIST) {
-        /* An earlier handler got this far: take its guest when it lives, else begin anew. */
-        job->rc = native_open(h->cfg.state_dir, job->e->uid, &job->guest, &job->err);
-        if (job->rc == 0 && !usable(job->guest)) {
-            native_remove(job->guest, NULL);
-            native_free(job->guest);
-            job->guest = NULL;
-            job->rc = native_spawn(&job->native, &job->guest, &job->err);
-        }
-    }
+        vm_job_make(job, true); /* an earlier handler got this far: its guest, when it lives */
     if (job->rc != 0) {
         journal_remove(h->cfg.state_dir, job->e->uid, NULL);
         return;
@@ -233,15 +192,14 @@ start_done(struct vm_job *job)
         e->has_journal = false;
         snprintf(e->start_error, sizeof e->start_error, "%s", err_msg(&job->err));
     }
-    log_info("guest.started", LS("uid", e->uid), LS("name", job->text_name), LI("rc", job->rc),
-             LI("generation", (int64_t)job->j.generation));
-    free(job->text_name);
-    free(job->text_workload);
+    log_info("guest.started", LS("uid", e->uid), LS("namespace", job->j.namespace_),
+             LS("name", job->j.name), LS("hypervisor", hv_kind_name(job->j.hypervisor)),
+             LI("rc", job->rc), LI("generation", (int64_t)job->j.generation));
 }
 
 void
 vm_journal_init(const struct vm_entry *e, const struct vmi *v, struct journal *j,
-                enum journal_state state)
+                enum journal_state state, enum hv_kind kind)
 {
     memset(j, 0, sizeof *j);
     snprintf(j->uid, sizeof j->uid, "%s", e->uid);
@@ -249,6 +207,7 @@ vm_journal_init(const struct vm_entry *e, const struct vmi *v, struct journal *j
              v->meta.namespace_ ? v->meta.namespace_ : "");
     snprintf(j->name, sizeof j->name, "%s", v->meta.name ? v->meta.name : "");
     memcpy(j->cluster, e->h->cluster, sizeof j->cluster);
+    j->hypervisor = kind;
     j->state = state;
 }
 
@@ -259,8 +218,8 @@ vm_end_guest(struct vm_entry *e, bool remove_journal)
 {
     struct vm_job *job = vm_job_new(e);
 
-    loop_fd_del(e->guest_exit);
-    e->guest_exit = NULL;
+    if (e->guest)
+        e->guest->ops->unwatch(e->guest);
     job->guest = e->guest;
     job->remove_journal = remove_journal && e->has_journal;
     job->fn = end_run;
@@ -272,7 +231,7 @@ static void
 end_run(struct vm_job *job)
 {
     if (job->guest)
-        job->rc = native_remove(job->guest, &job->err);
+        job->rc = job->guest->ops->remove(job->guest, &job->err);
 }
 
 static void
@@ -317,7 +276,10 @@ vm_verify_if_asked(struct vm_entry *e, const struct vmi *v)
 static void
 verify_run(struct vm_job *job)
 {
-    int rc = native_verify(job->guest, 0, &job->verify, &job->err);
+    struct native_guest *g = hv_native(job->guest);
+    int rc = g ? native_verify(g, 0, &job->verify, &job->err)
+               : err_set(&job->err, -ENOTSUP, "%s guests: their memory cannot be recomputed",
+                         hv_kind_name(job->guest->ops->kind));
 
     if (rc != 0) { /* said in the answer, not tried for ever */
         job->verify.ok = false;

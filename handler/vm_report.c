@@ -53,7 +53,7 @@ report_start(struct vm_entry *e, const struct vmi *v, const struct mig_source_co
     const struct migration_state *ms = &v->status.migration;
     char memory[32], rate[64], total[48] = "none", stall[48] = "none";
 
-    quantity_format_human(native_memory_bytes(e->guest), memory, sizeof memory);
+    quantity_format_human(e->guest->ops->memory_bytes(e->guest), memory, sizeof memory);
     rate_text((int64_t)l->bandwidth_bytes_per_s, rate, sizeof rate);
     if (l->completion_timeout_us)
         snprintf(total, sizeof total, "%.0f s", (double)l->completion_timeout_us / 1e6);

@@ -18,8 +18,9 @@ struct source_run {
     struct loop *l;
     char *state_dir;
     struct mig_source_config cfg;
-    struct mig_source *src; /* NULL while resolving */
-    struct journal commit;  /* what commit() writes */
+    const struct mover *mover;
+    struct mover_source *src; /* NULL while resolving */
+    struct journal commit;    /* what commit() writes */
     pthread_t thread;
     bool resolving;
     struct vm_place place; /* where it is bound */
@@ -82,7 +83,7 @@ void
 source_cancel(struct vm_entry *e)
 {
     if (e->src && e->src->src)
-        mig_source_cancel(e->src->src);
+        e->src->mover->source_cancel(e->src->src);
 }
 
 void
@@ -90,7 +91,7 @@ source_end(struct vm_entry *e)
 {
     source_cancel(e);
     if (e->src && e->src->src)
-        mig_source_stop(e->src->src); /* in post-copy, which cannot be cancelled */
+        e->src->mover->source_stop(e->src->src); /* in post-copy, which cannot be cancelled */
     loop_timer_del(e->src_timer);
     e->src_timer = NULL;
 }
@@ -105,16 +106,17 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
 
     if (e->src) {
         if (ended && ms->target_domain_detected && e->src->src)
-            mig_source_stop(e->src->src); /* nobody needs the rest of its memory any more */
+            e->src->mover->source_stop(
+                e->src->src); /* nobody needs the rest of its memory any more */
         if ((ms->abort_requested || v->meta.deletion_us) && !e->src_abort_seen && e->src->src) {
             e->src_abort_seen = true;
-            e->src_abort_ok = mig_source_cancel(e->src->src);
+            e->src_abort_ok = e->src->mover->source_cancel(e->src->src);
             log_info("migration.cancel", LS("vmi", v->meta.name), LI("in_time", e->src_abort_ok));
             report_note(e, "asked to cancel: %s",
                         e->src_abort_ok ? "it will not commit" : "too late");
         }
         if (e->src->src && ms->target_node_address && *ms->target_node_address)
-            mig_source_redirect(e->src->src, ms->target_node_address, NULL);
+            e->src->mover->source_redirect(e->src->src, ms->target_node_address, NULL);
         if (e->src->src)
             follow_network(e);
         want_mode(e, v, want);
@@ -152,8 +154,7 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
             report_note(e, "the controller has heard from the target that the guest runs there");
             return finish_moved(e);
         }
-        if (e->j.post_copy && (!e->guest || !native_alive(e->guest)) &&
-            ms->target_domain_detected) {
+        if (e->j.post_copy && !hv_lives(e->guest) && ms->target_domain_detected) {
             AUTO_FREE char *why =
                 xasprintf("%s: the guest's process on node %s, which had it, is gone", e->src_uid,
                           e->h->cfg.node_name);
@@ -243,7 +244,7 @@ follow_network(struct vm_entry *e)
              LS("interface", p.device), LS("why", why));
     r->place = p;
     memcpy(r->network_why, why, sizeof why);
-    mig_source_rebind(r->src, p.ip, p.device, why);
+    r->mover->source_rebind(r->src, p.ip, p.device, why);
 }
 
 /* What a network checkup found of the way from here. */
@@ -292,7 +293,7 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
 {
     const struct migration_state *ms = &v->status.migration;
     const struct migration_configuration *mc = &ms->configuration;
-    uint64_t memory = e->guest ? native_memory_bytes(e->guest) : 0;
+    uint64_t memory = e->guest ? e->guest->ops->memory_bytes(e->guest) : 0;
     unsigned __int128 budget;
     struct vm_place place;
     int rc = vm_place_now(e->h, &place, err);
@@ -344,7 +345,7 @@ source_stats(const struct vm_entry *e, struct mig_stats *ret)
 {
     if (!e->src || !e->src->src)
         return false;
-    mig_source_stats(e->src->src, ret);
+    e->src->mover->source_stats(e->src->src, ret);
     return true;
 }
 
@@ -381,7 +382,7 @@ source_vmim_changed(struct handler *h, const struct tree *vmim)
 
             apply_override(e, vmim);
             if (read_fallback(e, vmim, fallback))
-                mig_source_redirect(e->src->src, NULL, fallback);
+                e->src->mover->source_redirect(e->src->src, NULL, fallback);
         }
     }
 }
@@ -401,7 +402,7 @@ apply_override(struct vm_entry *e, const struct tree *vmim)
     e->src_override = wanted;
     if (wanted < 0)
         wanted = e->src_own_limit;
-    mig_source_set_bandwidth(e->src->src, (uint64_t)wanted);
+    e->src->mover->source_set_bandwidth(e->src->src, (uint64_t)wanted);
     log_info("migration.bandwidth", LS("migration", e->src_uid), LI("bytes_per_s", wanted));
     report_bandwidth(e, wanted);
 }
@@ -414,13 +415,13 @@ begin(struct vm_entry *e, const struct vmi *v)
 
     struct err err = {0};
 
+    r->mover = vm_mover(e);
     if (fill_config(e, v, &r->cfg, &err) != 0) {
         free_run(r);
         done_with(e, MIG_FAILED, err_msg(&err));
         handler_retry_later(e->h);
         return;
     }
-    r->cfg.guest = native_guest(e->guest);
     r->cfg.commit = on_commit;
     r->cfg.progress = on_progress;
     r->cfg.decided = on_decided;
@@ -429,7 +430,7 @@ begin(struct vm_entry *e, const struct vmi *v)
     r->commit = e->j;
     r->commit.state = JOURNAL_COMMITTED;
     memcpy(r->commit.migration_uid, e->src_uid, sizeof r->commit.migration_uid);
-    r->src = mig_source_new(&r->cfg);
+    r->src = r->mover->source_new(&r->cfg, e->guest);
     e->src_phase = SRC_RUNNING;
     e->src_own_limit = (int64_t)r->cfg.limits.bandwidth_bytes_per_s;
     report_start(e, v, &r->cfg);
@@ -447,7 +448,8 @@ begin_resolve(struct vm_entry *e, const struct vmi *v)
     struct source_run *r = xcalloc(1, sizeof *r);
 
     e->src_phase = SRC_RESOLVING;
-    if (fill_config(e, v, &r->cfg, NULL) != 0) {
+    r->mover = vm_mover(e);
+    if (!r->mover || fill_config(e, v, &r->cfg, NULL) != 0) {
         free_run(r);
         e->src_timer = loop_timer_add(e->h->l, HANDLER_RESOLVE_US, on_resolve_timer, e);
         return;
@@ -455,13 +457,12 @@ begin_resolve(struct vm_entry *e, const struct vmi *v)
     r->resolving = !e->j.post_copy || !e->guest;
     if (!r->resolving) { /* it has what the target lacks */
         r->cfg.recovering = true;
-        r->cfg.guest = native_guest(e->guest);
         r->cfg.progress = on_progress;
         r->cfg.decided = on_decided;
         r->cfg.share = e->h->share;
         r->cfg.ctx = r;
         r->commit = e->j;
-        r->src = mig_source_new(&r->cfg);
+        r->src = r->mover->source_new(&r->cfg, e->guest);
     }
     start_thread(e, r);
 }
@@ -484,8 +485,8 @@ run_source(void *ctx)
 {
     struct source_run *r = ctx;
 
-    r->outcome = mig_source_run(r->src, &r->cause, &r->err);
-    mig_source_stats(r->src, &r->stats);
+    r->outcome = r->mover->source_run(r->src, &r->cause, &r->err);
+    r->mover->source_stats(r->src, &r->stats);
     loop_post(r->l, on_ended, r);
     return NULL;
 }
@@ -495,7 +496,7 @@ run_resolve(void *ctx)
 {
     struct source_run *r = ctx;
 
-    r->outcome = mig_source_resolve(&r->cfg, &r->err);
+    r->outcome = r->mover->source_resolve(&r->cfg, &r->err);
     loop_post(r->l, on_ended, r);
     return NULL;
 }
@@ -507,7 +508,7 @@ on_commit(void *ctx, struct err *err)
     struct source_run *r = ctx;
     struct mig_stats st;
 
-    mig_source_stats(r->src, &st);
+    r->mover->source_stats(r->src, &st);
     r->commit.post_copy = st.mode == MIG_MODE_POSTCOPY;
     return journal_write(r->state_dir, &r->commit, err);
 }
@@ -582,7 +583,7 @@ on_ended(void *ctx)
                         r->outcome == MIG_MOVED ? "runs there"
                                                 : "never ran there; it goes on here");
     } else {
-        mig_source_free(r->src);
+        r->mover->source_free(r->src);
         e->src_stats = r->stats;
         e->src_mode = r->stats.mode;
         e->src_cause = r->cause;
@@ -668,12 +669,7 @@ done_with(struct vm_entry *e, enum mig_outcome outcome, const char *reason)
 static void
 resume_run(struct vm_job *job)
 {
-    struct guest g = native_guest(job->guest);
-
-    /* Tracking that an earlier handler left behind is dropped, too: it would cost the guest faults. */
-    if (g.ops->userfaultfd_close(g.impl, &job->err) != 0)
-        log_warn("guest.untrack", LS("error", err_msg(&job->err)));
-    job->rc = g.ops->resume(g.impl, &job->err);
+    job->rc = job->guest->ops->resume(job->guest, &job->err);
 }
 
 static void

@@ -19,7 +19,8 @@ struct target_run {
     struct vm_entry *e;
     struct loop *l;
     char *state_dir;
-    struct mig_target *t;
+    const struct mover *mover;
+    struct mover_target *t;
     struct tls_ctx *tls; /* NULL: in the clear */
     struct vm_place place;
     unsigned ifindex; /* of place.device, which may have been made anew under its name */
@@ -51,7 +52,7 @@ static void reconcile_memory(struct vm_entry *e, const struct migration_state *m
 static bool source_says_lost(const struct vm_entry *e);
 static void on_running(void *ctx);
 static void guest_runs(void *ctx);
-static void note_damage(struct vm_entry *e, struct mig_target *t);
+static void note_damage(struct vm_entry *e, const struct target_run *run);
 static void recover(struct vm_entry *e, const struct migration_state *ms);
 static bool clean_up(struct vm_entry *e, const struct migration_state *ms, struct tree *want);
 
@@ -60,7 +61,7 @@ target_stats(const struct vm_entry *e, struct mig_stats *ret)
 {
     if (!e->dst)
         return false;
-    mig_target_stats(e->dst->t, ret);
+    e->dst->mover->target_stats(e->dst->t, ret);
     return true;
 }
 
@@ -74,7 +75,7 @@ void
 target_end(struct vm_entry *e)
 {
     if (e->dst)
-        mig_target_stop(e->dst->t);
+        e->dst->mover->target_stop(e->dst->t);
 }
 
 bool
@@ -177,7 +178,7 @@ reconcile_memory(struct vm_entry *e, const struct migration_state *ms, struct tr
     struct vm_place place;
 
     if (!e->dst && access(path, F_OK) == 0) {
-        if (!e->guest || !native_alive(e->guest) || e->h->stopping || e->busy ||
+        if (!hv_lives(e->guest) || e->h->stopping || e->busy ||
             vm_place_now(e->h, &place, NULL) != 0)
             return;
         listen_for(e, true);
@@ -203,7 +204,7 @@ reconcile_memory(struct vm_entry *e, const struct migration_state *ms, struct tr
                       "targetNodeAddress", NULL);
     if ((lost && strcmp(lost, e->dst_uid) == 0) || source_says_lost(e)) {
         log_error("migration.source.lost", LS("uid", e->uid), LS("migration", e->dst_uid));
-        mig_target_source_lost(e->dst->t);
+        e->dst->mover->target_source_lost(e->dst->t);
     }
 }
 
@@ -221,7 +222,7 @@ source_says_lost(const struct vm_entry *e)
 static void
 recover(struct vm_entry *e, const struct migration_state *ms)
 {
-    bool alive = e->guest && native_alive(e->guest);
+    bool alive = hv_lives(e->guest);
 
     if (e->j.state == JOURNAL_PREPARED || e->j.state == JOURNAL_NEVER) {
         if (e->h->stopping || e->h->net.state == MIGNET_UNKNOWN || e->h->net.state == MIGNET_BROKEN)
@@ -279,18 +280,8 @@ make_incoming(struct vm_entry *e, const struct vmi *v)
 {
     struct vm_job *job = vm_job_new(e);
 
-    if (!vm_native_config(e, v, &job->native, e->dst_reason, sizeof e->dst_reason)) {
-        e->dst_phase = DST_DONE;
-        free(job);
-        handler_retry_later(e->h);
-        return;
-    }
-    job->native.incoming = true;
-    job->text_name = xasprintf("%s/%s", v->meta.namespace_, v->meta.name);
-    job->text_workload = job->native.workload ? xstrdup(job->native.workload) : NULL;
-    job->native.name = job->text_name;
-    job->native.workload = job->text_workload;
-    vm_journal_init(e, v, &job->j, JOURNAL_INCOMING);
+    vm_job_want(job, HV_NATIVE, true);
+    vm_journal_init(e, v, &job->j, JOURNAL_INCOMING, HV_NATIVE);
     memcpy(job->j.migration_uid, e->dst_uid, sizeof job->j.migration_uid);
     job->j.generation = vm_annotation_number(e->vmi, ANN_MIGRATION_GENERATION);
     job->write_journal = true;
@@ -303,23 +294,12 @@ make_incoming(struct vm_entry *e, const struct vmi *v)
 static void
 incoming_run(struct vm_job *job)
 {
-    struct handler *h = job->e->h;
-    struct err err = {0};
-
-    if (FAULT(DST_PREPARE)) {
+    if (FAULT(DST_PREPARE))
         job->rc = err_set(&job->err, -EIO, "the incoming guest could not be made (fault point)");
-    } else {
-        job->rc = native_spawn(&job->native, &job->guest, &job->err);
-        if (job->rc == -EEXIST &&
-            native_open(h->cfg.state_dir, job->e->uid, &job->guest, &err) == 0) {
-            native_remove(job->guest, NULL); /* a leftover: INCOMING means that nobody needs it */
-            native_free(job->guest);
-            job->guest = NULL;
-            job->rc = native_spawn(&job->native, &job->guest, &job->err);
-        }
-    }
+    else
+        vm_job_make(job, false);
     if (job->rc != 0) {
-        journal_remove(h->cfg.state_dir, job->e->uid, NULL);
+        journal_remove(job->e->h->cfg.state_dir, job->e->uid, NULL);
         snprintf(job->text, sizeof job->text, "%s", err_msg(&job->err));
     }
 }
@@ -329,8 +309,6 @@ incoming_done(struct vm_job *job)
 {
     struct vm_entry *e = job->e;
 
-    free(job->text_name);
-    free(job->text_workload);
     if (job->rc != 0) {
         e->has_journal = false;
         failed_here(e, job->text);
@@ -356,11 +334,11 @@ announce(struct vm_entry *e, struct target_run *r, const struct vm_place *p)
 {
     r->place = *p;
     r->ifindex = p->device[0] ? if_nametoindex(p->device) : 0;
-    snprintf(e->dst_address, sizeof e->dst_address, "%s", mig_target_address(r->t));
-    if (*mig_target_fallback_address(r->t)) {
+    snprintf(e->dst_address, sizeof e->dst_address, "%s", r->mover->target_address(r->t));
+    if (*r->mover->target_fallback_address(r->t)) {
         AUTO_TREE struct tree *t = tree_map();
 
-        tree_set(t, "address", tree_string(mig_target_fallback_address(r->t)));
+        tree_set(t, "address", tree_string(r->mover->target_fallback_address(r->t)));
         vmim_annotate(e->h, e->dst_uid, ANN_TARGET_FALLBACK, t, NULL, NULL, NULL);
     }
 }
@@ -378,7 +356,7 @@ follow_network(struct vm_entry *e)
     if (vm_place_now(e->h, &p, NULL) != 0 ||
         (vm_place_equal(&p, &r->place) && (!p.device[0] || if_nametoindex(p.device) == r->ifindex)))
         return;
-    if (mig_target_relisten(r->t, p.ip, p.device, fallback_ip(e), &err) != 0) {
+    if (r->mover->target_relisten(r->t, p.ip, p.device, fallback_ip(e), &err) != 0) {
         log_warn("migration.listen", LS("uid", e->uid), LS("error", err_msg(&err)));
         handler_retry_later(e->h);
         return;
@@ -406,8 +384,6 @@ listen_for(struct vm_entry *e, bool recovering)
     snprintf(c.ident.vmi_uid, sizeof c.ident.vmi_uid, "%s", e->uid);
     snprintf(c.ident.migration_uid, sizeof c.ident.migration_uid, "%s", e->dst_uid);
     c.ident.generation = e->j.generation;
-    if (e->guest && native_alive(e->guest))
-        c.guest = native_guest(e->guest);
     memcpy(c.listen_ip, place.ip, sizeof c.listen_ip);
     memcpy(c.bind_device, place.device, sizeof c.bind_device);
     snprintf(c.fallback_listen_ip, sizeof c.fallback_listen_ip, "%s", fallback_ip(e));
@@ -425,8 +401,12 @@ listen_for(struct vm_entry *e, bool recovering)
     r->e = e;
     r->l = e->h->l;
     r->j = e->j;
+    r->mover = vm_mover(e);
+    if (rc == 0 && !r->mover)
+        rc = err_set(&err, -ENOTCONN, "%s guests are not served here",
+                     hv_kind_name(e->j.hypervisor));
     if (rc == 0)
-        rc = mig_target_new(&c, &r->t, &err);
+        rc = r->mover->target_new(&c, hv_lives(e->guest) ? e->guest : NULL, &r->t, &err);
     if (rc != 0) {
         tls_ctx_unref(r->tls);
         free(r);
@@ -490,7 +470,7 @@ run_target(void *ctx)
 {
     struct target_run *r = ctx;
 
-    r->outcome = mig_target_run(r->t, &r->err);
+    r->outcome = r->mover->target_run(r->t, &r->err);
     loop_post(r->l, on_ended, r);
     return NULL;
 }
@@ -536,10 +516,10 @@ guest_runs(void *ctx)
 
 /* What is lost, for people and programs: region:offset+bytes. */
 static void
-note_damage(struct vm_entry *e, struct mig_target *t)
+note_damage(struct vm_entry *e, const struct target_run *run)
 {
     struct mig_range r[8];
-    size_t n = mig_target_damage(t, r, ARRAY_LEN(r)), at = 0;
+    size_t n = run->mover->target_damage(run->t, r, ARRAY_LEN(r)), at = 0;
 
     e->dst_damage[0] = '\0';
     for (size_t i = 0; i < n && i < ARRAY_LEN(r); i++)
@@ -571,9 +551,9 @@ on_ended(void *ctx)
     AUTO_TREE struct tree *result = NULL;
 
     pthread_join(r->thread, NULL);
-    mig_target_stats(r->t, &e->dst_stats);
-    note_damage(e, r->t);
-    mig_target_free(r->t);
+    r->mover->target_stats(r->t, &e->dst_stats);
+    note_damage(e, r);
+    r->mover->target_free(r->t);
     tls_ctx_unref(r->tls);
     e->dst = NULL;
     if (!e->dst_runs) /* else this has been known for long, and the guest may have ended since */
@@ -610,7 +590,7 @@ target_guest_result(struct vm_entry *e, const struct vmi *v)
     struct vm_job *job;
 
     (void)v;
-    if (e->dst_result_sent || e->busy || !e->guest)
+    if (e->dst_result_sent || e->busy || !hv_native(e->guest)) /* others do not say */
         return;
     job = vm_job_new(e);
     job->guest = e->guest;
@@ -622,7 +602,7 @@ target_guest_result(struct vm_entry *e, const struct vmi *v)
 static void
 result_run(struct vm_job *job)
 {
-    job->rc = native_status(job->guest, &job->status, &job->err);
+    job->rc = native_status(hv_native(job->guest), &job->status, &job->err);
 }
 
 static void

@@ -87,8 +87,14 @@ static void
 run(struct vm_job *job)
 {
     struct vm_trace *t = job->e->trace;
-    struct guest g = native_guest(job->guest);
+    struct guest g;
 
+    if (!hv_native(job->guest)) {
+        err_set(&job->err, -ENOTSUP, "%s guests: their memory cannot be traced from here",
+                hv_kind_name(job->guest->ops->kind));
+        return;
+    }
+    g = native_guest(hv_native(job->guest));
     trace_record(&g, t->us, t->path, &t->stop, &t->got, &job->err);
 }
 

@@ -72,6 +72,7 @@ test_round_trip(void **state)
     assert_int_equal(s.n, 0);
     for (int st = 0; st < JOURNAL_STATE_COUNT; st++) {
         j.state = (enum journal_state)st;
+        j.hypervisor = (enum hv_kind)(st % HV_KIND_COUNT);
         assert_int_equal(journal_write(dir, &j, &err), 0);
         s = (struct seen){0};
         assert_int_equal(journal_load_all(dir, collect, &s, &err), 0);
@@ -112,6 +113,10 @@ test_damage(void **state)
          "{\"uid\":\"u\",\"namespace\":\"n\",\"name\":\"v\",\"state\":\"running\",\"generation\":-"
          "1}",
          "generation"},
+        {"unknown hypervisor",
+         "{\"uid\":\"u\",\"namespace\":\"n\",\"name\":\"v\",\"state\":\"running\",\"generation\":1,"
+         "\"hypervisor\":\"xen\"}",
+         "xen"},
         {"a list", "[]", "uid"},
     };
 
@@ -128,12 +133,28 @@ test_damage(void **state)
     }
 }
 
+/* Files of before there was a choice are of native guests. */
+static void
+test_old(void **state)
+{
+    struct seen s = {0};
+    struct err err = {0};
+
+    (void)state;
+    put("u.json", "{\"uid\":\"u\",\"namespace\":\"n\",\"name\":\"v\",\"state\":\"running\","
+                  "\"generation\":1}");
+    assert_int_equal(journal_load_all(dir, collect, &s, &err), 0);
+    assert_int_equal(s.n, 1);
+    assert_int_equal(s.last.hypervisor, HV_NATIVE);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_old),
     };
 
     return cmocka_run_group_tests_name("handler.journal", tests, setup, teardown);
