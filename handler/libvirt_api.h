@@ -10,16 +10,50 @@
 #include "base/err.h"
 
 /* Functions that all supported versions (9.0 to 11.x and later) have. */
-#define LIBVIRT_CALLS(X)               \
-    X(virConnectOpen)                  \
-    X(virConnectClose)                 \
-    X(virConnectRef)                   \
-    X(virConnectGetCapabilities)       \
-    X(virConnectGetDomainCapabilities) \
-    X(virConnectBaselineHypervisorCPU) \
-    X(virConnectCompareHypervisorCPU)  \
-    X(virDomainMigrateToURI3)          \
-    X(virGetLastErrorMessage)          \
+#define LIBVIRT_CALLS(X)                  \
+    X(virEventRegisterDefaultImpl)        \
+    X(virEventRunDefaultImpl)             \
+    X(virConnectOpen)                     \
+    X(virConnectClose)                    \
+    X(virConnectRef)                      \
+    X(virConnectSetKeepAlive)             \
+    X(virConnectIsAlive)                  \
+    X(virConnectRegisterCloseCallback)    \
+    X(virConnectUnregisterCloseCallback)  \
+    X(virConnectDomainEventRegisterAny)   \
+    X(virConnectDomainEventDeregisterAny) \
+    X(virConnectGetLibVersion)            \
+    X(virConnectGetVersion)               \
+    X(virConnectGetCapabilities)          \
+    X(virConnectGetDomainCapabilities)    \
+    X(virConnectBaselineHypervisorCPU)    \
+    X(virConnectCompareHypervisorCPU)     \
+    X(virConnectListAllDomains)           \
+    X(virDomainLookupByUUID)              \
+    X(virDomainLookupByUUIDString)        \
+    X(virDomainRef)                       \
+    X(virDomainFree)                      \
+    X(virDomainGetName)                   \
+    X(virDomainGetUUID)                   \
+    X(virDomainGetXMLDesc)                \
+    X(virDomainGetState)                  \
+    X(virDomainDefineXMLFlags)            \
+    X(virDomainUndefineFlags)             \
+    X(virDomainCreate)                    \
+    X(virDomainDestroy)                   \
+    X(virDomainSuspend)                   \
+    X(virDomainResume)                    \
+    X(virDomainShutdownFlags)             \
+    X(virDomainReset)                     \
+    X(virDomainIsPersistent)              \
+    X(virDomainListGetStats)              \
+    X(virDomainStatsRecordListFree)       \
+    X(virDomainMigrateToURI3)             \
+    X(virTypedParamsGetULLong)            \
+    X(virTypedParamsGetUInt)              \
+    X(virGetLastError)                    \
+    X(virGetLastErrorMessage)             \
+    X(virResetLastError)                  \
     X(virSetErrorFunc)
 
 struct libvirt_api {

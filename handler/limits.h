@@ -26,6 +26,16 @@
 #define HANDLER_NET_OBSERVE_US        60000000u /* between two reports of what is, without a change */
 #define HANDLER_MAX_GUEST_BYTES       (1ull << 46)
 
+/* libvirt */
+#define LIBVIRT_KEEPALIVE_S     2 /* of silence before libvirtd is asked whether it is there, */
+#define LIBVIRT_KEEPALIVE_COUNT 3 /* and this often, before it is not: 8 s, within HV_CALL_US */
+#define LIBVIRT_RETRY_MIN_US    200000u /* between two tries to connect, at first */
+#define LIBVIRT_RETRY_MAX_US    5000000u
+#define LIBVIRT_CAPS_WAIT_US    2000000u   /* the labels wait for a first connection */
+#define LIBVIRT_STOP_US         2000000u   /* for a try that hangs, when the handler ends */
+#define HANDLER_DOMAIN_START_US 60000000u  /* what starting a domain takes at most */
+#define LIBVIRT_MAX_XML_BYTES   (4u << 20) /* of one domain */
+
 /* network checkups */
 #define CHECKUP_PENDING       8                  /* connections that have not said who they are */
 #define CHECKUP_HELLO_US      2000000u           /* within which they must */

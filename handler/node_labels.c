@@ -18,6 +18,8 @@ struct node_labels {
     struct node_labels_config cfg;
     node_labels_fn fn;
     void *ctx;
+    struct libvirt *lv;      /* NULL: it is not asked, or not there: */
+    struct err no_libvirt;   /* why */
     struct tree *node, *hco; /* as last seen; NULL: not yet, or there is none */
     bool cluster_seen, busy, again;
     struct loop_timer *timer;
@@ -34,7 +36,9 @@ struct turn { /* of the worker until it is done */
     const char *obsolete_model;
 };
 
+static void on_libvirt(void *ctx, bool up);
 static void on_timer(void *ctx);
+static void on_host_changed(void *ctx);
 static void run_turn(void *ctx);
 static void gather(struct turn *t, struct labeller_input *in);
 static struct tree *make_patch(const struct turn *t, const struct node *node);
@@ -54,6 +58,11 @@ node_labels_new(struct loop *l, struct work *w, const struct node_labels_config 
     n->cfg = *cfg;
     n->fn = fn;
     n->ctx = ctx;
+    if (cfg->libvirt_uri && !cfg->files.domcapabilities) {
+        const struct libvirt_config lv = {cfg->libvirt_uri, on_libvirt, n};
+
+        libvirt_new(&lv, &n->lv, &n->no_libvirt);
+    }
     return n;
 }
 
@@ -62,6 +71,7 @@ node_labels_free(struct node_labels *n)
 {
     if (!n)
         return;
+    libvirt_free(n->lv);
     loop_timer_del(n->timer);
     tree_free(n->node);
     tree_free(n->hco);
@@ -116,6 +126,25 @@ node_labels_turn(struct node_labels *n)
     work_run(n->w, run_turn, turn_done, t);
 }
 
+/* On libvirt's thread. It came, and may be another version than before, or went. */
+static void
+on_libvirt(void *ctx, bool up)
+{
+    struct node_labels *n = ctx;
+
+    (void)up;
+    loop_post(n->l, on_host_changed, n);
+}
+
+static void
+on_host_changed(void *ctx)
+{
+    struct node_labels *n = ctx;
+
+    if (n->node && n->cluster_seen)
+        node_labels_turn(n);
+}
+
 static void
 on_timer(void *ctx)
 {
@@ -125,7 +154,7 @@ on_timer(void *ctx)
     node_labels_turn(n);
 }
 
-/* On a worker: nothing of n but its configuration, which does not change. */
+/* On a worker: nothing of n but its configuration and libvirt, which do not change. */
 static void
 run_turn(void *ctx)
 {
@@ -160,7 +189,12 @@ gather(struct turn *t, struct labeller_input *in)
     int rc = 0;
 
     if (!files.domcapabilities && cfg->libvirt_uri) {
-        rc = libvirt_caps_read(cfg->libvirt_uri, &caps, t->a, &t->trouble);
+        if (t->n->lv) {
+            rc = libvirt_caps_read(t->n->lv, &caps, t->a, &t->trouble);
+        } else {
+            t->trouble = t->n->no_libvirt;
+            rc = t->trouble.code;
+        }
         in->domcapabilities = (struct labeller_text){"domain capabilities", caps.domcapabilities};
         in->capabilities = (struct labeller_text){"capabilities", caps.capabilities};
         in->supported_features = (struct labeller_text){"baseline", caps.supported_features};
@@ -227,7 +261,7 @@ turn_done(void *ctx)
     struct node_labels *n = t->n;
     struct node_labels_news news = {t->patch, t->obsolete_model};
 
-    if (t->trouble.code == -ENOTSUP || t->trouble.code == -ECONNREFUSED)
+    if (t->trouble.code == -ENOTSUP || t->trouble.code == -ENOTCONN)
         say(n, "labels.no_libvirt", err_msg(&t->trouble));
     else if (t->trouble.code != 0)
         say(n, "labels.unknown", err_msg(&t->trouble));

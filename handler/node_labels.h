@@ -26,7 +26,7 @@ typedef void (*node_labels_fn)(void *ctx, const struct node_labels_news *news);
 struct node_labels;
 
 /* Nothing happens before the Node and the cluster's configuration were seen. Then a turn every
- * HANDLER_LABELS_US, and when obsoleteCPUs change; fn is called after each. cfg is copied, its texts
+ * HANDLER_LABELS_US, when obsoleteCPUs change, and when libvirt comes or goes; fn is called after each. cfg is copied, its texts
  * borrowed. */
 struct node_labels *node_labels_new(struct loop *l, struct work *w,
                                     const struct node_labels_config *cfg, node_labels_fn fn,
