@@ -23,6 +23,7 @@ struct lv_xml_config {
     bool kvm;         /* <domain type='kvm'>, else 'qemu' (emulated: TCG) */
     bool odd_memory;  /* TCG of a QEMU before 9.0 loses dirty bits of memory that is a multiple of
                           256 KiB: 8 KiB more are given (spec: libvirt 3b) */
+    bool swtpm;       /* this host has swtpm: devices.tpm can be made */
     const char
         *default_cpu_model; /* of the cluster; NULL = host-model (kvm), libvirt's own (TCG) */
     const char *vm_bridge;  /* host bridge for `pod` networks with binding bridge; NULL = none */

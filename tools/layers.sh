@@ -48,7 +48,7 @@ out=$(
     foreign 'curl/' 'proto/rest'
     foreign '(yaml|jansson)\.h' 'api/'
     foreign '(lz4|zstd)[a-z]*\.h' 'migrate/codec_lz\.c'
-    foreign 'expat\.h' 'sched/labeller_xml\.c'
+    foreign 'expat\.h' 'sched/labeller_xml\.c|handler/libvirt_xml_parse\.c'
     foreign 'openssl/' 'migrate/[a-z_]*tls|bench/bench_aes'
 )
 [ -z "$out" ] || say "$out"
