@@ -18,6 +18,7 @@
 #include "base/rng.h"
 #include "base/sb.h"
 #include "cli/dev_file.h"
+#include "cli/dev_libvirt.h"
 #include "cli/dev_priv.h"
 #include "migrate/tls_pki.h"
 
@@ -275,7 +276,8 @@ plan_controller(const struct dev_config *cfg, struct dev_cluster *c, const char 
 }
 
 static void
-plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const char *program)
+plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const char *program,
+          bool libvirt)
 {
     static const struct dev_node_config plain;
     const struct dev_node_config *nc = cfg->nodes ? &cfg->nodes[i] : &plain;
@@ -287,6 +289,8 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     n->name = nc->name ? xstrdup(nc->name) : xasprintf("n%zu", i + 1);
     n->netns = xasprintf("%s-%s", c->netns, n->name);
     n->state_dir = xasprintf("%s/nodes/%s", c->dir, n->name);
+    n->libvirt = libvirt;
+    n->emulated = libvirt && cfg->emulate;
     ip_format(&mgmt, text, sizeof text);
     n->mgmt_ip = xstrdup(text);
 
@@ -307,6 +311,8 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     add_option(&a, "--capacity-memory", nc->memory ? nc->memory : DEV_DEFAULT_MEMORY);
     add_option(&a, "--heartbeat-interval", cfg->heartbeat ? cfg->heartbeat : DEV_DEFAULT_HEARTBEAT);
     add_option(&a, "--metrics-listen", metrics);
+    if (libvirt)
+        add_option(&a, "--libvirt", DEV_LIBVIRT_URI);
     for (size_t k = 0; cfg->handler_args && cfg->handler_args[k]; k++)
         add_arg(&a, cfg->handler_args[k]);
     for (size_t k = 0; k < nc->labels.len; k++) {
@@ -325,9 +331,11 @@ plan(const struct dev_config *cfg, const char *dir, struct dev_cluster **ret, st
     AUTO_FREE char *controller = NULL;
     AUTO_FREE char *handler = NULL;
     size_t len = cfg->nodes_len ? cfg->nodes_len : DEV_DEFAULT_NODES;
-    int rc;
+    bool libvirt = cfg->hypervisor == DEV_LIBVIRT ||
+                   (cfg->hypervisor == DEV_AUTO && dev_libvirt_installed(NULL) == 0);
+    int rc = libvirt ? dev_libvirt_installed(err) : 0;
 
-    if ((rc = find_program(cfg, "drover-controller", &controller, err)) != 0 ||
+    if (rc != 0 || (rc = find_program(cfg, "drover-controller", &controller, err)) != 0 ||
         (rc = find_program(cfg, "drover-handler", &handler, err)) != 0 ||
         (rc = choose_id(c, err)) != 0)
         return rc;
@@ -339,7 +347,10 @@ plan(const struct dev_config *cfg, const char *dir, struct dev_cluster **ret, st
     c->nodes_len = len;
     plan_controller(cfg, c, controller);
     for (size_t i = 0; i < len; i++)
-        plan_node(cfg, c, i, handler);
+        plan_node(cfg, c, i, handler, libvirt);
+    for (size_t i = 0; i < len && libvirt; i++)
+        if ((rc = dev_libvirt_check_paths(&c->nodes[i], err)) != 0)
+            return rc;
     *ret = TAKE_PTR(c);
     return 0;
 }
@@ -415,6 +426,25 @@ make_networks(const struct dev_config *cfg, const struct dev_cluster *c, struct 
     return 0;
 }
 
+/* A host's namespaces and libvirtd, where it has one, and its handler. */
+static int
+start_node(const struct dev_config *cfg, struct dev_cluster *c, struct dev_node *n, struct err *err)
+{
+    int rc;
+
+    if (n->libvirt) {
+        if ((rc = dev_libvirt_make_host(c, n, err)) != 0 || (rc = dev_file_write(c, err)) != 0 ||
+            (rc = dev_start_libvirtd(c, n->name, err)) != 0)
+            return err_prefix(err, rc, "node %s", n->name);
+        say(cfg, "libvirtd of %s: pid %d%s", n->name, (int)n->libvirtd.pid,
+            n->emulated ? ", without /dev/kvm" : "");
+    }
+    if ((rc = dev_start_handler(c, n->name, NULL, err)) != 0)
+        return rc;
+    say(cfg, "handler of %s: pid %d", n->name, (int)n->handler.pid);
+    return 0;
+}
+
 static int
 make(const struct dev_config *cfg, struct dev_cluster *c, struct err *err)
 {
@@ -429,11 +459,8 @@ make(const struct dev_config *cfg, struct dev_cluster *c, struct err *err)
     say(cfg, "controller: pid %d, %s in namespace %s, %s", (int)c->controller.pid, c->tcp_url,
         c->netns, c->url);
     for (size_t i = 0; i < c->nodes_len; i++) {
-        struct dev_node *n = &c->nodes[i];
-
-        if ((rc = stopped(cfg, err)) != 0 || (rc = dev_start_handler(c, n->name, NULL, err)) != 0)
+        if ((rc = stopped(cfg, err)) != 0 || (rc = start_node(cfg, c, &c->nodes[i], err)) != 0)
             return rc;
-        say(cfg, "handler of %s: pid %d", n->name, (int)n->handler.pid);
     }
     if ((rc = dev_wait_ready(c, ready_ms, cfg->stop, err)) != 0)
         return rc;

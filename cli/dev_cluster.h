@@ -5,6 +5,7 @@
  * DIR/api.sock      the controller's socket       DIR/kubeconfig  for kubectl inside the namespace
  * DIR/controller/   its store                     DIR/log/        output of all daemons
  * DIR/nodes/NAME/   a handler's state              DIR/pki/        certificates: ca, and each node's
+ * DIR/hosts/NAME/   with libvirt: what that host alone sees as /etc/libvirt, /run/libvirt and so on
  *
  * Called by `drover dev`, `drover demo` and system tests. All functions block; one thread at a time
  * uses a cluster. Needs root. */
@@ -40,6 +41,13 @@ struct dev_node_config {
     const char *cpu, *memory; /* quantities; NULL: DEV_DEFAULT_ */
 };
 
+/* What runs the guests of a dev cluster. */
+enum dev_hypervisor {
+    DEV_NATIVE,
+    DEV_LIBVIRT, /* each host is a mount and a UTS namespace too, with a libvirtd of its own */
+    DEV_AUTO     /* libvirt where libvirtd and QEMU are installed */
+};
+
 struct dev_config {
     const char *dir;     /* absolute; missing or empty; NULL: DEV_DIR_DEFAULT */
     const char *bin_dir; /* where the daemons are; NULL: beside the running program */
@@ -50,8 +58,10 @@ struct dev_config {
     const char *const *controller_args; /* further arguments, NULL-terminated; or NULL */
     const char *const *handler_args;    /* the same for every handler */
     bool plaintext;                     /* no certificates: --insecure-plaintext */
-    unsigned ready_ms;                  /* 0: DEV_READY_MS */
-    const atomic_bool *stop;            /* becomes true: give up and clean up; or NULL */
+    enum dev_hypervisor hypervisor;
+    bool emulate;      /* with libvirt: hosts without /dev/kvm, so that QEMU emulates the CPU */
+    unsigned ready_ms; /* 0: DEV_READY_MS */
+    const atomic_bool *stop;                  /* becomes true: give up and clean up; or NULL */
     void (*say)(void *ctx, const char *line); /* one line for each step; or NULL */
     void *say_ctx;
 };
@@ -65,6 +75,8 @@ struct dev_node {
     char *tls_dir;       /* while it is made; NULL: in the clear */
     char **handler_argv; /* NULL-terminated; [0] is the program's path */
     struct dev_process handler;
+    bool libvirt, emulated;            /* as configured */
+    struct dev_process host, libvirtd; /* with libvirt. host: holds the host's namespaces */
 };
 
 struct dev_cluster {
@@ -104,6 +116,9 @@ struct dev_node *dev_cluster_node(struct dev_cluster *c, const char *name);
 int dev_kill_handler(struct dev_cluster *c, const char *node, struct err *err);
 int dev_start_handler(struct dev_cluster *c, const char *node, const char *const *env,
                       struct err *err);
+/* The same for the libvirtd of a host; its domains run on. -ENOTSUP: it has none. */
+int dev_kill_libvirtd(struct dev_cluster *c, const char *node, struct err *err);
+int dev_start_libvirtd(struct dev_cluster *c, const char *node, struct err *err);
 int dev_kill_controller(struct dev_cluster *c, struct err *err);
 int dev_start_controller(struct dev_cluster *c, const char *const *env, struct err *err);
 /* Waits until all nodes, and their migration network where one is configured, are Ready by the
@@ -115,7 +130,7 @@ int dev_wait_ready(struct dev_cluster *c, unsigned timeout_ms, const atomic_bool
 /* Runs fn in a thread inside a node's namespace (node NULL: the switch's). */
 int dev_node_call(struct dev_cluster *c, const char *node, int (*fn)(void *ctx, struct err *err),
                   void *ctx, struct err *err);
-/* Starts a program inside a node's namespace (node NULL: the switch's), its output in
+/* Starts a program inside a node's namespaces (node NULL: the switch's), its output in
  * DIR/log/LOG.log. dev_cluster_down does not know of it: end it yourself. */
 int dev_node_spawn(struct dev_cluster *c, const char *node, char *const *argv, const char *log,
                    struct dev_process *ret, struct err *err);

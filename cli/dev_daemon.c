@@ -11,15 +11,18 @@
 #include "base/sb.h"
 #include "cli/dev_cluster.h"
 #include "cli/dev_file.h"
+#include "cli/dev_libvirt.h"
 #include "cli/dev_priv.h"
 
 #define POLL_MS       50
 #define LOG_MAX_BYTES (64u << 20)
 
-static int spawn(struct dev_cluster *c, const char *netns, char *const *argv, const char *log,
-                 const char *const *env, struct dev_process *ret, struct err *err);
+static int spawn(struct dev_cluster *c, const struct dev_node *n, char *const *argv,
+                 const char *log, const char *const *env, struct dev_process *ret, struct err *err);
 static int need_node(struct dev_cluster *c, const char *name, struct dev_node **ret,
                      struct err *err);
+static int need_libvirt(struct dev_cluster *c, const char *name, struct dev_node **ret,
+                        struct err *err);
 static int all_alive(const struct dev_cluster *c, struct err *err);
 
 int
@@ -29,7 +32,7 @@ dev_start_controller(struct dev_cluster *c, const char *const *env, struct err *
 
     if (dev_proc_alive(&c->controller))
         return err_set(err, -EALREADY, "drover-controller: it runs already");
-    rc = spawn(c, c->netns, c->controller_argv, "controller", env, &c->controller, err);
+    rc = spawn(c, NULL, c->controller_argv, "controller", env, &c->controller, err);
     return rc != 0 ? rc : dev_file_write(c, err);
 }
 
@@ -44,7 +47,7 @@ dev_start_handler(struct dev_cluster *c, const char *node, const char *const *en
         return rc;
     if (dev_proc_alive(&n->handler))
         return err_set(err, -EALREADY, "drover-handler of node %s: it runs already", node);
-    rc = spawn(c, n->netns, n->handler_argv, log, env, &n->handler, err);
+    rc = spawn(c, n, n->handler_argv, log, env, &n->handler, err);
     return rc != 0 ? rc : dev_file_write(c, err);
 }
 
@@ -66,6 +69,33 @@ dev_kill_handler(struct dev_cluster *c, const char *node, struct err *err)
     if (rc == 0 && !dev_proc_kill(&n->handler))
         rc = err_set(err, -ETIMEDOUT, "drover-handler of node %s: pid %d does not end", node,
                      (int)n->handler.pid);
+    return rc;
+}
+
+int
+dev_start_libvirtd(struct dev_cluster *c, const char *node, struct err *err)
+{
+    AUTO_FREE char *log = xasprintf("libvirtd-%s", node);
+    struct dev_node *n;
+    int rc = need_libvirt(c, node, &n, err);
+
+    if (rc != 0)
+        return rc;
+    if (dev_proc_alive(&n->libvirtd))
+        return err_set(err, -EALREADY, "libvirtd of node %s: it runs already", node);
+    rc = spawn(c, n, dev_libvirt_argv, log, NULL, &n->libvirtd, err);
+    return rc != 0 ? rc : dev_file_write(c, err);
+}
+
+int
+dev_kill_libvirtd(struct dev_cluster *c, const char *node, struct err *err)
+{
+    struct dev_node *n;
+    int rc = need_libvirt(c, node, &n, err);
+
+    if (rc == 0 && !dev_proc_kill(&n->libvirtd))
+        rc = err_set(err, -ETIMEDOUT, "libvirtd of node %s: pid %d does not end", node,
+                     (int)n->libvirtd.pid);
     return rc;
 }
 
@@ -116,16 +146,10 @@ int
 dev_node_spawn(struct dev_cluster *c, const char *node, char *const *argv, const char *log,
                struct dev_process *ret, struct err *err)
 {
-    const char *netns = c->netns;
-    struct dev_node *n;
-    int rc;
+    struct dev_node *n = NULL;
+    int rc = node ? need_node(c, node, &n, err) : 0;
 
-    if (node) {
-        if ((rc = need_node(c, node, &n, err)) != 0)
-            return rc;
-        netns = n->netns;
-    }
-    return spawn(c, netns, argv, log, NULL, ret, err);
+    return rc != 0 ? rc : spawn(c, n, argv, log, NULL, ret, err);
 }
 
 struct counting {
@@ -158,12 +182,27 @@ need_node(struct dev_cluster *c, const char *name, struct dev_node **ret, struct
 }
 
 static int
-spawn(struct dev_cluster *c, const char *netns, char *const *argv, const char *log,
+need_libvirt(struct dev_cluster *c, const char *name, struct dev_node **ret, struct err *err)
+{
+    int rc = need_node(c, name, ret, err);
+
+    if (rc == 0 && !(*ret)->libvirt)
+        rc = err_set(err, -ENOTSUP, "node %s: has no libvirtd", name);
+    return rc;
+}
+
+/* n NULL: on the switch. */
+static int
+spawn(struct dev_cluster *c, const struct dev_node *n, char *const *argv, const char *log,
       const char *const *env, struct dev_process *ret, struct err *err)
 {
     AUTO_FREE char *path = xasprintf("%s/log/%s.log", c->dir, log);
-    AUTO_FD int fd = netns_open(netns, err);
-    struct dev_spawn s = {.argv = argv, .env = env, .netns_fd = fd, .log = path};
+    AUTO_FD int fd = netns_open(n ? n->netns : c->netns, err);
+    struct dev_spawn s = {.argv = argv,
+                          .env = env,
+                          .netns_fd = fd,
+                          .log = path,
+                          .host = n && n->libvirt ? &n->host : NULL};
 
     return fd < 0 ? fd : dev_proc_spawn(&s, ret, err);
 }
@@ -205,6 +244,12 @@ all_alive(const struct dev_cluster *c, struct err *err)
 
             last_words(c, log, words, sizeof words);
             return err_set(err, -ESRCH, "drover-handler of node %s has ended: %s", n->name, words);
+        }
+        if (n->libvirtd.pid > 0 && !dev_proc_alive(&n->libvirtd)) {
+            AUTO_FREE char *log = xasprintf("libvirtd-%s", n->name);
+
+            last_words(c, log, words, sizeof words);
+            return err_set(err, -ESRCH, "libvirtd of node %s has ended: %s", n->name, words);
         }
     }
     return 0;

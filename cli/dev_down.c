@@ -19,6 +19,7 @@
 
 static void end_daemons(struct dev_cluster *c, struct err *err);
 static void end_guests(const char *state_dir, struct err *err);
+static void end_libvirt(struct dev_cluster *c, struct err *err);
 static void end_strays(const char *netns, struct err *err);
 static void remove_network(const struct dev_cluster *c, struct err *err);
 static void remove_files(const struct dev_cluster *c, struct err *err);
@@ -37,6 +38,7 @@ dev_down_all(struct dev_cluster *c, struct err *err)
     struct err first = {0};
 
     end_daemons(c, &first);
+    end_libvirt(c, &first);
     for (size_t i = 0; i < c->nodes_len; i++)
         end_guests(c->nodes[i].state_dir, &first);
     for (size_t i = 0; i < c->nodes_len; i++)
@@ -84,6 +86,21 @@ end_daemons(struct dev_cluster *c, struct err *first)
     end_all(&controller, 1, first);
 }
 
+/* libvirtd before its QEMUs, which are ended as strays: it would take note of each. Last the process that
+ * holds the host's namespaces. */
+static void
+end_libvirt(struct dev_cluster *c, struct err *first)
+{
+    AUTO_FREE struct dev_process **list = xcalloc(c->nodes_len + 1, sizeof(struct dev_process *));
+
+    for (size_t i = 0; i < c->nodes_len; i++)
+        list[i] = &c->nodes[i].libvirtd;
+    end_all(list, c->nodes_len, first);
+    for (size_t i = 0; i < c->nodes_len; i++)
+        list[i] = &c->nodes[i].host;
+    end_all(list, c->nodes_len, first);
+}
+
 static void
 kill_one(const struct dev_process *p, struct err *first)
 {
@@ -127,20 +144,24 @@ struct strays {
 };
 
 /* Our programs in the cluster's own namespaces that no record names: somebody restarted a daemon by
- * hand, or what wrote the record was interrupted. Other programs there are somebody's shell and are
- * left alone. */
+ * hand, or what wrote the record was interrupted; and what libvirtd started there. Other programs
+ * there are somebody's shell and are left alone. */
 static void
 end_stray(void *ctx, const struct dev_process *p)
 {
     static const char *const ours[] = {"drover-controller", "drover-handler", "drover-guest"};
+    static const char *const of_host[] = {"libvirtd", "qemu-system-x86_64", "qemu-img", "sleep"};
     struct strays *s = ctx;
     char program[64];
+    bool it = false;
 
     if (!dev_proc_program(p->pid, program, sizeof program))
         return;
-    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
-        if (strcmp(program, ours[i]) != 0)
-            continue;
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        it = it || strcmp(program, ours[i]) == 0;
+    for (size_t i = 0; i < ARRAY_LEN(of_host) && !it && dev_proc_apart(p->pid); i++)
+        it = strcmp(program, of_host[i]) == 0;
+    if (it) {
         kill_one(p, s->first);
         s->found++;
     }
@@ -206,6 +227,4 @@ remove_files(const struct dev_cluster *c, struct err *first)
         note(first, err_set(&e, -errno, "%s: %s", file, strerror(errno)), &e);
     else if (rmdir(c->dir) != 0 && errno != ENOENT)
         note(first, err_set(&e, -errno, "%s: %s", c->dir, strerror(errno)), &e);
-    if (strcmp(c->dir, DEV_DIR_DEFAULT) == 0)
-        rmdir("/run/drover"); /* made for it; stays when others use it */
 }

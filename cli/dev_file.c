@@ -43,6 +43,11 @@ dev_file_tree(const struct dev_cluster *c)
         tree_set(m, "stateDir", tree_string(n->state_dir));
         tree_set(m, "handler", process_tree(&n->handler));
         tree_set(m, "handlerArgs", args_tree(n->handler_argv));
+        if (n->libvirt) {
+            tree_set(m, "emulated", tree_bool(n->emulated));
+            tree_set(m, "host", process_tree(&n->host));
+            tree_set(m, "libvirtd", process_tree(&n->libvirtd));
+        }
         tree_append(nodes, m);
     }
     tree_set(t, "nodes", nodes);
@@ -211,6 +216,10 @@ read_cluster(const struct tree *t, struct dev_cluster *c, struct err *err)
             return err_prefix(err, rc, "nodes[%zu]", i);
         read_process(tree_get(m, "handler"), this_boot, &n->handler);
         n->handler_argv = read_args(tree_get(m, "handlerArgs"));
+        n->libvirt = tree_get(m, "libvirtd") != NULL;
+        n->emulated = tree_get_bool(tree_get(m, "emulated"), false);
+        read_process(tree_get(m, "host"), this_boot, &n->host);
+        read_process(tree_get(m, "libvirtd"), this_boot, &n->libvirtd);
     }
     return 0;
 }

@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,7 +26,9 @@
 static bool read_stat(pid_t pid, uint64_t *ret_start, char *ret_state);
 static int open_pidfd(const struct dev_process *p);
 static char **make_env(const char *const *extra);
-static _Noreturn void child(const struct dev_spawn *s, char **env, int report);
+static int open_ns(const struct dev_process *p, const char *kind);
+static _Noreturn void child(const struct dev_spawn *s, char **env, const int host_fds[2],
+                            int report);
 
 /* What the child could not do, through a pipe that exec closes. */
 struct failure {
@@ -38,10 +42,15 @@ dev_proc_spawn(const struct dev_spawn *s, struct dev_process *ret, struct err *e
     AUTO_FREE char **env = make_env(s->env);
     AUTO_FD int in = -1;
     AUTO_FD int out = -1;
+    AUTO_FD int mnt = -1;
+    AUTO_FD int uts = -1;
     struct failure f = {0};
     int fds[2];
     pid_t pid;
 
+    if (s->host && ((mnt = open_ns(s->host, "mnt")) < 0 || (uts = open_ns(s->host, "uts")) < 0))
+        return err_set(err, -ESRCH, "%s: cannot start: its host (pid %d) is gone", s->argv[0],
+                       (int)s->host->pid);
     if (pipe2(fds, O_CLOEXEC) != 0)
         return err_set(err, -errno, "%s: cannot start: %s", s->argv[0], strerror(errno));
     in = fds[0];
@@ -50,7 +59,7 @@ dev_proc_spawn(const struct dev_spawn *s, struct dev_process *ret, struct err *e
     if (pid < 0)
         return err_set(err, -errno, "%s: cannot start: %s", s->argv[0], strerror(errno));
     if (pid == 0)
-        child(s, env, out);
+        child(s, env, (const int[2]){mnt, uts}, out);
     close(take_fd(&out));
     *ret = dev_proc_of(pid); /* our child: the pid cannot have been given away */
     ret->pid = pid;
@@ -120,6 +129,17 @@ dev_proc_of(pid_t pid)
     char state;
 
     return read_stat(pid, &p.start, &state) ? p : (struct dev_process){0};
+}
+
+bool
+dev_proc_apart(pid_t pid)
+{
+    struct stat ours, theirs;
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)pid);
+    return stat("/proc/self/ns/mnt", &ours) == 0 && stat(path, &theirs) == 0 &&
+           (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev);
 }
 
 bool
@@ -248,9 +268,37 @@ child_fails(int report, const char *what)
     _exit(127);
 }
 
+/* A namespace of this very process: it is looked at again once the descriptor is there. */
+static int
+open_ns(const struct dev_process *p, const char *kind)
+{
+    AUTO_FD int fd = -1;
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)p->pid, kind);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && dev_proc_alive(p) ? take_fd(&fd) : -1;
+}
+
+static void
+make_room(const struct dev_room *r, int report)
+{
+    if (unshare(CLONE_NEWNS | CLONE_NEWUTS) != 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
+        child_fails(report, "its mount namespace");
+    if (sethostname(r->hostname, strlen(r->hostname)) != 0)
+        child_fails(report, "its host name");
+    for (size_t i = 0; i < r->mounts_len; i++) {
+        const struct dev_mount *m = &r->mounts[i];
+
+        if (mount(m->from, m->to, m->type, m->type ? 0 : MS_BIND | MS_REC, NULL) != 0)
+            child_fails(report, m->to);
+    }
+}
+
 /* Between fork and exec: system calls only. */
 static _Noreturn void
-child(const struct dev_spawn *s, char **env, int report)
+child(const struct dev_spawn *s, char **env, const int host_fds[2], int report)
 {
     struct sigaction dflt = {.sa_handler = SIG_DFL};
     sigset_t none;
@@ -263,6 +311,10 @@ child(const struct dev_spawn *s, char **env, int report)
     setsid();
     if (setns(s->netns_fd, CLONE_NEWNET) != 0)
         child_fails(report, "its network namespace");
+    if (s->host && (setns(host_fds[0], CLONE_NEWNS) != 0 || setns(host_fds[1], CLONE_NEWUTS) != 0))
+        child_fails(report, "its host's namespaces");
+    if (s->room)
+        make_room(s->room, report);
     in = open("/dev/null", O_RDONLY | O_CLOEXEC);
     out = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (in < 0 || out < 0)

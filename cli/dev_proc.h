@@ -1,5 +1,5 @@
-/* Processes of a dev cluster: started inside a network namespace, known by pid and start time, and
- * ended by exactly that. Knows nothing of clusters. Called by dev_cluster.c. See proc(5),
+/* Processes of a dev cluster: started inside a network namespace (and, with libvirt, a host's mount and UTS
+ * namespaces), known by pid and start time, and ended by exactly that. Knows nothing of clusters. Called by dev_cluster.c. See proc(5),
  * pidfd_open(2). */
 #ifndef CLI_DEV_PROC_H
 #define CLI_DEV_PROC_H
@@ -15,11 +15,26 @@ struct dev_process {
     uint64_t start; /* clock ticks after boot: tells a reused pid apart */
 };
 
+struct dev_mount {
+    const char *from, *to; /* both are there */
+    const char *type;      /* a file system's, NULL: `from` is bound */
+};
+
+/* Mount and UTS namespaces to be made for a process. What is mounted outside later, or taken away, is so
+ * inside too; not the other way round. */
+struct dev_room {
+    const char *hostname;
+    const struct dev_mount *mounts; /* in this order */
+    size_t mounts_len;
+};
+
 struct dev_spawn {
-    char *const *argv;      /* argv[0] is the program's path */
-    const char *const *env; /* "NAME=VALUE" to add or replace, NULL-terminated; may be NULL */
-    int netns_fd;           /* the namespace to start in */
-    const char *log;        /* standard output and error are appended there */
+    char *const *argv;           /* argv[0] is the program's path */
+    const char *const *env;      /* "NAME=VALUE" to add or replace, NULL-terminated; may be NULL */
+    int netns_fd;                /* the namespace to start in */
+    const char *log;             /* standard output and error are appended there */
+    const struct dev_room *room; /* make these; or NULL */
+    const struct dev_process *host; /* join the mount and UTS namespaces of this one; or NULL */
 };
 
 /* Starts a program in a session of its own, standard input /dev/null, working directory /. 0 when
@@ -36,6 +51,8 @@ bool dev_proc_wait(const struct dev_process *p, unsigned timeout_ms);
 bool dev_proc_kill(const struct dev_process *p);
 /* The process that has this pid now; pid 0 when there is none. */
 struct dev_process dev_proc_of(pid_t pid);
+/* True when it lives in another mount namespace than we do; false when it cannot be told. */
+bool dev_proc_apart(pid_t pid);
 /* Name of the program file (without folder) that a process runs; false when it cannot be told. */
 bool dev_proc_program(pid_t pid, char *buf, size_t size);
 

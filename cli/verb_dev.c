@@ -18,7 +18,7 @@
         .help = "everything of the cluster lies here"                                 \
     }
 
-static const char *const hypervisors[] = {"native", "auto", NULL};
+static const char *const hypervisors[] = {"native", "libvirt", "auto", NULL}; /* as enum */
 static const char *const outputs[] = {"table", "json", NULL};
 
 static const struct options_def up_defs[] = {
@@ -53,9 +53,15 @@ static const struct options_def up_defs[] = {
      .help = "no certificates: migrations are not encrypted"},
     {.name = "hypervisor",
      .type = OPTIONS_STRING,
-     .dflt = "auto",
+     .dflt = "native",
      .choices = hypervisors,
-     .help = "what runs the guests"},
+     .help =
+         "what runs the guests: processes of ours; or QEMU, each host with a libvirtd of its own "
+         "in a mount and a UTS namespace; auto: libvirt where libvirtd and QEMU are "
+         "installed"},
+    {.name = "emulate",
+     .type = OPTIONS_BOOL,
+     .help = "with libvirt: hosts without /dev/kvm, so that QEMU emulates the guests' CPUs"},
     {0},
 };
 static const struct options_def down_defs[] = {OPT_DIR, {0}};
@@ -223,6 +229,7 @@ dev_up(const struct options *o)
         .heartbeat = options_string(o, "heartbeat"),
         .store = options_string(o, "store"),
         .plaintext = options_bool(o, "insecure-plaintext"),
+        .emulate = options_bool(o, "emulate"),
         .stop = &stop,
         .say = say,
     };
@@ -234,6 +241,8 @@ dev_up(const struct options *o)
     atomic_store(&stop, false);
     sigaction(SIGINT, &act, &was_int);
     sigaction(SIGTERM, &act, &was_term);
+    while (strcmp(hypervisors[cfg.hypervisor], options_string(o, "hypervisor")) != 0)
+        cfg.hypervisor++;
     rc = load_nodes(o, &cfg, a, &err);
     if (rc == 0)
         rc = load_labels(o, &cfg, a, &err);
@@ -335,6 +344,11 @@ dev_status(const struct options *o)
         const struct dev_node *n = &c->nodes[i];
 
         print_daemon(t, n->name, &n->handler, n->netns, n->mgmt_ip, n->mig_ip[0] ? n->mig_ip : "-");
+        if (n->libvirt) {
+            AUTO_FREE char *name = xasprintf("%s libvirtd", n->name);
+
+            print_daemon(t, name, &n->libvirtd, n->netns, "-", "-");
+        }
     }
     table_flush(t, 0, &out);
     printf("cluster %s in %s, %s\n\n%s\n%s\n", c->id, c->dir, c->url, sb_str(&out),
