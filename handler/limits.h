@@ -25,6 +25,9 @@
 #define HANDLER_NET_HOLD_US           250000u /* between two looks at whether migrations still run */
 #define HANDLER_NET_OBSERVE_US        60000000u /* between two reports of what is, without a change */
 #define HANDLER_MAX_GUEST_BYTES       (1ull << 46)
+#define HANDLER_MAX_DISK_BYTES        (1ull << 50)
+#define HANDLER_MAX_SEED_BYTES        (1u << 20) /* cloud-init data of one volume */
+#define HANDLER_QEMU_IMG_US           30000000u  /* one call of qemu-img */
 
 /* libvirt */
 #define LIBVIRT_KEEPALIVE_S     2 /* of silence before libvirtd is asked whether it is there, */
