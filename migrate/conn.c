@@ -23,6 +23,7 @@ struct conn {
     size_t staged;
 };
 
+static void close_conn(struct conn *c);
 static int send_tls(struct conn *c, struct iovec *iov, int iov_len, struct err *err);
 static int send_all(struct conn *c, const uint8_t *p, size_t len, struct err *err);
 static int recv_until(struct conn *c, uint8_t *p, size_t len, uint64_t timeout_us, struct err *err);
@@ -120,10 +121,18 @@ conn_free(struct conn *c)
         return;
     if (c->tls)
         tls_bye(c->tls);
-    tls_free(c->tls);
-    close(c->fd);
-    free(c->stage);
-    free(c);
+    close_conn(c);
+}
+
+void
+conn_break(struct conn *c)
+{
+    struct linger now = {.l_onoff = 1};
+
+    if (!c)
+        return;
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close_conn(c);
 }
 
 int
@@ -229,6 +238,15 @@ conn_shut(struct conn *c)
 {
     if (c)
         xport_shut(c->fd);
+}
+
+static void
+close_conn(struct conn *c)
+{
+    tls_free(c->tls);
+    close(c->fd);
+    free(c->stage);
+    free(c);
 }
 
 /* Records are full wherever they can be: whole ones straight from where the bytes lie, the rest and

@@ -30,7 +30,7 @@ short conn_events(struct conn *c);
 /* Waits for it: 0; -ETIMEDOUT after timeout_us, -ECANCELED when cancel_fd (-1 = none) becomes
  * readable. */
 int conn_handshake_wait(struct conn *c, uint64_t timeout_us, int cancel_fd, struct err *err);
-/* Whether the peer of a TLS connection began with a control frame in the clear; and what to answer
+/* Whether the peer of a TLS connection began with a frame of ours in the clear; and what to answer
  * then: the bytes as they are, without TLS, if they go at once. */
 bool conn_met_plaintext(struct conn *c);
 void conn_answer_plaintext(struct conn *c, const void *buf, size_t len);
@@ -43,6 +43,8 @@ void conn_finish(struct conn *c);
 /* Closes; a peer over TLS is told that this is the end. NULL is fine. No other thread uses it any
  * more. */
 void conn_free(struct conn *c);
+/* The same for a connection that did not come to its end: the peer finds it reset. */
+void conn_break(struct conn *c);
 /* For poll alone, and on a plain connection for sendfile and splice. -1 when c is NULL. */
 int conn_fd(const struct conn *c);
 /* Whether what is written to conn_fd is what the peer reads. */

@@ -26,14 +26,12 @@
 
 #include "base/err.h"
 #include "migrate/engine.h"
+#include "proto/relay_frame.h" /* enum relay_kind, RELAY_MAX_MESSAGE */
 
 #define RELAY_BUFFER      (256u << 10)
 #define RELAY_IN_FLIGHT   (1u << 20)
-#define RELAY_MAX_STREAMS 64 /* of one migration, both kinds */
-#define RELAY_MAX_MESSAGE (256u << 10)
+#define RELAY_MAX_STREAMS 64  /* of one migration, both kinds */
 #define RELAY_PATH_SIZE   108 /* sun_path */
-
-enum relay_kind { RELAY_RPC = 1, RELAY_DATA = 2 };
 
 struct relay_stats {                     /* since it was made */
     uint64_t sent_bytes, received_bytes; /* payload of data streams: source to target, and back */
@@ -67,8 +65,11 @@ struct relay_source_config {
     uint32_t urgent_priority;
     uint8_t urgent_dscp; /* marks data streams after the first `bulk_streams` (post-copy preempt) */
     uint32_t bulk_streams; /* 0 = nothing is marked */
-    /* On a thread of the relay: a control message came, or (msg NULL) the control connection or a
-     * stream broke (err says which and why). May be called after an end was asked for. */
+    /* On threads of the relay, which neither may free it. message: a control message came; one at a
+     * time, and it may take its time: heartbeats go on. broken: a stream, or the control connection
+     * (RELAY_CONTROL, once: the peer is gone, all streams break with it), broke; err says which and
+     * why. Both may be called before relay_..._new has returned; none after relay_..._free has.
+     * Streams that are cut do not call it. */
     void (*message)(void *ctx, const void *msg, size_t len);
     void (*broken)(void *ctx, enum relay_kind kind, const struct err *err);
     void *ctx;
@@ -78,7 +79,8 @@ int relay_source_new(const struct relay_source_config *cfg, struct relay_source 
                      enum mig_cause *ret_cause, struct err *err);
 /* A control message to the target's handler: whole and in order, or an error. Any thread. */
 int relay_source_send(struct relay_source *r, const void *msg, size_t len, struct err *err);
-/* Ends the data and RPC streams (not control): what runs over them fails at once. Any thread. */
+/* Ends the data and RPC streams (not control), and takes the two sockets away: what runs over them
+ * fails at once, and nothing new begins. Any thread. */
 void relay_source_cut(struct relay_source *r);
 void relay_source_set_bandwidth(struct relay_source *r, uint64_t bytes_per_s);
 void relay_source_stats(struct relay_source *r, struct relay_stats *ret);
@@ -103,15 +105,18 @@ struct relay_target_config {
     void *ctx;
 };
 #define RELAY_CONNECT_US 10000000u
+/* Listens and accepts from now on. A control connection that comes later (the source's handler was
+ * restarted, or goes on over a new relay) takes the place of the one before: its streams are cut. */
 int relay_target_new(const struct relay_target_config *cfg, struct relay_target **ret,
-                     struct err *err); /* listens and accepts from now on */
+                     struct err *err);
 const char *relay_target_address(const struct relay_target *t);
 const char *relay_target_fallback_address(const struct relay_target *t);
 int relay_target_relisten(struct relay_target *t, const char *ip, const char *device,
                           const char *fallback_ip, struct err *err);
 /* To the source's handler over the control connection that came last; -ENOTCONN: there is none. */
 int relay_target_send(struct relay_target *t, const void *msg, size_t len, struct err *err);
-void relay_target_cut(struct relay_target *t); /* RPC and data streams */
+/* RPC and data streams: there are none until the next control connection. */
+void relay_target_cut(struct relay_target *t);
 void relay_target_stats(struct relay_target *t, struct relay_stats *ret);
 void relay_target_free(struct relay_target *t);
 

@@ -18,6 +18,7 @@
 #include "base/sb.h"
 #include "migrate/tls_impl.h"
 #include "proto/control.h"
+#include "proto/relay_frame.h"
 
 #define RECORD_BYTES   16384
 #define OUT_BYTES      (8 * (RECORD_BYTES + 256)) /* more records do not stay in the L2 cache */
@@ -291,7 +292,8 @@ tls_met_plaintext(struct tls *t)
     bool plain;
 
     pthread_mutex_lock(&t->mu);
-    plain = t->first_len == sizeof t->first && control_is_frame(t->first);
+    plain = t->first_len == sizeof t->first &&
+            (control_is_frame(t->first) || relay_frame_is_hello(t->first));
     pthread_mutex_unlock(&t->mu);
     return plain;
 }

@@ -20,6 +20,9 @@
 #define CONTROL_TEXT_SIZE    512          /* with the NUL */
 #define CONTROL_TOKEN_SIZE   16
 
+/* relay (relay_frame.h) */
+#define RELAY_MAX_MESSAGE (256u << 10) /* bytes of one control message */
+
 /* guest memory (layout.h) */
 #define LAYOUT_MAX_REGION_BYTES (1ull << 46)
 #define LAYOUT_PAGE_BYTES       4096u
