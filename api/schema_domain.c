@@ -150,6 +150,7 @@ static const struct field disk_target_fields[] = {
 
 static const struct field lun_target_fields[] = {
     {.name = "bus", .type = F_STRING, .at = AT(struct vmi_disk, bus), .values = lun_buses},
+    {.name = "reservation", .type = F_BOOL, .at = AT(struct vmi_disk, reservation)},
     {0},
 };
 
@@ -159,7 +160,7 @@ static const struct field cdrom_target_fields[] = {
 };
 
 static const char *const disk_target_kept[] = {"readonly", "pciAddress", NULL};
-static const char *const lun_target_kept[] = {"readonly", "reservation", NULL};
+static const char *const lun_target_kept[] = {"readonly", NULL};
 static const char *const cdrom_target_kept[] = {"readonly", "tray", NULL};
 
 static const struct schema disk_target_schema = {.fields = disk_target_fields,

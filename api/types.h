@@ -171,6 +171,7 @@ struct vmi_disk {
     const char *name;
     const char *kind; /* disk, cdrom, lun, or "" */
     const char *bus;
+    bool reservation; /* lun.reservation: SCSI persistent reservations */
 };
 
 struct vmi_interface {

@@ -1,8 +1,10 @@
-/* Condition LiveMigratable of VMIs, from sched/evict.h's decision and the claims that are known. */
+/* Conditions LiveMigratable and StorageLiveMigratable of VMIs, from sched/evict.h's decision and the claims that are known. */
 #include <string.h>
 
 #include "control/loop_migration.h"
 #include "control/loop_phase.h"
+
+#define NOT_MIGRATABLE "NotMigratable" /* upstream's reason of StorageLiveMigratable */
 
 struct migratable_args {
     struct migratable m;
@@ -10,6 +12,8 @@ struct migratable_args {
 
 static int write_condition(struct loop_write *w, struct tree *obj);
 static bool differs(const struct vmi *v, const struct migratable *m);
+static bool says(const struct vmi *v, const char *type, bool ok, const char *reason,
+                 const char *message);
 
 struct migratable
 loop_migratable(struct loops *l, const struct vmi *v)
@@ -56,6 +60,7 @@ loop_migratable_pass(struct loops *l)
         a->m.reason = arena_strdup(w->arena, m.reason ? m.reason : "");
         a->m.message = arena_strdup(w->arena, m.message ? m.message : "");
         a->m.method = arena_strdup(w->arena, m.method ? m.method : "LiveMigration");
+        a->m.storage = arena_strdup(w->arena, m.storage);
         loop_write_mutate(w, write_condition, NULL);
     }
 }
@@ -63,13 +68,22 @@ loop_migratable_pass(struct loops *l)
 static bool
 differs(const struct vmi *v, const struct migratable *m)
 {
-    const struct condition *c = loop_core_condition(&v->status.conditions, "LiveMigratable");
+    bool storage = !*m->storage;
 
-    return !c || !c->status || strcmp(c->status, m->ok ? "True" : "False") != 0 ||
-           strcmp(c->reason ? c->reason : "", m->reason ? m->reason : "") != 0 ||
-           strcmp(c->message ? c->message : "", m->message ? m->message : "") != 0 ||
+    return !says(v, "LiveMigratable", m->ok, m->reason, m->message) ||
+           !says(v, "StorageLiveMigratable", storage, storage ? "" : NOT_MIGRATABLE, m->storage) ||
            !v->status.migration_method ||
            strcmp(v->status.migration_method, m->method ? m->method : "LiveMigration") != 0;
+}
+
+static bool
+says(const struct vmi *v, const char *type, bool ok, const char *reason, const char *message)
+{
+    const struct condition *c = loop_core_condition(&v->status.conditions, type);
+
+    return c && c->status && strcmp(c->status, ok ? "True" : "False") == 0 &&
+           strcmp(c->reason ? c->reason : "", reason ? reason : "") == 0 &&
+           strcmp(c->message ? c->message : "", message ? message : "") == 0;
 }
 
 static int
@@ -81,6 +95,9 @@ write_condition(struct loop_write *w, struct tree *obj)
         return 0;
     object_set_condition(obj, "LiveMigratable", a->m.ok ? "True" : "False", a->m.reason,
                          a->m.message, loop_wall_us(w->l->loop));
+    object_set_condition(obj, "StorageLiveMigratable", *a->m.storage ? "False" : "True",
+                         *a->m.storage ? NOT_MIGRATABLE : "", a->m.storage,
+                         loop_wall_us(w->l->loop));
     tree_set_path(obj, tree_string(a->m.method), "status", "migrationMethod", NULL);
     return 1;
 }

@@ -46,7 +46,7 @@ struct lv_disk {
     char *path;                          /* file or block device on this host */
     char *backing;                       /* read-only file under it, NULL = none */
     const char *format, *backing_format; /* "raw" "qcow2" */
-    bool block;                          /* path is a block device */
+    bool block, backing_block;           /* path (backing) is a block device */
     bool read_only;
     bool ours; /* made by us, in the guest's directory: removed with it */
     bool

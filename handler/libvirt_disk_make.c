@@ -134,8 +134,7 @@ check_file(struct maker *m, struct lv_disk *d, char **path, bool writes)
     if (fd < 0)
         return say(m, -errno, "volume %s: %s cannot be opened to %s: %s", d->name, *path,
                    writes ? "write" : "read", strerror(errno));
-    if (!d->backing)
-        d->block = S_ISBLK(st.st_mode);
+    *(d->backing ? &d->backing_block : &d->block) = S_ISBLK(st.st_mode);
     return check_in_use(m, d, fd, *path, writes);
 }
 

@@ -226,9 +226,9 @@ write_source(struct lv_xml *x, const struct disk *d)
     xw_leaf(&x->w, "source", f->block ? "dev" : "file", f->path, NULL);
     if (!f->backing)
         return;
-    xw_begin(&x->w, "backingStore", "type", "file", NULL);
+    xw_begin(&x->w, "backingStore", "type", f->backing_block ? "block" : "file", NULL);
     xw_leaf(&x->w, "format", "type", f->backing_format, NULL);
-    xw_leaf(&x->w, "source", "file", f->backing, NULL);
+    xw_leaf(&x->w, "source", f->backing_block ? "dev" : "file", f->backing, NULL);
     xw_leaf(&x->w, "backingStore", NULL);
     xw_end(&x->w, "backingStore");
 }

@@ -12,6 +12,9 @@ struct migratable {
     const char *reason;  /* "" when ok, else upstream's: DisksNotLiveMigratable, ... */
     const char *message; /* "" when ok */
     const char *method;  /* LiveMigration or BlockMigration */
+    /* Condition StorageLiveMigratable: can its volumes be moved to others while it runs? "" when they can,
+     * else every reason but that of disks: "REASON: MESSAGE, REASON: MESSAGE". */
+    const char *storage;
 };
 
 struct migratable_facts {    /* what is known beside the VMI; borrowed */
@@ -23,7 +26,7 @@ struct migratable_facts {    /* what is known beside the VMI; borrowed */
 };
 
 /* The first reason that holds, in upstream's order: interfaces, host model, host devices, SEV, TDX,
- * Secure Execution, TSC frequency, Hyper-V passthrough, disks. Texts are literals or in the arena. */
+ * Secure Execution, SCSI persistent reservations, TSC frequency, Hyper-V passthrough, disks. Texts are literals or in the arena. */
 struct migratable vmi_migratable_with(const struct vmi *v, const struct migratable_facts *facts,
                                       struct arena *a);
 /* The same where only the claims are known: the host model is not looked at. */

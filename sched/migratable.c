@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/names.h"
+#include "base/sb.h"
 #include "sched/node_terms.h"
 #include "sched/place.h"
 
@@ -21,6 +22,7 @@ static const char *disk_problem(const struct vmi *v, const struct migratable_fac
 static const char *claim_problem(const struct vmi *v, const char *claim,
                                  const struct migratable_facts *facts, struct arena *a);
 static bool read_only(const struct vmi *v, const char *volume);
+static bool reserves(const struct vmi_domain *d);
 static bool has_label(const struct node *n, const char *key);
 static bool is(const char *s, const char *want);
 
@@ -53,25 +55,36 @@ vmi_migratable_with(const struct vmi *v, const struct migratable_facts *facts, s
         {d->sev, "SEVNotLiveMigratable", "VMI uses SEV"},
         {d->tdx, "TDXNotLiveMigratable", "VMI uses TDX"},
         {d->secure_execution, "SecureExecutionNotLiveMigratable", "VMI uses Secure Execution"},
+        {reserves(d), "PersistentReservationNotLiveMigratable",
+         "VMI uses SCSI persistent reservation"},
         {d->hyperv_reenlightenment && !tsc_known, "NoTSCFrequencyNotLiveMigratable",
          "HyperV Reenlightenment VMIs cannot migrate when TSC Frequency is not exposed on the "
          "cluster: guest timers might be inconsistent"},
         {d->hyperv_passthrough, "HypervPassthroughNotLiveMigratable",
          "VMI uses hyperv passthrough"},
-        {disks != NULL, "DisksNotLiveMigratable", disks},
     };
+    AUTO_SB struct sb storage = SB_INIT;
     struct migratable m = {.ok = true,
                            .reason = "",
                            .message = "",
                            .method = block ? "BlockMigration" : "LiveMigration"};
 
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
-        if (checks[i].holds) {
-            m.ok = false;
+        if (!checks[i].holds)
+            continue;
+        if (m.ok) {
             m.reason = checks[i].reason;
             m.message = checks[i].message;
-            break;
         }
+        m.ok = false;
+        sb_printf(&storage, "%s%s: %s", storage.len ? ", " : "", checks[i].reason,
+                  checks[i].message);
+    }
+    m.storage = arena_strdup(a, sb_str(&storage));
+    if (m.ok && disks) {
+        m.ok = false;
+        m.reason = "DisksNotLiveMigratable";
+        m.message = disks;
     }
     return m;
 }
@@ -179,6 +192,15 @@ read_only(const struct vmi *v, const char *volume)
 
     for (size_t i = 0; i < d->disks_len; i++)
         if (is(d->disks[i].name, volume ? volume : "") && is(d->disks[i].kind, "cdrom"))
+            return true;
+    return false;
+}
+
+static bool
+reserves(const struct vmi_domain *d)
+{
+    for (size_t i = 0; i < d->disks_len; i++)
+        if (d->disks[i].reservation)
             return true;
     return false;
 }

@@ -576,6 +576,8 @@ test_refusals(void **unused)
     world_run(w, 1);
     assert_string_equal(world_condition(w, KIND_VMI, "shop", "rwo", "LiveMigratable", "reason"),
                         "DisksNotLiveMigratable");
+    assert_string_equal(
+        world_condition(w, KIND_VMI, "shop", "rwo", "StorageLiveMigratable", "status"), "True");
     migrate(w, "none", "ghost", "");
     migrate(w, "disk", "rwo", "");
     world_fake(w, "n1")->move_us = world_fake(w, "n2")->move_us = 60 * 1000000u;
@@ -596,6 +598,32 @@ test_refusals(void **unused)
     world_run(w, 1);
     assert_string_equal(world_condition(w, KIND_VMI, "shop", "rwo", "LiveMigratable", "status"),
                         "True");
+    world_free(w);
+}
+
+/* What runs on a host says at once whether it can leave it, with all reasons; the claim is made later. */
+static void
+test_migratable_follows(void **unused)
+{
+    struct world *w = world_cluster(173, 2);
+
+    (void)unused;
+    world_vm(w, "vm", "Always", "1Gi",
+             "      volumes: [{name: d, persistentVolumeClaim: {claimName: later}}, {name: e, "
+             "emptyDisk: "
+             "{capacity: 1Gi}}]\n");
+    world_run(w, 1);
+    assert_non_null(strstr(world_condition(w, KIND_VMI, "shop", "vm", "LiveMigratable", "message"),
+                           "Unable to determine if PVC later is shared"));
+    world_apply(w, "apiVersion: v1\n"
+                   "kind: PersistentVolumeClaim\n"
+                   "metadata: {name: later, namespace: shop}\n"
+                   "spec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 1Gi}}}\n");
+    world_run(w, 1);
+    assert_string_equal(world_condition(w, KIND_VMI, "shop", "vm", "LiveMigratable", "status"),
+                        "True");
+    assert_string_equal(world_text(w, KIND_VMI, "shop", "vm", "status", "migrationMethod"),
+                        "BlockMigration");
     world_free(w);
 }
 
@@ -890,6 +918,7 @@ main(void)
         cmocka_unit_test(test_misfit),
         cmocka_unit_test(test_parked_ones_hold_no_slot),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_migratable_follows),
         cmocka_unit_test(test_waits_for_its_vm),
         cmocka_unit_test(test_explicit_target_and_added_selector),
         cmocka_unit_test(test_forced_target),

@@ -26,6 +26,7 @@ static const struct {
     const char *node;                      /* labels of its node; NULL: not in the input */
     const char *more;                      /* claims */
     const char *reason, *message, *method; /* reason "": migratable */
+    const char *storage;                   /* condition StorageLiveMigratable's message */
     bool bridge_allowed, stopped;
 } rows[] = {
     {.name = "nothing in the way", .node = ""},
@@ -106,6 +107,18 @@ static const struct {
      .node = "",
      .reason = "SecureExecutionNotLiveMigratable",
      .message = "VMI uses Secure Execution"},
+    {.name = "a LUN with persistent reservations",
+     .spec = CLAIM("disk"),
+     .devices = "disks: [{name: root, lun: {bus: scsi, reservation: true}}]",
+     .more = PVC("disk", "ReadWriteMany"),
+     .node = "",
+     .reason = "PersistentReservationNotLiveMigratable",
+     .message = "VMI uses SCSI persistent reservation"},
+    {.name = "a LUN without them",
+     .spec = CLAIM("disk"),
+     .devices = "disks: [{name: root, lun: {bus: scsi, reservation: false}}]",
+     .more = PVC("disk", "ReadWriteMany"),
+     .node = ""},
     {.name = "re-enlightenment without a TSC frequency",
      .domain = "features: {hyperv: {reenlightenment: {enabled: true}}}",
      .node = "",
@@ -184,6 +197,47 @@ static const struct {
      .devices = "disks: [{name: a, cdrom: {bus: sata}}]",
      .node = ""},
 
+    {.name = "cloud-init is copied, as upstream counts it",
+     .spec = "volumes: [{name: a, cloudInitNoCloud: {userData: x}}]",
+     .devices = "disks: [{name: a, disk: {bus: virtio}}]",
+     .node = "",
+     .method = "BlockMigration"},
+    {.name = "an ephemeral disk over a claim that is not shared",
+     .spec = "volumes: [{name: a, ephemeral: {persistentVolumeClaim: {claimName: disk}}}]",
+     .devices = "disks: [{name: a, disk: {bus: virtio}}]",
+     .more = PVC("disk", "ReadWriteOnce"),
+     .node = "",
+     .method = "BlockMigration"},
+    {.name = "an empty disk and a shared claim",
+     .spec = "volumes: [{name: a, emptyDisk: {capacity: 1Gi}}, {name: b, persistentVolumeClaim: "
+             "{claimName: disk}}]",
+     .more = PVC("disk", "ReadWriteMany"),
+     .node = "",
+     .method = "BlockMigration"},
+    {.name = "read-only on many hosts is not shared, upstream says",
+     .spec = CLAIM("disk"),
+     .more = PVC("disk", "ReadOnlyMany"),
+     .node = "",
+     .reason = "DisksNotLiveMigratable",
+     .method = "BlockMigration"},
+    {.name = "macvtap on another network",
+     .spec = "networks: [{name: default, multus: {networkName: net}}]",
+     .devices = NIC("macvtap: {}"),
+     .node = ""},
+    {.name = "dedicated CPUs, persistent TPM",
+     .domain = "cpu: {cores: 2, dedicatedCpuPlacement: true}",
+     .devices = "tpm: {persistent: true}",
+     .node = ""},
+    {.name = "of storage all reasons are told, but not that of disks",
+     .spec = POD_NET ", " CLAIM("disk"),
+     .devices = NIC("bridge: {}") ", gpus: [{name: a, deviceName: b}]",
+     .domain = "launchSecurity: {sev: {}}",
+     .node = "",
+     .reason = "InterfaceNotLiveMigratable",
+     .method = "BlockMigration",
+     .storage = "InterfaceNotLiveMigratable: cannot migrate VMI which does not use masquerade to "
+                "connect to the pod network, HostDeviceNotLiveMigratable: VMI uses a PCI host "
+                "devices, SEVNotLiveMigratable: VMI uses SEV"},
     {.name = "interfaces come before disks",
      .spec = POD_NET ", " CLAIM("disk"),
      .devices = NIC("bridge: {}"),
@@ -289,6 +343,8 @@ test_migratable(void **state)
         if (strcmp(m.reason, or_empty(rows[i].reason)) != 0 || m.ok != (rows[i].reason == NULL) ||
             (rows[i].message && strcmp(m.message, rows[i].message) != 0) || (m.ok && *m.message) ||
             (!m.ok && !*m.message) ||
+            (rows[i].storage && strcmp(m.storage, rows[i].storage) != 0) ||
+            (!*m.storage) != (m.ok || strcmp(m.reason, "DisksNotLiveMigratable") == 0) ||
             strcmp(m.method, rows[i].method ? rows[i].method : "LiveMigration") != 0)
             sb_printf(&wrong, "%s: %s (%s), %s\n", rows[i].name, m.reason, m.message, m.method);
         input_done(&in);
