@@ -72,25 +72,28 @@ dev_libvirt_make_host(const struct dev_cluster *c, struct dev_node *n, struct er
     size_t len = 0;
     int rc = 0;
 
-    mounts[len++] = (struct dev_mount){"sysfs", "/sys", "sysfs"};
+    mounts[len++] = (struct dev_mount){.from = "sysfs", .to = "/sys", .type = "sysfs"};
     if (strncmp(c->dir, "/run/drover/", 12) == 0) { /* stays to be seen */
         const char *own = arena_printf(a, "%s/drover/%s", base, c->dir + 12);
 
-        mounts[len++] = (struct dev_mount){c->dir, own, NULL};
+        mounts[len++] = (struct dev_mount){.from = c->dir, .to = own};
         rc = fs_mkdirs(own, 0755, err);
     }
     for (size_t i = 0; i < ARRAY_LEN(private_dirs) && rc == 0; i++) {
         const char *from = arena_printf(a, "%s/%s", base, private_dirs[i][0]);
 
-        mounts[len++] = (struct dev_mount){from, private_dirs[i][1], NULL};
+        mounts[len++] = (struct dev_mount){.from = from, .to = private_dirs[i][1]};
         if ((rc = fs_mkdirs(from, 0755, err)) == 0)
             rc = fs_mkdirs(private_dirs[i][1], 0755, err); /* empty, where nothing is installed */
     }
     for (size_t i = 0; i < ARRAY_LEN(private_files); i++)
-        mounts[len++] = (struct dev_mount){arena_printf(a, "%s/%s", base, private_files[i]),
-                                           arena_printf(a, "/etc/%s", private_files[i]), NULL};
+        mounts[len++] = (struct dev_mount){.from = arena_printf(a, "%s/%s", base, private_files[i]),
+                                           .to = arena_printf(a, "/etc/%s", private_files[i])};
+    /* Read-only: while libvirtd believes that it could use /dev/kvm, and QEMU says that it cannot, it asks
+     * QEMU again and again. */
     if (n->emulated && access("/dev/kvm", F_OK) == 0)
-        mounts[len++] = (struct dev_mount){"/dev/null", "/dev/kvm", NULL};
+        mounts[len++] = (struct dev_mount){
+            .from = arena_printf(a, "%s/etc/qemu.conf", base), .to = "/dev/kvm", .read_only = true};
     if (rc == 0)
         rc = write_files(c, base, err);
     if (rc == 0)

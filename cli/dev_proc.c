@@ -291,7 +291,8 @@ make_room(const struct dev_room *r, int report)
     for (size_t i = 0; i < r->mounts_len; i++) {
         const struct dev_mount *m = &r->mounts[i];
 
-        if (mount(m->from, m->to, m->type, m->type ? 0 : MS_BIND | MS_REC, NULL) != 0)
+        if (mount(m->from, m->to, m->type, m->type ? 0 : MS_BIND | MS_REC, NULL) != 0 ||
+            (m->read_only && mount(NULL, m->to, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) != 0))
             child_fails(report, m->to);
     }
 }

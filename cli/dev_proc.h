@@ -18,6 +18,7 @@ struct dev_process {
 struct dev_mount {
     const char *from, *to; /* both are there */
     const char *type;      /* a file system's, NULL: `from` is bound */
+    bool read_only;
 };
 
 /* Mount and UTS namespaces to be made for a process. What is mounted outside later, or taken away, is so
