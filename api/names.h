@@ -52,9 +52,11 @@
 #define ANN_RUNS_ON    "drover.io/runs-on-hypervisor"
 /* "true" on a VMI, by the pause and unpause subresources: what its handler is to do. */
 #define ANN_PAUSE_REQUEST "drover.io/pause-request"
-/* Of a Node, by its handler: hypervisor.drover.io/libvirt: "true" while libvirt answers there;
- * .../native: "false" where there are no native guests. */
-#define LABEL_HYPERVISOR_PREFIX "hypervisor.drover.io/"
+/* Of a Node, by its handler: which guests it can make now ("true" "false"). No such label: native only,
+ * as handlers were before there was a choice. */
+#define LABEL_HYPERVISOR_LIBVIRT "hypervisor.drover.io/libvirt"
+#define LABEL_HYPERVISOR_NATIVE  "hypervisor.drover.io/native"
+#define COND_PAUSED              "Paused" /* of a VMI, by its handler */
 /* Options of migrations that upstream has no field for: on a MigrationPolicy, else on the
  * HyperConverged or KubeVirt object (api/migration_options.h, docs/migration-policy.md). */
 #define ANN_ENCODING         "drover.io/encoding"         /* auto raw delta lz4 zstd */

@@ -18,6 +18,8 @@
 #define PATH_NADS      "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
 #define PATH_NODES     "/api/v1/nodes"
 #define PATH_KUBEVIRTS "/apis/kubevirt.io/v1/kubevirts"
+#define PATH_PVCS      "/api/v1/persistentvolumeclaims"
+#define PATH_PVS       "/api/v1/persistentvolumes"
 #define PATH_NNCES     "/apis/nmstate.io/v1beta1/nodenetworkconfigurationenactments"
 
 static int start(struct handler *h, struct err *err);
@@ -32,6 +34,8 @@ static void on_vmis_synced(void *ctx);
 static void on_vmim(void *ctx, const struct tree *obj, bool gone);
 static void on_network_object(void *ctx, const struct tree *obj, bool gone);
 static void on_network_synced(void *ctx);
+static void on_volume(void *ctx, const struct tree *obj, bool gone);
+static void on_volumes_synced(void *ctx);
 static void on_node(void *ctx, const struct tree *obj, bool gone);
 static void on_node_synced(void *ctx);
 static void on_enactment(void *ctx, const struct tree *obj, bool gone);
@@ -66,6 +70,8 @@ handler_run(const struct handler_config *cfg, struct err *err)
     informer_free(h.hcos);
     informer_free(h.kubevirts);
     informer_free(h.nads);
+    informer_free(h.pvcs);
+    informer_free(h.pvs);
     informer_free(h.node);
     informer_free(h.enactments);
     node_stop(&h);
@@ -107,6 +113,7 @@ start(struct handler *h, struct err *err)
     const struct informer_events vmi = {on_vmi, on_vmis_synced, h};
     const struct informer_events vmim = {on_vmim, NULL, h};
     const struct informer_events net = {on_network_object, on_network_synced, h};
+    const struct informer_events volume = {on_volume, on_volumes_synced, h};
     const struct informer_events own = {on_node, on_node_synced, h};
     const struct informer_events enactment = {on_enactment, on_enactments_synced, h};
     AUTO_FREE char *node =
@@ -117,6 +124,7 @@ start(struct handler *h, struct err *err)
 
     if (rc != 0)
         return rc;
+    h->started_us = loop_now_us(h->l);
     h->work = work_new(h->l, HANDLER_WORKERS);
     h->drivers[HV_NATIVE] = hv_native_driver(h->cfg.state_dir, h->cfg.guest_program);
     h->movers[HV_NATIVE] = &mover_engine;
@@ -133,12 +141,14 @@ start(struct handler *h, struct err *err)
     h->hcos = informer_new(h->l, url, PATH_HCOS, &net, err);
     h->kubevirts = informer_new(h->l, url, PATH_KUBEVIRTS, &net, err);
     h->nads = informer_new(h->l, url, PATH_NADS, &net, err);
+    h->pvcs = informer_new(h->l, url, PATH_PVCS, &volume, err);
+    h->pvs = informer_new(h->l, url, PATH_PVS, &volume, err);
     h->node = informer_new(h->l, url, node, &own, err);
     h->enactments = informer_new(h->l, url, enactments, &enactment, err);
     h->vmims = informer_new(h->l, url, PATH_VMIMS, &vmim, err);
     h->vmis = informer_new(h->l, url, PATH_VMIS, &vmi, err);
-    if (!h->hcos || !h->kubevirts || !h->nads || !h->node || !h->enactments || !h->vmims ||
-        !h->vmis)
+    if (!h->hcos || !h->kubevirts || !h->nads || !h->pvcs || !h->pvs || !h->node ||
+        !h->enactments || !h->vmims || !h->vmis)
         return err ? err->code : -EINVAL;
     if (h->cfg.metrics_listen) {
         rc = metrics_http_new(h->l, h->cfg.metrics_listen, fill_metrics, h, &h->metrics_http, err);
@@ -194,6 +204,12 @@ on_retry(void *ctx)
         ask_cluster(h);
         return;
     }
+    for (int k = 0; k < HV_KIND_COUNT; k++) {
+        struct hv_driver *d = h->drivers[k];
+
+        if (d && !h->found[k] && d->ops->ready(d, NULL) == 0)
+            vm_find(h, (enum hv_kind)k);
+    }
     while (strmap_next(h->vms, &it, NULL, &v))
         vm_reconcile(v);
 }
@@ -227,6 +243,22 @@ on_network_object(void *ctx, const struct tree *obj, bool gone)
     if (h->hcos && informer_synced(h->hcos))
         node_cluster_changed(h);
     node_network_objects(h);
+    vm_refused_again(h);
+}
+
+/* What a start that was refused had asked for may be there now. */
+static void
+on_volume(void *ctx, const struct tree *obj, bool gone)
+{
+    (void)obj;
+    if (!gone)
+        vm_refused_again(ctx);
+}
+
+static void
+on_volumes_synced(void *ctx)
+{
+    vm_refused_again(ctx);
 }
 
 static void

@@ -24,14 +24,19 @@
 #include "migrate/engine.h"
 #include "migrate/share.h"
 
+/* For VMs that do not say: AUTO is libvirt where it answers, else native. */
+enum handler_hypervisor { HANDLER_HV_AUTO, HANDLER_HV_NATIVE, HANDLER_HV_LIBVIRT };
+
 struct handler_config {
     const char *node_name, *controller, *state_dir, *address; /* address: management IP */
     const char *guest_program;                                /* NULL: beside this program */
     const char *tls_dir;                                      /* NULL: none */
-    bool plaintext; /* migrations are not encrypted, by an explicit word */
+    enum handler_hypervisor hypervisor;
+    const char *images; /* of containerDisks and kernels; NULL: STATE/images */
+    bool plaintext;     /* migrations are not encrypted, by an explicit word */
     struct kv_list labels;
     struct labeller_files label_files; /* what libvirt said of this host, instead of asking it */
-    const char *libvirt_uri;           /* NULL: libvirt is not asked */
+    const char *libvirt_uri;           /* NULL: there is none */
     int64_t capacity_cpu_milli, capacity_memory_bytes, capacity_pods;
     uint64_t heartbeat_us;
     const char *metrics_listen;     /* ADDRESS:PORT, or NULL */
@@ -47,11 +52,14 @@ struct handler {
     struct loop *l;
     struct work *work;
     struct writer *writer;
-    struct informer *vmis, *vmims, *hcos, *kubevirts, *nads;
+    struct informer *vmis, *vmims, *hcos, *kubevirts, *nads, *pvcs, *pvs;
     struct informer *node, *enactments;       /* this node's own */
     struct strmap *vms;                       /* uid -> struct vm_entry */
     struct hv_driver *drivers[HV_KIND_COUNT]; /* NULL: that hypervisor is not served here */
     const struct mover *movers[HV_KIND_COUNT];
+    bool found[HV_KIND_COUNT], finding[HV_KIND_COUNT]; /* what it has of ours is known; is asked */
+    bool libvirt_seen;                                 /* it has answered in this life */
+    uint64_t started_us;
     char cluster[JOURNAL_UID_SIZE]; /* "" until known */
     struct mignet net;              /* as net_agent says */
     struct net_agent *net_agent;
@@ -65,9 +73,9 @@ struct handler {
     struct share *share;               /* what outgoing migrations draw from */
     struct node_labels *labels;        /* what the host can do, as labels */
     struct loop_timer *heartbeat;
-    bool node_written; /* the Node object exists and has our labels and capacity */
-    bool node_busy;
-    struct tree *node_status; /* as last written */
+    bool node_written;          /* the Node object exists and has our labels and capacity */
+    bool node_busy, node_again; /* a write of it is on its way; one more shall follow */
+    struct tree *node_status;   /* as last written */
     struct loop_timer *retry;
     bool stopping;
     struct loop_timer *stop_deadline;
@@ -78,12 +86,15 @@ struct handler {
 int handler_run(const struct handler_config *cfg, struct err *err);
 /* Calls vm_reconcile for all VMs after HANDLER_RETRY_US. */
 void handler_retry_later(struct handler *h);
+/* A hypervisor came or went (vm_adopt.c). */
+void handler_hypervisor_changed(struct handler *h, enum hv_kind kind, bool up);
 
 /* --- node.c: the Node object and its heartbeat --- */
 void node_start(struct handler *h);
 void node_stop(struct handler *h);
-void node_network_changed(struct handler *h); /* h->net has */
-void node_cluster_changed(struct handler *h); /* HyperConverged was read, or changed */
+void node_network_changed(struct handler *h);    /* h->net has */
+void node_hypervisor_changed(struct handler *h); /* labels of it are written anew */
+void node_cluster_changed(struct handler *h);    /* HyperConverged was read, or changed */
 
 /* The cluster's HyperConverged: the one of the well-known name, else the first by name; NULL when
  * there is none. Borrowed until the next turn of the loop. */
@@ -139,8 +150,15 @@ struct vm_entry {
     bool busy;    /* a job runs on a worker; nothing else may touch guest or journal */
     bool writing; /* a write of the VMI is on its way */
     bool reconciling;
-    bool foreign_said;     /* the log has it already */
-    char start_error[512]; /* the guest could not be made: reported as Failed */
+    bool foreign_said;         /* the log has it already */
+    struct hv_refusal refused; /* why the guest was not made; reason "": it was not refused */
+    bool refused_final;        /* of no use to try again: Failed */
+    unsigned refused_times;
+    struct loop_timer *refused_timer; /* tried again then, or when something changes */
+    struct loop_timer *stop_timer;    /* asked to power off: looked at again then */
+    bool stop_refused;                /* it cannot be asked */
+    bool resumed;                     /* as the pause request "false" wants, but that is not said */
+    unsigned resets;
 
     /* source of a migration */
     char src_uid[JOURNAL_UID_SIZE]; /* which one the following is about */
@@ -178,9 +196,9 @@ struct vm_entry {
 
 /* Brings what is here in line with the newest object: starts at most one step; called again after each. */
 void vm_reconcile(struct vm_entry *e);
+struct vm_entry *vm_entry_new(struct handler *h, const char *uid);
 void vm_object_changed(struct handler *h, const struct tree *obj, bool gone);
 void vm_list_synced(struct handler *h);
-int vm_load_all(struct handler *h, struct err *err); /* journals and guests, at start */
 void vm_free_all(struct handler *h);
 bool vm_sessions_end(struct handler *h); /* asks all to end; true when none is left */
 
@@ -200,6 +218,7 @@ struct vm_job {
     struct native_status status;
     struct journal j;
     bool write_journal, remove_journal;
+    bool refused, keep_paused;
     char text[256];
 };
 struct vm_job *vm_job_new(struct vm_entry *e);
@@ -212,10 +231,8 @@ void vm_journal_init(const struct vm_entry *e, const struct vmi *v, struct journ
 /* A step of reconcile: makes the guest that v describes. True (a job was started, or an error is
  * kept in start_error). */
 bool vm_start_guest(struct vm_entry *e, const struct vmi *v);
-/* What both ends of a guest's making have in common. want: fills job->want from the newest objects. make,
- * on a worker: job->guest from it; a leftover of an earlier handler is taken when `adopt` says so and it
- * is a guest that runs, else removed. */
-void vm_job_want(struct vm_job *job, enum hv_kind kind, bool incoming);
+/* On a worker: job->guest from job->want. A leftover of an earlier handler is taken when `adopt` says so
+ * and it is a guest that runs, else removed. */
 void vm_job_make(struct vm_job *job, bool adopt);
 /* How the guest here is migrated, or was when it is gone; NULL: its hypervisor is not served here. */
 const struct mover *vm_mover(const struct vm_entry *e);
@@ -237,10 +254,47 @@ int64_t vm_now(const struct vm_entry *e); /* wall clock */
 /* Whether the newest object's condition of that type has that status. */
 bool vm_condition_is(const struct vm_entry *e, const char *type, const char *status);
 
+/* Sets (NULL: removes) an annotation of the VMI. False: another write is on its way, ask again. */
+bool vm_annotate(struct vm_entry *e, const char *key, const char *value);
+
+/* --- vm_hypervisor.c --- */
+/* What a guest that is started now is made with. -EAGAIN: not known yet; else why->reason says for the
+ * condition why there is none, err in words. */
+int vm_hypervisor(const struct vm_entry *e, enum hv_kind *ret, struct hv_refusal *why,
+                  struct err *err);
+/* Of the guest that runs, here or at the source. */
+enum hv_kind vm_hypervisor_now(const struct vm_entry *e);
+/* A user wants it paused: it stays so wherever it goes. */
+bool vm_wants_pause(const struct vm_entry *e);
+/* Fills job->driver and job->want from the newest objects (vm_want_done frees). False: some of them have
+ * not been read yet. */
+bool vm_job_want(struct vm_job *job, enum hv_kind kind, bool incoming);
+void vm_want_done(struct hv_want *w);
+/* Keeps why; tried again later (with backoff) or when vm_refused_again is called, unless that is of no
+ * use. */
+void vm_start_refused(struct vm_entry *e, enum hv_kind kind, int rc, const struct hv_refusal *why,
+                      const struct err *err);
+void vm_refused_forget(struct vm_entry *e);
+void vm_refused_again(struct handler *h);
+
+/* --- vm_adopt.c --- */
+int vm_load_all(struct handler *h, struct err *err); /* journals and native guests, at start */
+void vm_find(struct handler *h, enum hv_kind kind);  /* asks the driver, unless that is under way */
+bool vm_not_found_yet(const struct vm_entry *e);
+
+/* --- vm_life.c --- */
+/* Pauses and resumes as asked, and what the guest's state says in conditions. True: a job was started. */
+bool vm_life_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want);
+/* The VMI is being deleted: true while its guest is given time to power off. */
+bool vm_life_stopping(struct vm_entry *e, const struct vmi *v);
+
 /* vm_source.c. reconcile_*: true when a step was started or must be waited for. */
 bool source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want);
 void source_cancel(struct vm_entry *e);
 void source_end(struct vm_entry *e); /* at exit: cancel */
+/* The guest is gone from here, and a migration that an earlier life of this handler had begun may have
+ * taken it: its target is asked before anything is said. */
+bool source_may_have_left(const struct vm_entry *e, const struct vmi *v);
 bool source_active(const struct vm_entry *e);
 /* The figures of the migration that runs from here; false when none does. */
 bool source_stats(const struct vm_entry *e, struct mig_stats *ret);

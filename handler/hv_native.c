@@ -380,9 +380,7 @@ driver_find(struct hv_driver *d, struct hv_guest ***ret, size_t *ret_len, struct
 static int
 driver_ready(struct hv_driver *d, struct err *err)
 {
-    (void)d;
-    (void)err;
-    return 0;
+    return native_ready(((struct native_driver *)d)->program, err);
 }
 
 static void

@@ -6,7 +6,7 @@
 #include "handler/hv.h"
 #include "handler/native_guest.h"
 
-/* Both texts are borrowed for its life; program: as in struct native_config. Always ready. */
+/* Both texts are borrowed for its life; program: as in struct native_config. Ready while the program is there. */
 struct hv_driver *hv_native_driver(const char *state_dir, const char *program);
 /* The native guest behind g, borrowed; NULL when g is NULL or of another kind. */
 struct native_guest *hv_native(struct hv_guest *g);

@@ -24,6 +24,11 @@
 #define HANDLER_NET_RETRY_MAX_US      60000000u /* and at last: repairs and retries back off */
 #define HANDLER_NET_HOLD_US           250000u /* between two looks at whether migrations still run */
 #define HANDLER_NET_OBSERVE_US        60000000u /* between two reports of what is, without a change */
+#define HANDLER_START_AGAIN_US        1000000u /* after a refused start; doubles up to */
+#define HANDLER_START_AGAIN_MAX_US    60000000u
+#define HANDLER_STOP_AGAIN_US         10000000u /* between two requests to power off */
+#define HANDLER_MAX_GRACE_S           (7 * 86400)
+#define HANDLER_LIBVIRT_FIRST_US      2000000u /* of a handler's life, for libvirt to answer */
 #define HANDLER_MAX_GUEST_BYTES       (1ull << 46)
 #define HANDLER_MAX_DISK_BYTES        (1ull << 50)
 #define HANDLER_MAX_SEED_BYTES        (1u << 20) /* cloud-init data of one volume */

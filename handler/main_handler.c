@@ -37,11 +37,22 @@ static const struct options_def defs[] = {
      .arg = "KEY=VALUE",
      .repeat = true,
      .help = "a label of the Node"},
-    {.name = "libvirt",
+    {.name = "hypervisor",
+     .type = OPTIONS_STRING,
+     .arg = "auto|native|libvirt",
+     .dflt = "auto",
+     .help = "what VMs that do not say it themselves are made with; auto = libvirt where it "
+             "answers, else native; native = libvirt is not used at all"},
+    {.name = "libvirt-uri",
      .type = OPTIONS_STRING,
      .arg = "URI|none",
      .dflt = "qemu:///system",
-     .help = "the libvirt that is asked what this host's CPUs can do, for the Node's labels"},
+     .help = "the libvirt that runs VMs, and is asked what this host's CPUs can do"},
+    {.name = "images",
+     .type = OPTIONS_STRING,
+     .arg = "DIR",
+     .help = "images that VMs name as containerDisk and kernelBoot; without: images in the "
+             "state directory"},
     {.name = "domcapabilities",
      .type = OPTIONS_STRING,
      .arg = "FILE",
@@ -143,6 +154,7 @@ static const struct options_program program = {
 
 static int config_of(const struct options *o, struct handler_config *c, struct err *err);
 static int leave(const struct options *o, struct err *err);
+static int hypervisor_of(const char *text, struct handler_config *c, struct err *err);
 static int link_of(const char *text, struct handler_config *c, struct err *err);
 static int add_label(struct handler_config *c, const char *text, struct err *err);
 
@@ -220,9 +232,13 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     c->metrics_listen = options_string(o, "metrics-listen");
     c->guest_program = options_string(o, "guest-program");
     c->tls_dir = options_string(o, "tls-dir");
-    c->libvirt_uri = options_string(o, "libvirt");
+    c->images = options_string(o, "images");
+    c->libvirt_uri = options_string(o, "libvirt-uri");
     if (strcmp(c->libvirt_uri, "none") == 0)
         c->libvirt_uri = NULL;
+    rc = hypervisor_of(options_string(o, "hypervisor"), c, err);
+    if (rc != 0)
+        return rc;
     c->label_files = (struct labeller_files){
         .domcapabilities = options_string(o, "domcapabilities"),
         .capabilities = options_string(o, "capabilities"),
@@ -269,6 +285,24 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     for (size_t i = 0; rc == 0 && i < options_count(o, "label"); i++)
         rc = add_label(c, options_nth(o, "label", i), err);
     return rc;
+}
+
+static int
+hypervisor_of(const char *text, struct handler_config *c, struct err *err)
+{
+    static const char *const names[] = {[HANDLER_HV_AUTO] = "auto",
+                                        [HANDLER_HV_NATIVE] = "native",
+                                        [HANDLER_HV_LIBVIRT] = "libvirt"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) != 0)
+            continue;
+        c->hypervisor = (enum handler_hypervisor)i;
+        if (c->hypervisor == HANDLER_HV_LIBVIRT && !c->libvirt_uri)
+            return err_set(err, -EINVAL, "--hypervisor libvirt: want --libvirt-uri with it");
+        return 0;
+    }
+    return err_set(err, -EINVAL, "--hypervisor %.64s: want auto, native or libvirt", text);
 }
 
 static int

@@ -42,6 +42,8 @@ struct native_config {
     uint64_t seed;             /* 0 = a fresh random one */
 };
 
+/* Whether guests can be started with this program (as in native_config): it is there. */
+int native_ready(const char *program, struct err *err);
 /* Starts a guest; 0 when it runs (or, incoming, waits) and its initial fill is done, which takes
  * about a second a GiB of fill_bytes on top. *ret is the caller's (native_free). On error nothing
  * stays: no process, no directory. -EEXIST: there is a directory for this uid (native_open tells

@@ -104,20 +104,30 @@ write_config(const struct native_config *cfg, const char *dir, struct err *err)
 
 /* The caller's; NULL with errno. */
 static char *
-find_program(const struct native_config *cfg)
+find_program(const char *given)
 {
     char self[4096];
     ssize_t n;
     char *slash;
 
-    if (cfg->program)
-        return xstrdup(cfg->program);
+    if (given)
+        return xstrdup(given);
     n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n < 0)
         return NULL;
     self[n] = '\0';
     slash = strrchr(self, '/');
     return xasprintf("%.*s/drover-guest", (int)(slash ? slash - self : 0), self);
+}
+
+int
+native_ready(const char *program, struct err *err)
+{
+    AUTO_FREE char *path = find_program(program);
+
+    if (!path || access(path, X_OK) < 0)
+        return err_set(err, -errno, "%s: %s", path ? path : "drover-guest", strerror(errno));
+    return 0;
 }
 
 /* --- the parent's side --- */
@@ -275,7 +285,7 @@ native_spawn(const struct native_config *cfg, struct native_guest **ret, struct 
 {
     AUTO_FREE char *guests = xasprintf("%s/guests", cfg->state_dir);
     AUTO_FREE char *dir = xasprintf("%s/%s", guests, cfg->vmi_uid);
-    AUTO_FREE char *program = find_program(cfg);
+    AUTO_FREE char *program = find_program(cfg->program);
     AUTO_FD int sock = -1;
     AUTO_FD int pidfd = -1;
     pid_t pid = 0;

@@ -65,6 +65,14 @@ node_network_changed(struct handler *h)
 }
 
 void
+node_hypervisor_changed(struct handler *h)
+{
+    h->node_again = h->node_busy;
+    if (h->node_written)
+        write_node(h);
+}
+
+void
 node_cluster_changed(struct handler *h)
 {
     if (h->labels)
@@ -160,6 +168,7 @@ write_node(struct handler *h)
     if (h->node_busy)
         return;
     h->node_busy = true;
+    h->node_again = false;
     tree_set(obj, "metadata", metadata_of(h));
     writer_send(h->writer, NULL, "PATCH", path, NULL, obj, on_patched, h);
 }
@@ -191,6 +200,8 @@ on_patched(void *ctx, int status, const struct tree *body, const char *error)
     if (body)
         node_labels_node(h->labels, body);
     write_status(h);
+    if (h->node_again)
+        write_node(h);
 }
 
 static void
@@ -272,6 +283,14 @@ link_text(struct handler *h)
     return tree_string(sb_str(&json));
 }
 
+static bool
+ready(struct handler *h, enum hv_kind kind)
+{
+    struct hv_driver *d = h->drivers[kind];
+
+    return d && d->ops->ready(d, NULL) == 0;
+}
+
 static struct tree *
 metadata_of(struct handler *h)
 {
@@ -285,6 +304,9 @@ metadata_of(struct handler *h)
     tree_set(labels, LABEL_SCHEDULABLE, tree_string("true"));
     for (size_t i = 0; i < h->cfg.labels.len; i++)
         tree_set(labels, h->cfg.labels.items[i].key, tree_string(h->cfg.labels.items[i].value));
+    tree_set(labels, LABEL_HYPERVISOR_LIBVIRT,
+             tree_string(ready(h, HV_LIBVIRT) ? "true" : "false"));
+    tree_set(labels, LABEL_HYPERVISOR_NATIVE, tree_string(ready(h, HV_NATIVE) ? "true" : "false"));
     tree_set(annotations, ANN_HEARTBEAT, tree_string(now));
     tree_set(annotations, ANN_MIGRATION_LINK, link_text(h));
     tree_set(meta, "labels", labels);

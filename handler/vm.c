@@ -9,64 +9,19 @@
 #include "handler/handler.h"
 #include "handler/limits.h"
 
-static struct vm_entry *entry_new(struct handler *h, const char *uid);
 static void entry_free(struct vm_entry *e);
-static int find_guests(struct handler *h, struct hv_driver *d, struct err *err);
-static int load_journal(void *ctx, const struct journal *j);
+static void say_unknown(struct vm_entry *e);
 static void forget_if_done(struct vm_entry *e);
 static void reconcile(struct vm_entry *e);
 static bool reconcile_gone(struct vm_entry *e);
 static bool reconcile_owner(struct vm_entry *e, const struct vmi *v, struct tree *want);
 static bool reconcile_ended(struct vm_entry *e, const struct vmi *v, struct tree *want);
+static bool say_runs_on(struct vm_entry *e);
 static bool reconcile_foreign(struct vm_entry *e, const struct vmi *v);
 static bool phase_is_final(const char *phase);
 static void stamp_phase(struct vm_entry *e, struct tree *want, const char *phase);
 static void want_phase(struct vm_entry *e, struct tree *want, const char *phase,
                        const char *reason);
-
-int
-vm_load_all(struct handler *h, struct err *err)
-{
-    int rc = journal_load_all(h->cfg.state_dir, load_journal, h, err);
-
-    for (int k = 0; rc == 0 && k < HV_KIND_COUNT; k++)
-        if (h->drivers[k])
-            rc = find_guests(h, h->drivers[k], err);
-    return rc;
-}
-
-static int
-find_guests(struct handler *h, struct hv_driver *d, struct err *err)
-{
-    struct hv_guest **guests = NULL;
-    size_t len = 0;
-    int rc = d->ops->find(d, &guests, &len, err);
-
-    for (size_t i = 0; rc == 0 && i < len; i++) {
-        struct hv_guest *g = guests[i];
-        struct vm_entry *e = strmap_get(h->vms, g->ops->uid(g));
-
-        if (!e)
-            e = entry_new(h, g->ops->uid(g));
-        vm_set_guest(e, g);
-        log_info("guest.found", LS("uid", e->uid), LS("name", g->ops->name(g)),
-                 LS("hypervisor", hv_kind_name(g->ops->kind)), LI("alive", hv_lives(g)),
-                 LS("journal", e->has_journal ? journal_state_name(e->j.state) : "none"));
-    }
-    free(guests);
-    return rc;
-}
-
-static int
-load_journal(void *ctx, const struct journal *j)
-{
-    struct handler *h = ctx;
-    struct vm_entry *e = entry_new(h, j->uid);
-
-    e->has_journal = true;
-    e->j = *j;
-    return 0;
-}
 
 void
 vm_free_all(struct handler *h)
@@ -114,7 +69,7 @@ vm_object_changed(struct handler *h, const struct tree *obj, bool gone)
             strcmp(tree_find_string(obj, "", "status", "migrationState", "targetNode", NULL), me) !=
                 0)
             return;
-        e = entry_new(h, uid);
+        e = vm_entry_new(h, uid);
     }
     tree_free(e->vmi);
     e->vmi = gone ? NULL : tree_copy(obj);
@@ -180,6 +135,10 @@ reconcile(struct vm_entry *e)
         e->foreign_said = true;
         return; /* a guest of another cluster: not ours to touch */
     }
+    if (vm_not_found_yet(e)) {
+        say_unknown(e);
+        return;
+    }
     if (!e->vmi) {
         reconcile_gone(e);
         return;
@@ -205,6 +164,26 @@ reconcile(struct vm_entry *e)
         vm_write_status(e, want);
     else
         tree_free(want);
+}
+
+/* It may run, or not: what has it does not answer. Nothing else is said, and nothing is done. */
+static void
+say_unknown(struct vm_entry *e)
+{
+    struct hv_driver *d = e->h->drivers[e->j.hypervisor];
+    struct tree *want;
+    struct err err = {0};
+
+    if (!e->vmi ||
+        strcmp(tree_find_string(e->vmi, "", "status", "nodeName", NULL), e->h->cfg.node_name) != 0)
+        return;
+    if (!d)
+        err_set(&err, -ENOTCONN, "this handler does not use %s", hv_kind_name(e->j.hypervisor));
+    else if (d->ops->ready(d, &err) == 0)
+        return; /* it is being asked */
+    want = tree_copy(e->vmi);
+    object_set_condition(want, "Ready", "Unknown", "HypervisorNotReady", err_msg(&err), vm_now(e));
+    vm_write_status(e, want);
 }
 
 /* The object is gone: finalizers make sure that this comes after the guest's end, or a person forced it. Either
@@ -233,7 +212,7 @@ static bool
 reconcile_ended(struct vm_entry *e, const struct vmi *v, struct tree *want)
 {
     if (e->has_journal && e->j.state == JOURNAL_RUNNING && e->src_phase != SRC_RUNNING &&
-        !hv_lives(e->guest)) {
+        !hv_lives(e->guest) && !source_may_have_left(e, v)) {
         struct vm_job *job = vm_job_new(e);
 
         job->j = e->j;
@@ -246,7 +225,8 @@ reconcile_ended(struct vm_entry *e, const struct vmi *v, struct tree *want)
             snprintf(job->j.reason, sizeof job->j.reason, "%s%s",
                      x.kind == HV_EXIT_QUIT ? "quit: " : "", x.text);
         } else {
-            snprintf(job->j.reason, sizeof job->j.reason, "the guest process is gone");
+            snprintf(job->j.reason, sizeof job->j.reason, "the guest %s is gone",
+                     e->j.hypervisor == HV_NATIVE ? "process" : "domain");
         }
         log_warn("guest.ended", LS("uid", e->uid), LS("name", e->j.name),
                  LS("reason", job->j.reason));
@@ -289,7 +269,8 @@ reconcile_owner(struct vm_entry *e, const struct vmi *v, struct tree *want)
             return true;
         }
         if (e->guest || e->has_journal) {
-            vm_end_guest(e, true);
+            if (final || !vm_life_stopping(e, v))
+                vm_end_guest(e, true);
             return true;
         }
         if (!final)
@@ -297,21 +278,42 @@ reconcile_owner(struct vm_entry *e, const struct vmi *v, struct tree *want)
         return false;
     }
     if (!e->has_journal || e->j.state == JOURNAL_STARTING) {
-        if (e->start_error[0]) {
-            want_phase(e, want, "Failed", e->start_error);
+        bool due = v->status.phase && strcmp(v->status.phase, "Scheduled") == 0;
+
+        if (due && !e->refused.reason[0] && vm_start_guest(e, v))
+            return true;
+        if (e->refused.reason[0]) {
+            object_set_condition(want, "Synchronized", "False", e->refused.reason, e->refused.text,
+                                 vm_now(e));
+            if (e->refused_final)
+                want_phase(e, want, "Failed", e->refused.text);
             return false;
         }
-        if (v->status.phase && strcmp(v->status.phase, "Scheduled") == 0)
-            return vm_start_guest(e, v);
         if (v->status.phase && strcmp(v->status.phase, "Running") == 0)
             want_phase(e, want, "Failed", "this node has no record of the guest any more");
         return false;
     }
+    if (say_runs_on(e))
+        return false; /* before it counts as running, for who looks where it could go */
     if (!v->status.phase || strcmp(v->status.phase, "Running") != 0)
         want_phase(e, want, "Running", "");
-    object_set_condition(want, "Ready", "True", "", "", vm_now(e));
+    if (vm_life_reconcile(e, v, want))
+        return true;
     /* In post-copy its memory is not there yet, and its userfaultfd is in use. */
     return !target_active(e) && (vm_verify_if_asked(e, v) || vm_trace_if_asked(e, v));
+}
+
+/* True while it is being written. */
+static bool
+say_runs_on(struct vm_entry *e)
+{
+    const char *kind = hv_kind_name(e->j.hypervisor);
+    const char *said = object_annotation(e->vmi, ANN_RUNS_ON);
+
+    if (said && strcmp(said, kind) == 0)
+        return false;
+    (void)vm_annotate(e, ANN_RUNS_ON, kind);
+    return true;
 }
 
 /* Another node owns it, and no migration names us: whatever is here was fenced off. */
@@ -353,8 +355,8 @@ vm_condition_is(const struct vm_entry *e, const char *type, const char *status)
            0;
 }
 
-static struct vm_entry *
-entry_new(struct handler *h, const char *uid)
+struct vm_entry *
+vm_entry_new(struct handler *h, const char *uid)
 {
     struct vm_entry *e = xcalloc(1, sizeof *e);
 
@@ -368,6 +370,8 @@ static void
 entry_free(struct vm_entry *e)
 {
     loop_timer_del(e->src_timer);
+    loop_timer_del(e->stop_timer);
+    vm_refused_forget(e);
     vm_drop_guest(e);
     tree_free(e->vmi);
     report_forget(e);

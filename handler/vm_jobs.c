@@ -12,7 +12,6 @@
 static void job_run(void *ctx);
 static void job_done(void *ctx);
 static void on_guest_changed(void *ctx);
-static void want_done(struct hv_want *w);
 static void start_run(struct vm_job *job);
 static void start_done(struct vm_job *job);
 static void end_run(struct vm_job *job);
@@ -20,6 +19,7 @@ static void end_done(struct vm_job *job);
 static void verify_run(struct vm_job *job);
 static void verify_done(struct vm_job *job);
 static void on_written(void *ctx, int status, const struct tree *body, const char *error);
+static void annotate(struct vm_entry *e, const char *key, const char *value, writer_fn done);
 static void on_annotated(void *ctx, int status, const struct tree *body, const char *error);
 
 /* --- jobs --- */
@@ -70,7 +70,7 @@ job_done(void *ctx)
         log_error("vm.job", LS("uid", e->uid), LS("error", err_msg(&job->err)));
     if (job->done)
         job->done(job);
-    want_done(&job->want);
+    vm_want_done(&job->want);
     if (job->rc != 0) /* a full disk, say: the same step is tried again, but not at once */
         handler_retry_later(e->h);
     else
@@ -109,22 +109,6 @@ vm_mover(const struct vm_entry *e)
 /* --- making a guest --- */
 
 void
-vm_job_want(struct vm_job *job, enum hv_kind kind, bool incoming)
-{
-    const struct vm_entry *e = job->e;
-
-    job->driver = e->h->drivers[kind];
-    job->want.vmi = tree_copy(e->vmi);
-    job->want.incoming = incoming;
-}
-
-static void
-want_done(struct hv_want *w)
-{
-    tree_free((struct tree *)(uintptr_t)w->vmi);
-}
-
-void
 vm_job_make(struct vm_job *job, bool adopt)
 {
     struct hv_driver *d = job->driver;
@@ -151,10 +135,27 @@ vm_job_make(struct vm_job *job, bool adopt)
 bool
 vm_start_guest(struct vm_entry *e, const struct vmi *v)
 {
-    struct vm_job *job = vm_job_new(e);
+    struct hv_refusal why = {0};
+    struct vm_job *job;
+    struct err err = {0};
+    enum hv_kind kind;
+    int rc = vm_hypervisor(e, &kind, &why, &err);
 
-    vm_job_want(job, HV_NATIVE, false);
-    vm_journal_init(e, v, &job->j, JOURNAL_STARTING, HV_NATIVE);
+    if (rc == -EAGAIN) {
+        handler_retry_later(e->h);
+        return false;
+    }
+    if (rc != 0) {
+        vm_start_refused(e, HV_LIBVIRT, rc, &why, &err);
+        return false;
+    }
+    job = vm_job_new(e);
+    if (!vm_job_want(job, kind, false)) {
+        free(job);
+        handler_retry_later(e->h);
+        return false;
+    }
+    vm_journal_init(e, v, &job->j, JOURNAL_STARTING, kind);
     job->j.generation = vm_annotation_number(e->vmi, ANN_GENERATION);
     job->write_journal = true;
     job->fn = start_run;
@@ -188,9 +189,12 @@ start_done(struct vm_job *job)
 
     if (job->guest)
         vm_set_guest(e, job->guest);
+    if (job->rc == 0)
+        vm_refused_forget(e);
     if (job->rc != 0 && !job->guest) {
         e->has_journal = false;
-        snprintf(e->start_error, sizeof e->start_error, "%s", err_msg(&job->err));
+        vm_start_refused(e, job->j.hypervisor, job->rc, &job->why, &job->err);
+        job->rc = 0; /* what to do about it is known */
     }
     log_info("guest.started", LS("uid", e->uid), LS("namespace", job->j.namespace_),
              LS("name", job->j.name), LS("hypervisor", hv_kind_name(job->j.hypervisor)),
@@ -242,7 +246,8 @@ end_done(struct vm_job *job)
     if (job->rc == 0) {
         log_info("guest.removed", LS("uid", e->uid));
         vm_drop_guest(e);
-        e->start_error[0] = '\0';
+        vm_refused_forget(e);
+        e->stop_refused = false;
     }
 }
 
@@ -309,19 +314,36 @@ verify_done(struct vm_job *job)
 void
 vm_answer(struct vm_entry *e, const char *key, const struct tree *r)
 {
-    AUTO_TREE struct tree *obj = tree_map();
     AUTO_SB struct sb sb = SB_INIT;
-    AUTO_FREE char *path = NULL;
 
     if (!e->vmi)
         return;
     tree_to_json(r, 0, &sb);
+    annotate(e, key, sb_str(&sb), on_annotated);
+}
+
+bool
+vm_annotate(struct vm_entry *e, const char *key, const char *value)
+{
+    if (e->writing)
+        return false;
+    annotate(e, key, value, on_written);
+    return true;
+}
+
+static void
+annotate(struct vm_entry *e, const char *key, const char *value, writer_fn done)
+{
+    AUTO_TREE struct tree *obj = tree_map();
+    AUTO_FREE char *path =
+        xasprintf("/apis/kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s",
+                  object_namespace(e->vmi), object_name(e->vmi));
+
     tree_set_path(obj, tree_string(e->uid), "metadata", "uid", NULL);
-    tree_set_path(obj, tree_string(sb_str(&sb)), "metadata", "annotations", key, NULL);
-    path = xasprintf("/apis/kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s",
-                     object_namespace(e->vmi), object_name(e->vmi));
+    tree_set_path(obj, value ? tree_string(value) : tree_null(), "metadata", "annotations", key,
+                  NULL);
     e->writing = true;
-    writer_send(e->h->writer, NULL, "PATCH", path, NULL, obj, on_annotated, e);
+    writer_send(e->h->writer, NULL, "PATCH", path, NULL, obj, done, e);
 }
 
 static void

@@ -167,6 +167,17 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     }
     if (e->src_phase == SRC_DONE)
         return report(e, v, want);
+    if (source_may_have_left(e, v)) {
+        struct vm_job *job = vm_job_new(e);
+
+        log_warn("migration.left", LS("uid", e->uid), LS("migration", uid));
+        job->j = e->j;
+        job->j.state = JOURNAL_COMMITTED;
+        memcpy(job->j.migration_uid, e->src_uid, sizeof job->j.migration_uid);
+        job->write_journal = true;
+        vm_job_start(job);
+        return true;
+    }
     if (!e->has_journal || e->j.state != JOURNAL_RUNNING || !e->guest)
         return false;
     if (ms->start_us) {
@@ -180,6 +191,7 @@ source_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
         struct vm_job *job = vm_job_new(e);
 
         job->guest = e->guest;
+        job->keep_paused = vm_wants_pause(e);
         job->fn = resume_run;
         job->done = resume_done;
         vm_job_start(job);
@@ -615,8 +627,11 @@ on_ended(void *ctx)
             job->j.migration_uid[0] = '\0';
             job->j.post_copy = false;
             job->write_journal = true;
-            job->fn = resume_run;
-            job->done = resume_done;
+            job->keep_paused = vm_wants_pause(e);
+            if (hv_lives(e->guest)) { /* else its end is said next */
+                job->fn = resume_run;
+                job->done = resume_done;
+            }
             vm_job_start(job);
         } else {
             AUTO_FREE char *why = NULL;
@@ -648,6 +663,18 @@ free_run(struct source_run *r)
     free(r);
 }
 
+bool
+source_may_have_left(const struct vm_entry *e, const struct vmi *v)
+{
+    const struct migration_state *ms = &v->status.migration;
+
+    /* Our engine never ends the guest before the commit is on the disk; libvirt does. */
+    return e->has_journal && e->j.hypervisor == HV_LIBVIRT && e->j.state == JOURNAL_RUNNING &&
+           !e->src && e->src_phase != SRC_DONE && ms->present && ms->start_us && !ms->failed &&
+           !ms->completed && ms->migration_uid && ms->source_node &&
+           strcmp(ms->source_node, e->h->cfg.node_name) == 0 && !hv_lives(e->guest);
+}
+
 static void
 on_resolve_timer(void *ctx)
 {
@@ -669,7 +696,9 @@ done_with(struct vm_entry *e, enum mig_outcome outcome, const char *reason)
 static void
 resume_run(struct vm_job *job)
 {
-    job->rc = job->guest->ops->resume(job->guest, &job->err);
+    struct hv_guest *g = job->guest;
+
+    job->rc = job->keep_paused ? g->ops->pause(g, &job->err) : g->ops->resume(g, &job->err);
 }
 
 static void

@@ -278,10 +278,25 @@ failed_here(struct vm_entry *e, const char *reason)
 static void
 make_incoming(struct vm_entry *e, const struct vmi *v)
 {
-    struct vm_job *job = vm_job_new(e);
+    enum hv_kind kind = vm_hypervisor_now(e);
+    struct hv_driver *d = e->h->drivers[kind];
+    struct vm_job *job;
+    struct err err = {0};
 
-    vm_job_want(job, HV_NATIVE, true);
-    vm_journal_init(e, v, &job->j, JOURNAL_INCOMING, HV_NATIVE);
+    if (!d)
+        err_set(&err, -ENOTCONN, "%s guests are not served here", hv_kind_name(kind));
+    if (!d || d->ops->ready(d, &err) != 0) {
+        failed_here(e, err_msg(&err));
+        handler_retry_later(e->h);
+        return;
+    }
+    job = vm_job_new(e);
+    if (!vm_job_want(job, kind, true)) {
+        free(job);
+        handler_retry_later(e->h);
+        return;
+    }
+    vm_journal_init(e, v, &job->j, JOURNAL_INCOMING, kind);
     memcpy(job->j.migration_uid, e->dst_uid, sizeof job->j.migration_uid);
     job->j.generation = vm_annotation_number(e->vmi, ANN_MIGRATION_GENERATION);
     job->write_journal = true;
@@ -300,7 +315,8 @@ incoming_run(struct vm_job *job)
         vm_job_make(job, false);
     if (job->rc != 0) {
         journal_remove(job->e->h->cfg.state_dir, job->e->uid, NULL);
-        snprintf(job->text, sizeof job->text, "%s", err_msg(&job->err));
+        snprintf(job->text, sizeof job->text, "%s",
+                 job->why.text[0] ? job->why.text : err_msg(&job->err));
     }
 }
 
