@@ -48,8 +48,9 @@
 #define ANN_WORKLOAD_FILL "drover.io/workload-fill" /* bytes filled with random data at start */
 /* Which hypervisor a VM wants: native or libvirt (on its template); which one its guest is made with, by
  * the handler that started it. docs/libvirt.md */
-#define ANN_HYPERVISOR "drover.io/hypervisor"
-#define ANN_RUNS_ON    "drover.io/runs-on-hypervisor"
+#define ANN_HYPERVISOR  "drover.io/hypervisor"
+#define ANN_RUNS_ON     "drover.io/runs-on-hypervisor"
+#define ANN_ACCELERATOR "drover.io/accelerator" /* kvm or tcg; without it: KVM where it works */
 /* "true" on a VMI, by the pause and unpause subresources: what its handler is to do. */
 #define ANN_PAUSE_REQUEST "drover.io/pause-request"
 /* Of a Node, by its handler: which guests it can make now ("true" "false"). No such label: native only,

@@ -120,7 +120,7 @@ start(struct handler *h, struct err *err)
         xasprintf(PATH_NODES "?fieldSelector=metadata.name%%3D%s", h->cfg.node_name);
     AUTO_FREE char *enactments =
         xasprintf(PATH_NNCES "?labelSelector=nmstate.io%%2Fnode%%3D%s", h->cfg.node_name);
-    int rc = fs_mkdirs(h->cfg.state_dir, 0700, err);
+    int rc = fs_mkdirs(h->cfg.state_dir, 0711, err); /* QEMU runs as another user */
 
     if (rc != 0)
         return rc;

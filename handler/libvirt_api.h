@@ -51,6 +51,7 @@
     X(virDomainMigrateToURI3)             \
     X(virTypedParamsGetULLong)            \
     X(virTypedParamsGetUInt)              \
+    X(virTypedParamsGetLLong)             \
     X(virGetLastError)                    \
     X(virGetLastErrorMessage)             \
     X(virResetLastError)                  \

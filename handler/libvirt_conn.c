@@ -41,6 +41,7 @@ static void *keeper(void *ctx);
 static virConnectPtr opened(struct libvirt *lv);
 static void keep_until_broken(struct libvirt *lv);
 static void on_close(virConnectPtr conn, int reason, void *ctx);
+static int ready_locked(struct libvirt *lv, struct err *err);
 static void nap_locked(struct libvirt *lv, uint64_t us);
 static int wait_locked(struct libvirt *lv, uint64_t until_us);
 static void unref(void *ctx);
@@ -107,14 +108,32 @@ libvirt_get(struct libvirt *lv, struct err *err)
     virConnectPtr c = NULL;
 
     pthread_mutex_lock(&lv->mu);
-    if (lv->conn && !lv->broken && lv->api->virConnectRef(lv->conn) == 0)
+    if (ready_locked(lv, err) == 0 && lv->api->virConnectRef(lv->conn) == 0)
         c = lv->conn;
-    else if (lv->opening && clock_mono_us() - lv->opening_since > LIBVIRT_RETRY_MAX_US)
-        err_set(err, -ENOTCONN, "%s: libvirtd takes the connection, but does not answer", lv->uri);
-    else
-        err_set(err, -ENOTCONN, "%s", lv->why);
     pthread_mutex_unlock(&lv->mu);
     return c;
+}
+
+int
+libvirt_ready(struct libvirt *lv, struct err *err)
+{
+    int rc;
+
+    pthread_mutex_lock(&lv->mu);
+    rc = ready_locked(lv, err);
+    pthread_mutex_unlock(&lv->mu);
+    return rc;
+}
+
+static int
+ready_locked(struct libvirt *lv, struct err *err)
+{
+    if (lv->conn && !lv->broken)
+        return 0;
+    if (lv->opening && clock_mono_us() - lv->opening_since > LIBVIRT_RETRY_MAX_US)
+        return err_set(err, -ENOTCONN, "%s: libvirtd takes the connection, but does not answer",
+                       lv->uri);
+    return err_set(err, -ENOTCONN, "%s", lv->why);
 }
 
 virConnectPtr
@@ -123,7 +142,7 @@ libvirt_wait(struct libvirt *lv, uint64_t timeout_us, struct err *err)
     uint64_t until = clock_mono_us() + timeout_us;
 
     pthread_mutex_lock(&lv->mu);
-    while (!lv->stop && (!lv->conn || lv->broken) && wait_locked(lv, until) == 0)
+    while (!lv->stop && ready_locked(lv, NULL) != 0 && wait_locked(lv, until) == 0)
         ;
     pthread_mutex_unlock(&lv->mu);
     return libvirt_get(lv, err);
@@ -150,6 +169,13 @@ libvirt_unsubscribe(struct libvirt *lv, const unsigned char uuid[VIR_UUID_BUFLEN
                     libvirt_event_fn fn, void *ctx)
 {
     lv_events_unsubscribe(lv->events, uuid, fn, ctx);
+}
+
+void
+libvirt_unsubscribe_later(struct libvirt *lv, const unsigned char uuid[VIR_UUID_BUFLEN],
+                          libvirt_event_fn fn, void *ctx, void (*done)(void *ctx))
+{
+    lv_events_unsubscribe_later(lv->events, uuid, fn, ctx, done);
 }
 
 int

@@ -38,6 +38,8 @@ void libvirt_free(struct libvirt *lv); /* ends the thread; nobody calls anything
 virConnectPtr libvirt_get(struct libvirt *lv, struct err *err);
 /* Waits up to timeout_us for one. */
 virConnectPtr libvirt_wait(struct libvirt *lv, uint64_t timeout_us, struct err *err);
+/* 0 when there is one now, else -ENOTCONN and why. Never blocks. */
+int libvirt_ready(struct libvirt *lv, struct err *err);
 /* Version numbers as libvirt gives them (major * 1000000 + minor * 1000 + release), 0 = not known. */
 void libvirt_versions(struct libvirt *lv, unsigned long *ret_libvirt,
                       unsigned long *ret_hypervisor);
@@ -67,6 +69,11 @@ void libvirt_subscribe(struct libvirt *lv, const unsigned char uuid[VIR_UUID_BUF
                        libvirt_event_fn fn, void *ctx);
 void libvirt_unsubscribe(struct libvirt *lv, const unsigned char uuid[VIR_UUID_BUFLEN],
                          libvirt_event_fn fn, void *ctx);
+
+/* Does not wait for a call that is under way: done(ctx) once there is none (and, at the latest, before
+ * libvirt_free returns), on this thread or libvirt's. ctx may be freed there. */
+void libvirt_unsubscribe_later(struct libvirt *lv, const unsigned char uuid[VIR_UUID_BUFLEN],
+                               libvirt_event_fn fn, void *ctx, void (*done)(void *ctx));
 
 /* The last error of this thread's libvirt call as ours: -errno by its code (no domain: -ESRCH, no
  * connection or keepalive: -ENOTCONN, operation aborted: -ECANCELED, timed out: -ETIMEDOUT, else -EIO),

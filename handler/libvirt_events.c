@@ -13,6 +13,7 @@ struct sub {
     void *ctx;
     unsigned calls; /* under way, or about to be */
     bool dead;
+    void (*done)(void *ctx); /* when dead: said once calls is 0 */
 };
 
 #define REGISTRATIONS 6
@@ -31,6 +32,9 @@ static void tell(struct lv_events *e, const unsigned char *uuid, virDomainPtr do
                  const struct libvirt_event *ev);
 static void tell_of(struct lv_events *e, virDomainPtr dom, const struct libvirt_event *ev);
 static void unref(void *opaque);
+static struct sub *find_locked(struct lv_events *e, const unsigned char *uuid, libvirt_event_fn fn,
+                               const void *ctx);
+static void drop_locked(struct lv_events *e, struct sub *s);
 
 struct lv_events *
 lv_events_new(const struct libvirt_api *api)
@@ -85,23 +89,41 @@ void
 lv_events_unsubscribe(struct lv_events *e, const unsigned char *uuid, libvirt_event_fn fn,
                       void *ctx)
 {
-    struct sub *s = NULL;
+    struct sub *s;
 
     pthread_mutex_lock(&e->mu);
-    for (size_t i = 0; i < e->len && !s; i++)
-        if (!e->subs[i]->dead && e->subs[i]->fn == fn && e->subs[i]->ctx == ctx &&
-            memcmp(e->subs[i]->uuid, uuid, VIR_UUID_BUFLEN) == 0)
-            s = e->subs[i];
+    s = find_locked(e, uuid, fn, ctx);
     if (s) {
         s->dead = true;
-        while (s->calls > 0)
+        s->calls++; /* ours: it is not dropped before we know that we are the last */
+        while (s->calls > 1)
             pthread_cond_wait(&e->idle, &e->mu);
-        for (size_t i = 0; i < e->len; i++)
-            if (e->subs[i] == s)
-                e->subs[i] = e->subs[--e->len];
-        free(s);
+        s->calls = 0;
+        drop_locked(e, s);
     }
     pthread_mutex_unlock(&e->mu);
+}
+
+void
+lv_events_unsubscribe_later(struct lv_events *e, const unsigned char *uuid, libvirt_event_fn fn,
+                            void *ctx, void (*done)(void *ctx))
+{
+    struct sub *s;
+    bool now = true;
+
+    pthread_mutex_lock(&e->mu);
+    s = find_locked(e, uuid, fn, ctx);
+    if (s) {
+        s->dead = true;
+        now = s->calls == 0;
+        if (now)
+            drop_locked(e, s);
+        else
+            s->done = done;
+    }
+    pthread_mutex_unlock(&e->mu);
+    if (now)
+        done(ctx);
 }
 
 void
@@ -250,7 +272,35 @@ tell(struct lv_events *e, const unsigned char *uuid, virDomainPtr dom,
             pthread_mutex_lock(&e->mu);
         }
         s->calls--;
+        if (s->calls == 0 && s->done) {
+            void (*done)(void *) = s->done;
+            void *ctx = s->ctx;
+
+            drop_locked(e, s);
+            pthread_mutex_unlock(&e->mu);
+            done(ctx);
+            pthread_mutex_lock(&e->mu);
+        }
         pthread_cond_broadcast(&e->idle);
     }
     pthread_mutex_unlock(&e->mu);
+}
+
+static struct sub *
+find_locked(struct lv_events *e, const unsigned char *uuid, libvirt_event_fn fn, const void *ctx)
+{
+    for (size_t i = 0; i < e->len; i++)
+        if (!e->subs[i]->dead && e->subs[i]->fn == fn && e->subs[i]->ctx == ctx &&
+            memcmp(e->subs[i]->uuid, uuid, VIR_UUID_BUFLEN) == 0)
+            return e->subs[i];
+    return NULL;
+}
+
+static void
+drop_locked(struct lv_events *e, struct sub *s)
+{
+    for (size_t i = 0; i < e->len; i++)
+        if (e->subs[i] == s)
+            e->subs[i] = e->subs[--e->len];
+    free(s);
 }

@@ -14,6 +14,9 @@ void lv_events_subscribe(struct lv_events *e, const unsigned char *uuid, libvirt
                          void *ctx);
 void lv_events_unsubscribe(struct lv_events *e, const unsigned char *uuid, libvirt_event_fn fn,
                            void *ctx);
+/* Does not wait: done(ctx), if it is not NULL, once no call is under way, on this thread or the call's. */
+void lv_events_unsubscribe_later(struct lv_events *e, const unsigned char *uuid,
+                                 libvirt_event_fn fn, void *ctx, void (*done)(void *ctx));
 /* Says it to all subscribers, on this thread. */
 void lv_events_tell_all(struct lv_events *e, enum libvirt_event_kind kind);
 /* Asks conn for the events of all domains; those that this kind of connection does not have never

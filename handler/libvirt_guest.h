@@ -8,6 +8,8 @@
 
 #include "handler/hv.h"
 
+#define LV_RECORD_FILE "domain.json" /* in a guest's directory: it is a domain, and which one */
+
 struct lv_driver_config {
     const char *state_dir, *uri;
     const char *images;    /* directory of images */

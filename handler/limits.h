@@ -40,6 +40,7 @@
 #define LIBVIRT_RETRY_MIN_US    200000u /* between two tries to connect, at first */
 #define LIBVIRT_RETRY_MAX_US    5000000u
 #define LIBVIRT_CAPS_WAIT_US    2000000u   /* the labels wait for a first connection */
+#define LIBVIRT_FIND_WAIT_US    3000000u   /* the handler's start does: then guests are unknown */
 #define LIBVIRT_STOP_US         2000000u   /* for a try that hangs, when the handler ends */
 #define HANDLER_DOMAIN_START_US 60000000u  /* what starting a domain takes at most */
 #define LIBVIRT_MAX_XML_BYTES   (4u << 20) /* of one domain */

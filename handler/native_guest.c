@@ -11,6 +11,7 @@
 #include "api/tree.h"
 #include "base/fs.h"
 #include "handler/guest_exit.h"
+#include "handler/libvirt_guest.h"
 #include "handler/native_priv.h"
 
 int
@@ -64,6 +65,15 @@ native_new(const char *dir, const char *uid, pid_t pid, int pidfd, struct native
     return 0;
 }
 
+/* libvirt's guests have their directories beside ours. */
+static bool
+is_domain(const char *dir)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", dir, LV_RECORD_FILE);
+
+    return access(path, F_OK) == 0;
+}
+
 int
 native_open(const char *state_dir, const char *vmi_uid, struct native_guest **ret, struct err *err)
 {
@@ -77,7 +87,7 @@ native_open(const char *state_dir, const char *vmi_uid, struct native_guest **re
     dir = xasprintf("%s/guests/%s", state_dir, vmi_uid);
     pthread_mutex_lock(&native_spawn_mu);
     r = native_proc_open(dir, &pid, &pidfd, err);
-    if (r == -ENOENT)
+    if (r == -ENOENT && !is_domain(dir))
         (void)fs_rmtree(dir, NULL); /* its start was cut short; what stays is found again */
     pthread_mutex_unlock(&native_spawn_mu);
     if (r == -ENOENT)

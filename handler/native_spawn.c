@@ -295,7 +295,7 @@ native_spawn(const struct native_config *cfg, struct native_guest **ret, struct 
         return err_set(err, -errno, "/proc/self/exe: %s", strerror(errno));
     r = native_uid_check(cfg->vmi_uid, err);
     if (r == 0)
-        r = fs_mkdirs(guests, 0700, err);
+        r = fs_mkdirs(guests, 0711, err);
     if (r < 0)
         return r;
     pthread_mutex_lock(&native_spawn_mu);

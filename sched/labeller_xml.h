@@ -1,4 +1,4 @@
-/* XML into a small tree, for labeller*.c only. Hostile input: size, depth and count are limited, a
+/* XML into a small tree, for labeller*.c and the handler's libvirt_*.c. Hostile input: size, depth and count are limited, a
  * document type is refused (so there are no entities but XML's own five), nothing outside the text is
  * ever read. On libexpat. */
 #ifndef SCHED_LABELLER_XML_H
