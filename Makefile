@@ -170,6 +170,7 @@ all: $(PROG_FILES)
 
 help:
 	@echo "make demo          install what is missing, build, run the main job (needs root)"
+	@echo "make demo HYPERVISOR=libvirt   with QEMU and libvirt, one of its VMs is a real one"
 	@echo "make test          install what is missing, build, run every test (needs root)"
 	@echo "make               build the programs into bin/"
 	@echo "make check         unit and scenario tests, with ASan and UBSan"
@@ -190,7 +191,9 @@ deps-build:
 unit-build: $(UNIT_TESTS) $(FUZZ_BINS)
 tests-build: $(PROG_FILES) unit-build
 
-demo: deps-build
+# HYPERVISOR=libvirt: QEMU and libvirt are installed for it
+demo:
+	@tools/deps.sh $(if $(filter libvirt,$(HYPERVISOR)),--libvirt,--build)
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)tools/demo.sh
 

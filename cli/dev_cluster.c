@@ -311,8 +311,14 @@ plan_node(const struct dev_config *cfg, struct dev_cluster *c, size_t i, const c
     add_option(&a, "--capacity-memory", nc->memory ? nc->memory : DEV_DEFAULT_MEMORY);
     add_option(&a, "--heartbeat-interval", cfg->heartbeat ? cfg->heartbeat : DEV_DEFAULT_HEARTBEAT);
     add_option(&a, "--metrics-listen", metrics);
-    if (libvirt)
-        add_option(&a, "--libvirt", DEV_LIBVIRT_URI);
+    add_option(&a, "--hypervisor", libvirt ? "auto" : "native");
+    if (libvirt) {
+        AUTO_FREE char *beside =
+            xasprintf("%.*s/images", (int)(strrchr(program, '/') - program), program);
+
+        add_option(&a, "--libvirt-uri", DEV_LIBVIRT_URI);
+        add_option(&a, "--images", cfg->images ? cfg->images : beside);
+    }
     for (size_t k = 0; cfg->handler_args && cfg->handler_args[k]; k++)
         add_arg(&a, cfg->handler_args[k]);
     for (size_t k = 0; k < nc->labels.len; k++) {

@@ -59,8 +59,9 @@ struct dev_config {
     const char *const *handler_args;    /* the same for every handler */
     bool plaintext;                     /* no certificates: --insecure-plaintext */
     enum dev_hypervisor hypervisor;
-    bool emulate;      /* with libvirt: hosts without /dev/kvm, so that QEMU emulates the CPU */
-    unsigned ready_ms; /* 0: DEV_READY_MS */
+    bool emulate;       /* with libvirt: hosts without /dev/kvm, so that QEMU emulates the CPU */
+    const char *images; /* of containerDisk and kernelBoot, absolute; NULL: images in bin_dir */
+    unsigned ready_ms;  /* 0: DEV_READY_MS */
     const atomic_bool *stop;                  /* becomes true: give up and clean up; or NULL */
     void (*say)(void *ctx, const char *line); /* one line for each step; or NULL */
     void *say_ctx;

@@ -62,6 +62,11 @@ static const struct options_def up_defs[] = {
     {.name = "emulate",
      .type = OPTIONS_BOOL,
      .help = "with libvirt: hosts without /dev/kvm, so that QEMU emulates the guests' CPUs"},
+    {.name = "images",
+     .type = OPTIONS_STRING,
+     .arg = "DIR",
+     .help = "with libvirt: images that manifests name as containerDisk and kernelBoot (else the "
+             "folder images beside the programs: the test guest)"},
     {0},
 };
 static const struct options_def down_defs[] = {OPT_DIR, {0}};
@@ -235,15 +240,24 @@ dev_up(const struct options *o)
     };
     AUTO_DEV_CLUSTER struct dev_cluster *c = NULL;
     struct arena *a = arena_new();
+    AUTO_FREE char *images = NULL;
     struct err err = {0};
-    int rc;
+    int rc = 0;
 
     atomic_store(&stop, false);
     sigaction(SIGINT, &act, &was_int);
     sigaction(SIGTERM, &act, &was_term);
+    if (options_given(o, "images")) {
+        images = realpath(options_string(o, "images"), NULL);
+        if (!images)
+            rc = err_set(&err, -errno, "--images %s: %s", options_string(o, "images"),
+                         strerror(errno));
+        cfg.images = images;
+    }
     while (strcmp(hypervisors[cfg.hypervisor], options_string(o, "hypervisor")) != 0)
         cfg.hypervisor++;
-    rc = load_nodes(o, &cfg, a, &err);
+    if (rc == 0)
+        rc = load_nodes(o, &cfg, a, &err);
     if (rc == 0)
         rc = load_labels(o, &cfg, a, &err);
     if (rc == 0)

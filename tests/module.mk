@@ -18,8 +18,13 @@ $(TESTGUEST): tests/guest/guest.ld $(TESTGUEST_OBJS)
 	$(call say,LD    $@)
 	$(Q)$(CC) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -T $^ -o $@
 OBJS += $(TESTGUEST_OBJS)
+# as manifests name it (examples/libvirt): kernelBoot's image is a folder beside the programs
+TESTGUEST_IMAGE := $(BINDIR)/images/drover/testguest/kernel
+$(TESTGUEST_IMAGE): $(TESTGUEST)
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
 .PHONY: testguest
-testguest: $(TESTGUEST)
+testguest: $(TESTGUEST_IMAGE)
 ifeq ($(shell uname -m),x86_64)
 all: testguest
 endif

@@ -1,29 +1,41 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building, testing and the demo need. Quiet when nothing is missing;
 # where it may not install, it prints the one command that would and exits with 1.
+# --build: without what only tests need. --libvirt: that, and QEMU and libvirt for real VMs.
 set -u
+mode=${1:-}
 need="gcc make pkg-config libc6-dev libevent-dev libyaml-dev libjansson-dev libsqlite3-dev
       libcurl4-openssl-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libnl-3-dev libnl-route-3-dev
       libexpat1-dev libxxhash-dev liblz4-dev libzstd-dev libcmocka-dev libvirt-dev libarchive-dev
       iproute2 procps"
-[ "${1:-}" = --build ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq"
+real_vms="qemu-system-x86 qemu-utils libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients socat"
+[ -n "$mode" ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq"
+[ "$mode" != --libvirt ] || need="$need $real_vms"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "deps: no dpkg here: install what corresponds to:" $need >&2
     exit 0
 fi
+lacks() { ! dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
 missing=
 for p in $need; do
-    dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing="$missing $p"
+    if lacks "$p"; then missing="$missing $p"; fi
+done
+# tests with real VMs are skipped without these, and say so (no daemon starts: tests run their own)
+for p in $real_vms; do
+    if [ -n "$mode" ] || [ "$(id -u)" -ne 0 ] || ! lacks "$p"; then continue; fi
+    { apt-get update && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y \
+        --no-install-recommends $real_vms; } >/dev/null 2>&1 || echo "deps: went on without $p"
+    break
 done
 # peers that measurements stand beside; without one its comparison is skipped, and says so
 for p in iperf3 tcpdump; do
-    [ "${1:-}" = --build ] || [ "$(id -u)" -ne 0 ] || command -v "$p" >/dev/null ||
+    [ -n "$mode" ] || [ "$(id -u)" -ne 0 ] || command -v "$p" >/dev/null ||
         DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -y --no-install-recommends "$p" \
             >/dev/null 2>&1 || echo "deps: went on without $p"
 done
 # kubectl: any will do; the system test runs the real one
-if [ "${1:-}" != --build ] && ! command -v kubectl >/dev/null; then missing="$missing kubernetes-client"; fi
+if [ -z "$mode" ] && ! command -v kubectl >/dev/null; then missing="$missing kubernetes-client"; fi
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" -ne 0 ]; then
