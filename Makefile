@@ -60,7 +60,7 @@ LIBS_fuzz      := handler control sched netpolicy migrate proto api base
 
 PKGS_base      := libevent_core libevent_pthreads
 PKGS_api       := yaml-0.1 jansson
-PKGS_proto     := libprotobuf-c libcurl
+PKGS_proto     := libprotobuf-c libcurl libcrypto
 PKGS_sched     := expat
 PKGS_netpolicy := libnl-3.0 libnl-route-3.0
 PKGS_migrate   := liblz4 libzstd openssl

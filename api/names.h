@@ -53,6 +53,9 @@
 #define ANN_ACCELERATOR "drover.io/accelerator" /* kvm or tcg; without it: KVM where it works */
 /* "true" on a VMI, by the pause and unpause subresources: what its handler is to do. */
 #define ANN_PAUSE_REQUEST "drover.io/pause-request"
+/* On the VMI, by the API: the name of a console session that its handler shall connect to
+ * (docs/console.md). */
+#define ANN_CONSOLE_REQUEST "drover.io/console-request"
 /* Of a Node, by its handler: which guests it can make now ("true" "false"). No such label: native only,
  * as handlers were before there was a choice. */
 #define LABEL_HYPERVISOR_LIBVIRT "hypervisor.drover.io/libvirt"
@@ -104,6 +107,9 @@
 
 /* On the VMI, by the API's pause ("true") and unpause ("false"); its handler does it. */
 #define ANN_PAUSE_REQUEST "drover.io/pause-request"
+/* On the VMI, by the API: the name of a console session that its handler shall connect to
+ * (docs/console.md). */
+#define ANN_CONSOLE_REQUEST "drover.io/console-request"
 
 /* The migration network. On a Node, by the controller: JSON {"network": "NS/NAD", "address":
  * "10.200.5.1/24"} or {"network", "reason", "message"} when there is none to be had. */

@@ -25,6 +25,7 @@ struct api {
     struct store_watch *housekeeping;
     struct metrics *metrics;
     struct store_watch *metrics_watch;
+    struct consoles *consoles; /* control/console.h */
     struct loop_timer *event_timer;
     bool stopped;
 };

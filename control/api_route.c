@@ -4,6 +4,7 @@
 
 #include "control/api_call.h"
 #include "control/api_metrics.h"
+#include "control/api_subresource.h"
 
 static int route_resource(struct api_call *c, const char *group, const char *version, size_t at);
 static int route_collection(struct api_call *c);
@@ -54,14 +55,15 @@ route_resource(struct api_call *c, const char *group, const char *version, size_
         c->ns = arena_strdup(c->arena, seg[at + 1]);
         at += 2;
     }
-    if (n - at > 3)
+    if (n - at > 3 && !(n - at == 4 && strcmp(group, SUBRESOURCE_GROUP) == 0))
         return api_err_no_resource(c);
     if (n - at > 1)
         c->name = arena_strdup(c->arena, seg[at + 1]);
     if (n - at > 2)
-        c->sub = arena_strdup(c->arena, seg[at + 2]);
+        c->sub = n - at > 3 ? arena_printf(c->arena, "%s/%s", seg[at + 2], seg[at + 3])
+                            : arena_strdup(c->arena, seg[at + 2]);
     c->version = arena_strdup(c->arena, version);
-    if (strcmp(group, "subresources.kubevirt.io") == 0) {
+    if (strcmp(group, SUBRESOURCE_GROUP) == 0) {
         c->kind = kind_by_resource("kubevirt.io", version, seg[at]);
         return *c->ns && *c->name && *c->sub && c->kind ? api_subresource(c)
                                                         : api_err_no_resource(c);

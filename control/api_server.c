@@ -6,6 +6,7 @@
 
 #include "control/api_call.h"
 #include "control/api_metrics.h"
+#include "control/console.h"
 
 static void on_request(void *ctx, struct http_exchange *x);
 static void on_gone(void *ctx);
@@ -23,12 +24,19 @@ api_new(struct loop *loop, struct store *store, const struct api_config *config)
         a->config.watch_queue_bytes = WATCH_MAX_QUEUE_BYTES;
     if (!a->config.bookmark_ms)
         a->config.bookmark_ms = WATCH_BOOKMARK_S * 1000;
+    if (!a->config.console_connect_ms)
+        a->config.console_connect_ms = CONSOLE_CONNECT_S * 1000;
+    if (!a->config.console_why_ms)
+        a->config.console_why_ms = CONSOLE_WHY_S * 1000;
+    if (!a->config.console_ping_ms)
+        a->config.console_ping_ms = CONSOLE_PING_S * 1000;
     a->config.http.handler = on_request;
     a->config.http.ctx = a;
     a->config.http.error_body = api_status_plain;
     a->http = http_server_new(loop, &a->config.http);
     api_housekeeping_start(a);
     api_metrics_start(a);
+    a->consoles = consoles_new(a);
     return a;
 }
 
@@ -47,6 +55,7 @@ api_stop(struct api *a)
     api_housekeeping_stop(a);
     api_metrics_stop(a);
     http_server_free(TAKE_PTR(a->http));
+    consoles_stop(a->consoles);
 }
 
 void
@@ -55,6 +64,7 @@ api_free(struct api *a)
     if (!a)
         return;
     api_stop(a);
+    consoles_free(a->consoles);
     for (struct api_call *c = a->calls, *next; c; c = next) {
         next = c->next;
         c->pending = 0; /* the store will not call back any more */

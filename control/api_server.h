@@ -16,6 +16,8 @@ struct api_config {
     struct http_config http;  /* limits and deadlines only; zeros: the defaults */
     size_t watch_queue_bytes; /* 0: WATCH_MAX_QUEUE_BYTES */
     unsigned bookmark_ms;     /* 0: WATCH_BOOKMARK_S */
+    /* 0: CONSOLE_CONNECT_S, CONSOLE_WHY_S, CONSOLE_PING_S */
+    unsigned console_connect_ms, console_why_ms, console_ping_ms;
 };
 
 /* loop and store are borrowed and must outlive the API. config may be NULL. Makes the namespaces

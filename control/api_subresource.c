@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "control/api_call.h"
+#include "control/console.h"
 
 static int take_options(struct api_call *c);
 static int change_state(struct api_call *c);
@@ -26,6 +27,7 @@ static const struct {
     {KIND_VM, "migrate", HTTP_PUT, migrate},
     {KIND_VMI, "pause", HTTP_PUT, api_subresource_pause},
     {KIND_VMI, "unpause", HTTP_PUT, api_subresource_pause},
+    {KIND_VMI, "console", HTTP_GET, consoles_open},
 };
 
 int
@@ -40,6 +42,8 @@ api_subresource(struct api_call *c)
             return -1;
         return actions[i].fn(c);
     }
+    if (c->kind->kind == KIND_VMI && strcmp(c->sub, "console/backend") == 0)
+        return consoles_backend(c);
     if (c->kind->kind == KIND_VMI && api_subresource_not_served(c))
         return -1;
     return api_err_no_resource(c);

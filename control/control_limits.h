@@ -26,6 +26,16 @@
 #define WATCH_BOOKMARK_S      60
 #define WATCH_MAX_S           3600 /* upstream ends a watch after 30-60 minutes, too */
 
+/* consoles */
+#define CONSOLE_MAX         256         /* at a time */
+#define CONSOLE_QUEUE_BYTES (64u << 10) /* that wait for one side */
+#define CONSOLE_FRAME_BYTES (16u << 10) /* to the user, at most */
+#define CONSOLE_MESSAGE_MAX 512         /* a handler's refusal */
+#define CONSOLE_CONNECT_S   10          /* within which the handler connects */
+#define CONSOLE_PING_S      20
+#define CONSOLE_PINGS       3u /* without an answer: the user's end is gone */
+#define CONSOLE_WHY_S       5  /* from the handler's end to what the instance says of it */
+
 /* events */
 #define EVENT_TTL_S 3600 /* v1 Events older than this are deleted, as upstream */
 

@@ -16,7 +16,6 @@
 static void on_read(struct bufferevent *bev, void *arg);
 static void on_write(struct bufferevent *bev, void *arg);
 static void on_event(struct bufferevent *bev, short what, void *arg);
-static void process(struct http_conn *c);
 static bool step(struct http_conn *c);
 static bool at_eof(struct http_conn *c);
 static bool read_head(struct http_conn *c);
@@ -24,7 +23,6 @@ static bool read_body(struct http_conn *c);
 static void run_handler(struct http_conn *c);
 static void refuse(struct http_conn *c, int status, const struct err *err);
 static void finish_reply(struct http_conn *c);
-static void set_state(struct http_conn *c, enum conn_state state);
 static void leave(struct http_conn *c);
 static void write_head(struct http_exchange *x, int status, const char *content_type,
                        int64_t length);
@@ -51,7 +49,8 @@ http_conn_new(struct http_server *s, int fd)
         c->next->prev = &c->next;
     s->conns = c;
     s->conns_len++;
-    set_state(c, CONN_HEAD); /* a client that connects and says nothing has as long as a slow one */
+    http_conn_set_state(
+        c, CONN_HEAD); /* a client that connects and says nothing has as long as a slow one */
     bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 
@@ -67,7 +66,7 @@ http_conn_close(struct http_conn *c)
             c->next->prev = c->prev;
         s->conns_len--;
         bufferevent_free(TAKE_PTR(c->bev));
-        if (c->state == CONN_HANDLER && c->x.on_gone)
+        if ((c->state == CONN_HANDLER || c->state == CONN_TUNNEL) && c->x.on_gone)
             c->x.on_gone(c->x.gone_ctx);
         http_server_conn_gone(s);
     }
@@ -86,7 +85,7 @@ on_read(struct bufferevent *bev, void *arg)
     struct http_conn *c = arg;
 
     (void)bev;
-    process(c);
+    http_conn_process(c);
 }
 
 static void
@@ -94,16 +93,25 @@ on_write(struct bufferevent *bev, void *arg)
 {
     struct http_conn *c = arg;
 
+    (void)bev;
     /* Called when all is sent. */
     if (c->state == CONN_CLOSING) {
-        shutdown(bufferevent_getfd(bev), SHUT_WR);
-        set_state(c, CONN_LINGER);
-        if (c->eof) {
-            http_conn_close(c);
-            return;
-        }
+        http_conn_linger(c);
+    } else if (c->state == CONN_TUNNEL) {
+        c->busy++;
+        c->x.tunnel->drained(c->x.tunnel_ctx);
+        leave(c);
+    } else {
+        http_conn_process(c);
     }
-    process(c);
+}
+
+void
+http_conn_linger(struct http_conn *c)
+{
+    shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+    http_conn_set_state(c, CONN_LINGER);
+    http_conn_process(c);
 }
 
 static void
@@ -115,14 +123,14 @@ on_event(struct bufferevent *bev, short what, void *arg)
     if ((what & BEV_EVENT_EOF) && (what & BEV_EVENT_READING) && !c->x.streaming) {
         /* A client may send its requests, shut its side and wait for the replies. */
         c->eof = true;
-        process(c);
+        http_conn_process(c);
         return;
     }
     http_conn_close(c);
 }
 
-static void
-process(struct http_conn *c)
+void
+http_conn_process(struct http_conn *c)
 {
     if (c->busy)
         return;
@@ -152,7 +160,7 @@ step(struct http_conn *c)
             return false;
         if (evbuffer_get_length(in) == 0 && !c->eof)
             return false;
-        set_state(c, CONN_HEAD);
+        http_conn_set_state(c, CONN_HEAD);
         return true;
     case CONN_HEAD:
         return read_head(c) || at_eof(c);
@@ -163,6 +171,8 @@ step(struct http_conn *c)
         if (c->eof)
             http_conn_close(c);
         return false;
+    case CONN_TUNNEL:
+        return http_tunnel_step(c);
     case CONN_HANDLER:
     case CONN_CLOSING:
         return false;
@@ -177,7 +187,7 @@ at_eof(struct http_conn *c)
     if (c->eof && evbuffer_get_length(bufferevent_get_output(c->bev)) == 0)
         http_conn_close(c);
     else if (c->eof)
-        set_state(c, CONN_CLOSING);
+        http_conn_set_state(c, CONN_CLOSING);
     return false;
 }
 
@@ -213,7 +223,7 @@ read_head(struct http_conn *c)
         return true;
     }
     x->close = !x->request.keep_alive;
-    set_state(c, CONN_BODY);
+    http_conn_set_state(c, CONN_BODY);
     if (x->request.expect_continue && (x->request.chunked || x->request.content_length > 0) &&
         evbuffer_get_length(in) == 0)
         bufferevent_write(c->bev, "HTTP/1.1 100 Continue\r\n\r\n", 25);
@@ -269,7 +279,7 @@ run_handler(struct http_conn *c)
 
     x->request.body = sb_str(&x->body);
     x->request.body_len = x->body.len;
-    set_state(c, CONN_HANDLER);
+    http_conn_set_state(c, CONN_HANDLER);
     c->server->config.handler(c->server->config.ctx, x);
 }
 
@@ -281,7 +291,7 @@ refuse(struct http_conn *c, int status, const struct err *err)
 
     if (!c->x.arena)
         c->x.arena = arena_new();
-    set_state(c, CONN_HANDLER);
+    http_conn_set_state(c, CONN_HANDLER);
     c->x.close = true;
     c->server->config.error_body(status, err_msg(err), &body);
     http_reply(&c->x, status, "application/json", &body);
@@ -385,8 +395,8 @@ finish_reply(struct http_conn *c)
     sb_done(&x->body);
     sb_done(&x->headers);
     *x = (struct http_exchange){.conn = c, .close = close};
-    set_state(c, close ? CONN_CLOSING : CONN_IDLE);
-    process(c);
+    http_conn_set_state(c, close ? CONN_CLOSING : CONN_IDLE);
+    http_conn_process(c);
 }
 
 static void
@@ -406,8 +416,8 @@ write_head(struct http_exchange *x, int status, const char *content_type, int64_
     evbuffer_add_printf(out, "%s\r\n", x->close ? "Connection: close\r\n" : "");
 }
 
-static void
-set_state(struct http_conn *c, enum conn_state state)
+void
+http_conn_set_state(struct http_conn *c, enum conn_state state)
 {
     const struct http_config *f = &c->server->config;
     const unsigned ms[] = {
@@ -415,6 +425,7 @@ set_state(struct http_conn *c, enum conn_state state)
         [CONN_HEAD] = f->head_timeout_ms,
         [CONN_BODY] = f->body_timeout_ms,
         [CONN_HANDLER] = 0,
+        [CONN_TUNNEL] = 0,  /* whoever speaks the protocol looks after it */
         [CONN_CLOSING] = 0, /* the write timeout ends it */
         [CONN_LINGER] = LINGER_US / 1000,
     };
@@ -445,11 +456,13 @@ status_text(int status)
         {415, "Unsupported Media Type"},
         {417, "Expectation Failed"},
         {422, "Unprocessable Entity"},
+        {426, "Upgrade Required"},
         {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
         {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
         {505, "HTTP Version Not Supported"},
         {507, "Insufficient Storage"},
     };

@@ -13,6 +13,7 @@ enum conn_state {
     CONN_HEAD, /* some of the head is there */
     CONN_BODY,
     CONN_HANDLER, /* the request is complete; the reply is not */
+    CONN_TUNNEL,  /* another protocol is spoken: http_tunnel.c */
     CONN_CLOSING, /* the last reply is being sent */
     CONN_LINGER   /* sent, and said so to the client: what it still sends is thrown away */
 };
@@ -26,6 +27,8 @@ struct http_exchange {
     bool streaming, close;
     void (*on_gone)(void *ctx);
     void *gone_ctx;
+    const struct http_tunnel_ops *tunnel;
+    void *tunnel_ctx;
 };
 
 struct http_conn {
@@ -53,6 +56,13 @@ struct http_server {
 /* Takes fd. */
 void http_conn_new(struct http_server *s, int fd);
 void http_conn_close(struct http_conn *c);
+/* Goes on with what has come; nothing when it is being gone on with already. */
+void http_conn_process(struct http_conn *c);
+void http_conn_set_state(struct http_conn *c, enum conn_state state);
+/* All is sent: says so to the client, and waits a little for it to close. */
+void http_conn_linger(struct http_conn *c);
+/* http_tunnel.c: offers what has come; false when nothing was taken. */
+bool http_tunnel_step(struct http_conn *c);
 /* A connection is gone: there may be room for one that waits. */
 void http_server_conn_gone(struct http_server *s);
 

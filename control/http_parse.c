@@ -261,6 +261,15 @@ http_header(const struct http_request *r, const char *name)
     return NULL;
 }
 
+bool
+http_header_lists(const struct http_request *r, const char *name, const char *token)
+{
+    for (size_t i = 0; i < r->headers_len; i++)
+        if (strcmp(r->headers[i].name, name) == 0 && has_token(r->headers[i].value, token))
+            return true;
+    return false;
+}
+
 const char *
 http_param(const struct http_request *r, const char *name)
 {

@@ -53,6 +53,8 @@ int http_parse_head(const char *buf, size_t len, size_t max_body, struct arena *
                     struct http_request *ret, struct err *err);
 /* Header by its name in lower case; the first one's value, or NULL. */
 const char *http_header(const struct http_request *r, const char *name);
+/* Whether any header of that name lists the token (case does not matter). */
+bool http_header_lists(const struct http_request *r, const char *name, const char *token);
 /* Query parameter, or NULL. */
 const char *http_param(const struct http_request *r, const char *name);
 

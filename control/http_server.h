@@ -49,4 +49,28 @@ void http_stream_write(struct http_exchange *x, const void *data, size_t len);
 size_t http_stream_queued(const struct http_exchange *x);
 void http_stream_end(struct http_exchange *x);
 
+/* --- another protocol on the connection (RFC 9110 section 7.8); http_tunnel.c --- */
+struct http_tunnel_ops {
+    /* Bytes have come, or http_tunnel_resume was called and there are some. They may be changed.
+     * Returns how many were taken; while some are left the client is not read from beyond 64 KiB,
+     * and they are offered again with more, or by http_tunnel_resume. */
+    size_t (*data)(void *ctx, uint8_t *data, size_t len);
+    /* All that was written has been taken by the kernel. */
+    void (*drained)(void *ctx);
+};
+
+/* Answers 101 with "Upgrade: protocol" and the headers that were added; from now on the connection
+ * is a stream of bytes, not of requests. Ended by http_tunnel_end, or by the client's end, of which
+ * on_gone tells once all that it sent before has been taken. A client that takes nothing for the
+ * server's write timeout is cut off. ops must outlive the connection. data may be called before this
+ * returns, unless it is called from the handler. */
+void http_tunnel_begin(struct http_exchange *x, const char *protocol,
+                       const struct http_tunnel_ops *ops, void *ctx);
+/* Queued without limit: look at http_stream_queued. */
+void http_tunnel_write(struct http_exchange *x, const void *data, size_t len);
+/* Offers again what data() left. */
+void http_tunnel_resume(struct http_exchange *x);
+/* Sends what is queued, then closes. x is dead, and on_gone is not called. */
+void http_tunnel_end(struct http_exchange *x);
+
 #endif

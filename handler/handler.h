@@ -188,10 +188,12 @@ struct vm_entry {
     bool dst_result_sent;
     unsigned dst_result_tries;
 
-    char verify_seen[256];  /* the last verify-request that was answered */
-    char trace_seen[256];   /* the last trace-request that was taken up */
-    struct vm_trace *trace; /* the recording that runs (the entry is busy with it), or NULL */
-    struct arena *arena;    /* of the reconcile that runs */
+    char verify_seen[256];   /* the last verify-request that was answered */
+    char trace_seen[256];    /* the last trace-request that was taken up */
+    char console_seen[64];   /* the last console-request that was taken up */
+    struct console *console; /* the session that runs, or NULL */
+    struct vm_trace *trace;  /* the recording that runs (the entry is busy with it), or NULL */
+    struct arena *arena;     /* of the reconcile that runs */
 };
 
 /* Brings what is here in line with the newest object: starts at most one step; called again after each. */
@@ -220,6 +222,7 @@ struct vm_job {
     bool write_journal, remove_journal;
     bool refused, keep_paused;
     char text[256];
+    int fd; /* a console's */
 };
 struct vm_job *vm_job_new(struct vm_entry *e);
 void vm_job_start(struct vm_job *job); /* sets busy; frees the job after done */
@@ -240,6 +243,9 @@ bool vm_verify_if_asked(struct vm_entry *e, const struct vmi *v);
 /* Writes r as JSON into an annotation of the VMI. When the write is lost, what was asked is taken up
  * again. */
 void vm_answer(struct vm_entry *e, const char *key, const struct tree *r);
+/* vm_console.c: serial consoles. end: it ends soon. */
+bool vm_console_if_asked(struct vm_entry *e, const struct vmi *v);
+void vm_console_end(struct vm_entry *e);
 /* vm_trace.c: recordings of dirty pages. */
 bool vm_trace_if_asked(struct vm_entry *e, const struct vmi *v);
 void

@@ -45,6 +45,12 @@
 #define HANDLER_DOMAIN_START_US 60000000u  /* what starting a domain takes at most */
 #define LIBVIRT_MAX_XML_BYTES   (4u << 20) /* of one domain */
 
+/* consoles */
+#define CONSOLE_BUFFER_BYTES (16u << 10) /* each way */
+#define CONSOLE_CONNECT_MS   10000u      /* for each step of connecting to the controller */
+#define CONSOLE_BUSY_TRIES   20          /* to open one that was in use a moment ago */
+#define CONSOLE_BUSY_US      50000u      /* between two of them */
+
 /* network checkups */
 #define CHECKUP_PENDING       8                  /* connections that have not said who they are */
 #define CHECKUP_HELLO_US      2000000u           /* within which they must */

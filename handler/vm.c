@@ -47,7 +47,8 @@ vm_sessions_end(struct handler *h)
         source_end(e);
         target_end(e);
         vm_trace_interrupt(e);
-        if (source_active(e) || target_active(e) || e->busy || e->writing)
+        vm_console_end(e);
+        if (source_active(e) || target_active(e) || e->busy || e->writing || e->console)
             none = false;
     }
     return none;
@@ -152,6 +153,8 @@ reconcile(struct vm_entry *e)
     bool is_target = ms->present && ms->target_node && strcmp(ms->target_node, me) == 0;
     bool stop = reconcile_ended(e, v, want);
 
+    if (!stop && e->has_journal && e->j.state == JOURNAL_RUNNING && strcmp(owner, me) == 0)
+        stop = vm_console_if_asked(e, v);
     if (!stop && is_source)
         stop = source_reconcile(e, v, want);
     if (!stop && is_target && !is_source)
@@ -384,7 +387,8 @@ forget_if_done(struct vm_entry *e)
 {
     const char *me = e->h->cfg.node_name;
 
-    if (e->busy || e->writing || e->guest || e->has_journal || source_active(e) || target_active(e))
+    if (e->busy || e->writing || e->guest || e->has_journal || e->console || source_active(e) ||
+        target_active(e))
         return;
     if (e->vmi &&
         (strcmp(tree_find_string(e->vmi, "", "status", "nodeName", NULL), me) == 0 ||
