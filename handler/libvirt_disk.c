@@ -1,5 +1,5 @@
 /* The volumes of a VirtualMachineInstance as files of this host: decisions only, see libvirt_disk.h.
- * Claims are libvirt_disk_claim.c's, cloud-init data libvirt_seed.c's, files libvirt_disk_make.c's. */
+ * Claims are libvirt_disk_claim.c's, cloud-init data libvirt_disk_seed.c's, files libvirt_disk_make.c's. */
 #include "handler/libvirt_disk_int.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "api/quantity.h"
-#include "handler/libvirt_seed.h"
+#include "handler/libvirt_disk_seed.h"
 #include "handler/libvirt_target_name.h"
 #include "handler/limits.h"
 
@@ -61,11 +61,11 @@ lv_disks_plan(const struct lv_disk_config *c, const struct hv_want *w, struct lv
 {
     const struct tree *volumes = tree_find(w->vmi, "spec", "volumes", NULL);
     struct lv_disks d = {0};
+    size_t n = tree_len(volumes);
     int rc;
 
-    if (tree_len(volumes))
-        d.items = xcalloc(tree_len(volumes), sizeof(*d.items));
-    for (size_t i = 0; i < tree_len(volumes); i++) {
+    d.items = xcalloc(n + 1, sizeof(*d.items));
+    for (size_t i = 0; i < n; i++) {
         const struct tree *volume = tree_at(volumes, i);
         struct planner p = {
             .c = c, .w = w, .volume = tree_get_string(tree_get(volume, "name"), ""), .why = why};

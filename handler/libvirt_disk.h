@@ -32,7 +32,7 @@
 
 #include "handler/hv.h"
 
-struct lv_seed; /* libvirt_seed.h */
+struct lv_seed; /* libvirt_disk_seed.h */
 
 /* How make finds the file that is not ours: path, or backing where there is one. */
 enum lv_disk_find {

@@ -1,4 +1,4 @@
-/* What the parts of handler/libvirt_disk*.c share; included by them and libvirt_seed.c only. */
+/* What the parts of handler/libvirt_disk*.c share; included by them and libvirt_disk_seed.c only. */
 #ifndef HANDLER_LIBVIRT_DISK_INT_H
 #define HANDLER_LIBVIRT_DISK_INT_H
 

@@ -13,8 +13,8 @@
 
 #include "api/quantity.h"
 #include "base/fs.h"
-#include "handler/libvirt_image.h"
-#include "handler/libvirt_seed.h"
+#include "handler/libvirt_disk_image.h"
+#include "handler/libvirt_disk_seed.h"
 
 #define OVERLAY_BYTES (UINT64_C(1) << 20) /* an empty one, and then some */
 /* QEMU's locks on an image that it has open (block/file-posix.c): one byte for each permission that it has,
@@ -30,7 +30,7 @@ struct maker {
 };
 
 static int settle(struct maker *m, struct lv_disk *d);
-static int check_file(struct maker *m, struct lv_disk *d, char **path, bool writes);
+static int check_file(struct maker *m, struct lv_disk *d, const char *path, bool writes);
 static int check_in_use(struct maker *m, const struct lv_disk *d, int fd, const char *path,
                         bool writes);
 static bool locked(int fd, off_t byte);
@@ -84,18 +84,19 @@ lv_disks_remove(const struct lv_disks *d)
 static int
 settle(struct maker *m, struct lv_disk *d)
 {
-    char **base = d->backing ? &d->backing : &d->path;
-    const char **format = d->backing ? &d->backing_format : &d->format;
+    bool under = d->backing != NULL;
+    char **base = under ? &d->backing : &d->path;
+    const char **format = under ? &d->backing_format : &d->format;
     struct stat st;
 
-    if (d->ours && !d->backing)
+    if (d->ours && !under)
         return 0;
     if (d->find == LV_FIND_IMAGE) {
         struct err err = {0};
         char *found = NULL;
         int rc = lv_image_find(*base, d->inside, &found, format, &err);
 
-        if (rc)
+        if (rc || !found)
             return say(m, rc, "volume %s: %s", d->name, err_msg(&err));
         free(*base);
         *base = found;
@@ -109,33 +110,33 @@ settle(struct maker *m, struct lv_disk *d)
         return say(m, -ENOENT, "volume %s: %s is not there", d->name, *base);
     }
     d->find = LV_FIND_FILE; /* found: once more is the same */
-    return check_file(m, d, base, !d->backing && !d->read_only);
+    return check_file(m, d, *base, !under && !d->read_only);
 }
 
 static int
-check_file(struct maker *m, struct lv_disk *d, char **path, bool writes)
+check_file(struct maker *m, struct lv_disk *d, const char *path, bool writes)
 {
     AUTO_FD int fd = -1;
     struct stat st;
 
-    if (stat(*path, &st)) {
+    if (stat(path, &st)) {
         if (errno == ENOENT && is_new(d) && !d->backing && !m->incoming)
             return 0;
-        return say(m, -errno, "volume %s: %s%s", d->name, *path,
+        return say(m, -errno, "volume %s: %s%s", d->name, path,
                    errno == ENOENT ? " is not there" : " cannot be looked at");
     }
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-        return say(m, -EINVAL, "volume %s: %s is %s: want a file or a block device", d->name, *path,
+        return say(m, -EINVAL, "volume %s: %s is %s: want a file or a block device", d->name, path,
                    S_ISDIR(st.st_mode) ? "a directory" : "no disk");
     if (S_ISREG(st.st_mode) && st.st_size == 0)
-        return say(m, -EINVAL, "volume %s: %s is empty: a disk has a size", d->name, *path);
+        return say(m, -EINVAL, "volume %s: %s is empty: a disk has a size", d->name, path);
     /* a block device that is opened to write and closed wakes udev: it is only read here */
-    fd = open(*path, (writes && S_ISREG(st.st_mode) ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    fd = open(path, (writes && S_ISREG(st.st_mode) ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return say(m, -errno, "volume %s: %s cannot be opened to %s: %s", d->name, *path,
+        return say(m, -errno, "volume %s: %s cannot be opened to %s: %s", d->name, path,
                    writes ? "write" : "read", strerror(errno));
     *(d->backing ? &d->backing_block : &d->block) = S_ISBLK(st.st_mode);
-    return check_in_use(m, d, fd, *path, writes);
+    return check_in_use(m, d, fd, path, writes);
 }
 
 /* Somebody else's QEMU that writes to it, or wants no writers. At the target of a migration the source's

@@ -10,7 +10,7 @@
 
 #include "base/sb.h"
 #include "handler/libvirt_disk.h"
-#include "handler/libvirt_seed.h"
+#include "handler/libvirt_disk_seed.h"
 
 #define PVC(name, spec)       \
     "{metadata: {name: " name \

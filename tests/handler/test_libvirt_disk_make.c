@@ -16,7 +16,7 @@
 #include "base/fs.h"
 #include "base/sb.h"
 #include "handler/libvirt_disk.h"
-#include "handler/libvirt_image.h"
+#include "handler/libvirt_disk_image.h"
 
 #define MIB (1 << 20)
 

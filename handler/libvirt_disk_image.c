@@ -1,5 +1,5 @@
-/* Image files: see libvirt_image.h. The header's fields: QEMU's docs/interop/qcow2.txt. */
-#include "handler/libvirt_image.h"
+/* Image files: see libvirt_disk_image.h. The header's fields: QEMU's docs/interop/qcow2.txt. */
+#include "handler/libvirt_disk_image.h"
 
 #include <dirent.h>
 #include <endian.h>
@@ -23,7 +23,7 @@ struct qcow2_head { /* big-endian */
 } __attribute__((packed));
 
 static int only_file(const char *dir, char **ret, struct err *err);
-static int settle(char **path, const char **ret_format, struct err *err);
+static int settle(const char *path, const char **ret_format, struct err *err);
 
 int
 lv_image_find(const char *base, const char *inside, char **ret_path, const char **ret_format,
@@ -51,13 +51,13 @@ lv_image_find(const char *base, const char *inside, char **ret_path, const char 
             }
             free(path);
             path = file;
-            if (rc)
+            if (rc || !path)
                 return rc;
         } else if (inside) {
             return err_set(err, -EINVAL, "%s is a file: a path in it (%s) wants a directory", path,
                            inside);
         }
-        rc = settle(&path, ret_format, err);
+        rc = settle(path, ret_format, err);
         if (rc == 0)
             *ret_path = TAKE_PTR(path);
         return rc;
@@ -107,25 +107,25 @@ only_file(const char *dir, char **ret, struct err *err)
 }
 
 static int
-settle(char **path, const char **ret_format, struct err *err)
+settle(const char *path, const char **ret_format, struct err *err)
 {
-    AUTO_FD int fd = open(*path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct qcow2_head h = {0};
     struct stat st;
-    size_t len = strlen(*path);
-    bool named = len > 6 && strcmp(*path + len - 6, ".qcow2") == 0, is;
+    size_t len = strlen(path);
+    bool named = len > 6 && strcmp(path + len - 6, ".qcow2") == 0, is;
     ssize_t n;
 
     if (fd < 0 || fstat(fd, &st))
-        return err_set(err, -errno, "%s: %s", *path, strerror(errno));
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return err_set(err, -EINVAL, "%s is not a regular file", *path);
+        return err_set(err, -EINVAL, "%s is not a regular file", path);
     n = pread(fd, &h, sizeof(h), 0);
     if (n < 0)
-        return err_set(err, -errno, "%s: %s", *path, strerror(errno));
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
     is = n >= 24 && be32toh(h.magic) == QCOW2_MAGIC;
     if (named && !is)
-        return err_set(err, -EINVAL, "%s is no qcow2 image", *path);
+        return err_set(err, -EINVAL, "%s is no qcow2 image", path);
     if (is &&
         (h.backing_file_offset != 0 ||
          (be32toh(h.version) >= 3 && (be64toh(h.incompatible_features) & QCOW2_DATA_FILE_BIT))))
@@ -133,7 +133,7 @@ settle(char **path, const char **ret_format, struct err *err)
             err, -EINVAL,
             "%s refers to another file: an image has to be whole (qemu-img convert makes "
             "it so)",
-            *path);
+            path);
     *ret_format = is ? "qcow2" : "raw";
     return 0;
 }

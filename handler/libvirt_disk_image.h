@@ -1,7 +1,7 @@
 /* Image files: which one a containerDisk reference stands for, what a qcow2 header says, and qemu-img.
  * Blocks; any thread. */
-#ifndef HANDLER_LIBVIRT_IMAGE_H
-#define HANDLER_LIBVIRT_IMAGE_H
+#ifndef HANDLER_LIBVIRT_DISK_IMAGE_H
+#define HANDLER_LIBVIRT_DISK_IMAGE_H
 
 #include <stdint.h>
 

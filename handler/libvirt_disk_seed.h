@@ -2,8 +2,8 @@
  * cloud-init's NoCloud (label cidata) and ConfigDrive (label config-2, OpenStack's layout), as KubeVirt makes
  * them. The same manifest makes the same bytes on every host and at every time, so that a target of a
  * migration makes the image anew. Pure but for libarchive's own temporary file; any thread. */
-#ifndef HANDLER_LIBVIRT_SEED_H
-#define HANDLER_LIBVIRT_SEED_H
+#ifndef HANDLER_LIBVIRT_DISK_SEED_H
+#define HANDLER_LIBVIRT_DISK_SEED_H
 
 #include <stddef.h>
 

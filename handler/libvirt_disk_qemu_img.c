@@ -1,5 +1,5 @@
-/* Running qemu-img: see libvirt_image.h. Exec with arguments, no shell. */
-#include "handler/libvirt_image.h"
+/* Running qemu-img: see libvirt_disk_image.h. Exec with arguments, no shell. */
+#include "handler/libvirt_disk_image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #define SAID_MAX 600
 
 static int run(const char *const *argv, struct err *err);
-static int start(const char *const *argv, pid_t *ret_pid, int *ret_said, struct err *err);
+static pid_t start(const char *const *argv, int *ret_said, struct err *err);
 static bool read_said(int fd, char said[SAID_MAX]);
 
 int
@@ -46,13 +46,13 @@ run(const char *const *argv, struct err *err)
 {
     char said[SAID_MAX] = "";
     AUTO_FD int fd = -1;
-    int status = 0, rc = 0;
+    int status = 0;
     bool ended;
     pid_t pid;
 
-    rc = start(argv, &pid, &fd, err);
-    if (rc)
-        return rc;
+    pid = start(argv, &fd, err);
+    if (pid <= 0)
+        return (int)pid;
     ended = read_said(fd, said);
     if (!ended)
         kill(pid, SIGKILL);
@@ -70,8 +70,9 @@ run(const char *const *argv, struct err *err)
     return err_set(err, -EIO, "%s", *said ? said : "qemu-img failed without a word");
 }
 
-static int
-start(const char *const *argv, pid_t *ret_pid, int *ret_said, struct err *err)
+/* Its process id, or -errno. */
+static pid_t
+start(const char *const *argv, int *ret_said, struct err *err)
 {
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     static char locale[] = "LC_ALL=C";
@@ -79,6 +80,7 @@ start(const char *const *argv, pid_t *ret_pid, int *ret_said, struct err *err)
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
     sigset_t none, all;
+    pid_t pid = 0;
     int p[2], rc;
 
     if (pipe2(p, O_CLOEXEC))
@@ -94,7 +96,7 @@ start(const char *const *argv, pid_t *ret_pid, int *ret_said, struct err *err)
     posix_spawnattr_setsigdefault(&attr, &all);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     /* exec does not write to what argv points to */
-    rc = posix_spawnp(ret_pid, argv[0], &fa, &attr, (char *const *)(uintptr_t)argv, envp);
+    rc = posix_spawnp(&pid, argv[0], &fa, &attr, (char *const *)(uintptr_t)argv, envp);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&fa);
     close(p[1]);
@@ -105,7 +107,7 @@ start(const char *const *argv, pid_t *ret_pid, int *ret_said, struct err *err)
                                     : "qemu-img cannot be run");
     }
     *ret_said = p[0];
-    return 0;
+    return pid;
 }
 
 /* What it says on stderr, on one line; false when it has not ended in time. */

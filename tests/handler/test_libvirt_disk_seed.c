@@ -12,7 +12,7 @@
 #include <time.h>
 
 #include "base/sb.h"
-#include "handler/libvirt_seed.h"
+#include "handler/libvirt_disk_seed.h"
 
 #define VMI(more) "{metadata: {name: db, namespace: shop, uid: u1}, spec: {" more "}}"
 

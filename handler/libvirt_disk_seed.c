@@ -1,5 +1,5 @@
-/* Cloud-init data of a volume: see libvirt_seed.h. The image is libvirt_seed_image.c's. */
-#include "handler/libvirt_seed.h"
+/* Cloud-init data of a volume: see libvirt_disk_seed.h. The image is libvirt_disk_seed_image.c's. */
+#include "handler/libvirt_disk_seed.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-/* A seed as an ISO 9660 image: see libvirt_seed.h. libarchive writes it; the times in it, which say when it
+/* A seed as an ISO 9660 image: see libvirt_disk_seed.h. libarchive writes it; the times in it, which say when it
  * was made, are taken out, so that the same seed is the same image (ECMA-119, section 8.4). */
-#include "handler/libvirt_seed.h"
+#include "handler/libvirt_disk_seed.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -52,7 +52,7 @@ lv_seed_image(const struct lv_seed *s, struct sb *ret, struct err *err)
     /* the files' data is at the end, and nobody else's to touch */
     for (size_t i = 0; i < s->len; i++)
         data += (s->files[i].len + SECTOR - 1) / SECTOR * SECTOR;
-    if (image.len < (FIRST_DESCRIPTOR + 1) * SECTOR + data)
+    if (!image.buf || image.len < (FIRST_DESCRIPTOR + 1) * SECTOR + data)
         return err_set(err, -EIO, "cloud-init image: libarchive made one of %zu bytes", image.len);
     clear_dates(image.buf, image.len - data);
     /* as it is and as cloud-init looks for it: libarchive makes CONFIG_2 of config-2 */
