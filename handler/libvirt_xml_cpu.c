@@ -4,15 +4,17 @@
 #include "handler/libvirt_xml_int.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/quantity.h"
 #include "handler/limits.h"
 
 static uint64_t memory_bytes(struct lv_xml *x);
+static int64_t amount_of(const struct tree *t, char *text, size_t size);
 static uint64_t page_kib(struct lv_xml *x);
 static unsigned topology(struct lv_xml *x, const char *key);
-static unsigned count_of(struct lv_xml *x, const char *key, int64_t dflt);
+static unsigned count_of(struct lv_xml *x, const char *key);
 static void write_pins(struct lv_xml *x);
 static void write_model(struct lv_xml *x);
 static void write_cpu_features(struct lv_xml *x);
@@ -80,32 +82,46 @@ lv_xml_cpu_model(struct lv_xml *x)
 static uint64_t
 memory_bytes(struct lv_xml *x)
 {
-    static const char *const names[] = {"spec.domain.memory.guest",
-                                        "spec.domain.resources.requests.memory",
-                                        "spec.domain.resources.limits.memory"};
-    const char *const texts[] = {
-        tree_find_string(x->domain, NULL, "memory", "guest", NULL),
-        tree_find_string(x->domain, NULL, "resources", "requests", "memory", NULL),
-        tree_find_string(x->domain, NULL, "resources", "limits", "memory", NULL)};
-    struct quantity q;
-    struct err e;
+    const struct {
+        const char *name;
+        const struct tree *amount;
+    } places[] = {
+        {"memory.guest", tree_find(x->domain, "memory", "guest", NULL)},
+        {"resources.requests.memory",
+         tree_find(x->domain, "resources", "requests", "memory", NULL)},
+        {"resources.limits.memory", tree_find(x->domain, "resources", "limits", "memory", NULL)},
+    };
+    char text[64];
+    int64_t bytes;
     size_t i = 0;
 
-    while (i < ARRAY_LEN(texts) && !texts[i])
+    while (i < ARRAY_LEN(places) && !places[i].amount)
         i++;
-    if (i == ARRAY_LEN(texts)) {
-        lv_refuse(x, LV_INVALID, "%s: the guest has no memory: want an amount such as 1Gi",
-                  names[0]);
+    if (i == ARRAY_LEN(places)) {
+        lv_refuse(x, LV_INVALID,
+                  "spec.domain.memory.guest: the guest has no memory: want an amount such as 1Gi");
         return 0;
     }
-    if (quantity_parse(texts[i], &q, &e) != 0)
-        lv_refuse(x, LV_INVALID, "%s: %.64s: %s", names[i], texts[i], e.msg);
-    else if (q.units < 1 << 20 || (uint64_t)q.units > HANDLER_MAX_GUEST_BYTES)
-        lv_refuse(x, LV_INVALID, "%s: %.64s: want 1Mi to %lluTi", names[i], texts[i],
-                  HANDLER_MAX_GUEST_BYTES >> 40);
-    else
-        return (uint64_t)q.units >> 10 << 10;
+    bytes = amount_of(places[i].amount, text, sizeof text);
+    if (bytes >= 1 << 20 && (uint64_t)bytes <= HANDLER_MAX_GUEST_BYTES)
+        return (uint64_t)bytes >> 10 << 10;
+    lv_refuse(x, LV_INVALID, "spec.domain.%s: %s: want 1Mi to %lluTi", places[i].name, text,
+              HANDLER_MAX_GUEST_BYTES >> 40);
     return 0;
+}
+
+/* Units of a quantity, rounded up, -1 where it is none; and how it was written. */
+static int64_t
+amount_of(const struct tree *t, char *text, size_t size)
+{
+    struct quantity q;
+
+    if (tree_type(t) == TREE_INT) {
+        snprintf(text, size, "%" PRId64, tree_get_int(t, 0));
+        return tree_get_int(t, 0);
+    }
+    snprintf(text, size, "%s", tree_get_string(t, ""));
+    return quantity_parse(tree_get_string(t, ""), &q, NULL) == 0 ? q.units : -1;
 }
 
 /* Of huge pages; 0: none. */
@@ -131,31 +147,31 @@ static unsigned
 topology(struct lv_xml *x, const char *key)
 {
     static const char *const keys[] = {"sockets", "cores", "threads"};
-    const struct tree *cpu = tree_get(x->domain, "cpu"), *resources;
-    struct quantity q = {.units = 1};
-    const char *text;
+    const struct tree *cpu = tree_get(x->domain, "cpu"), *amount;
+    char text[64];
+    int64_t n;
 
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         if (tree_get(cpu, keys[i]))
-            return count_of(x, key, 1);
-    resources = tree_get(x->domain, "resources");
-    text = tree_find_string(resources, tree_find_string(resources, NULL, "requests", "cpu", NULL),
-                            "limits", "cpu", NULL);
-    if (!text || strcmp(key, "sockets") != 0)
+            return count_of(x, key);
+    amount = tree_find(x->domain, "resources", "limits", "cpu", NULL);
+    if (!amount)
+        amount = tree_find(x->domain, "resources", "requests", "cpu", NULL);
+    if (!amount || strcmp(key, "sockets") != 0)
         return 1;
-    if (quantity_parse(text, &q, NULL) != 0 || q.units < 1 || q.units > LV_XML_MAX_VCPUS) {
-        lv_refuse(x, LV_INVALID, "spec.domain.resources: cpu: %.64s: want 1 to %d", text,
-                  LV_XML_MAX_VCPUS);
-        return 1;
-    }
-    return (unsigned)q.units;
+    n = amount_of(amount, text, sizeof text);
+    if (n >= 1 && n <= LV_XML_MAX_VCPUS)
+        return (unsigned)n;
+    lv_refuse(x, LV_INVALID, "spec.domain.resources: cpu: %s: want 1 to %d", text,
+              LV_XML_MAX_VCPUS);
+    return 1;
 }
 
 static unsigned
-count_of(struct lv_xml *x, const char *key, int64_t dflt)
+count_of(struct lv_xml *x, const char *key)
 {
     const struct tree *t = tree_find(x->domain, "cpu", key, NULL);
-    int64_t n = tree_get_int(t, t ? 0 : dflt);
+    int64_t n = tree_get_int(t, t ? 0 : 1);
 
     if (n >= 1 && n <= LV_XML_MAX_VCPUS)
         return (unsigned)n;

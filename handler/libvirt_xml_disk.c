@@ -119,6 +119,8 @@ write_disk(struct lv_xml *x, struct disk *d)
     if (tree_get(d->device, "pciAddress")) {
         AUTO_FREE char *path = xasprintf("%s.disk.pciAddress", d->path);
 
+        if (strcmp(d->bus, "virtio") != 0)
+            lv_refuse(x, LV_INVALID, "%s: bus is %.32s: want virtio", path, d->bus);
         lv_xml_pci(x, tree_get(d->device, "pciAddress"), path);
     }
     xw_end(&x->w, "disk");

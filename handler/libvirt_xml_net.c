@@ -7,31 +7,30 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api/object.h"
 #include "base/rng.h"
 #include "handler/libvirt_xml_nad.h"
 
-static const char *const bindings[] = {"masquerade", "bridge",       "slirp",   "macvtap", "sriov",
-                                       "passt",      "passtBinding", "binding", NULL};
+static const char *const bindings[] = {"masquerade", "bridge", "slirp", "macvtap", NULL};
+
+static const char *const states[] = {"up", "down", "absent", "", NULL};
 
 struct nic { /* one item of spec.domain.devices.interfaces */
     const struct tree *t, *network;
+    size_t network_index;
     const char *binding;
     char path[64];
 };
 
 static void write_interface(struct lv_xml *x, struct nic *n);
 static void write_pod(struct lv_xml *x, const struct nic *n);
-static void write_passt(struct lv_xml *x, const struct nic *n);
-static void write_ports(struct lv_xml *x, const struct nic *n);
 static void write_subnet(struct lv_xml *x, const struct nic *n, const char *key, int family,
                          unsigned longest);
 static void write_multus(struct lv_xml *x, const struct nic *n);
 static void write_rest(struct lv_xml *x, const struct nic *n, bool user, unsigned mtu);
 static void write_mac(struct lv_xml *x, const struct nic *n);
-static const struct tree *find_network(struct lv_xml *x, const char *name);
+static const struct tree *find_network(struct lv_xml *x, const char *name, size_t *ret_index);
 
 void
 lv_xml_interfaces(struct lv_xml *x)
@@ -40,9 +39,11 @@ lv_xml_interfaces(struct lv_xml *x)
 
     for (size_t i = 0; i < tree_len(interfaces); i++) {
         struct nic n = {.t = tree_at(interfaces, i)};
-        const char *state = tree_find_string(n.t, "up", "state", NULL);
+        const char *state = tree_find_string(n.t, "", "state", NULL);
 
         snprintf(n.path, sizeof n.path, "spec.domain.devices.interfaces[%zu]", i);
+        if (!lv_is_one_of(state, states))
+            lv_refuse(x, LV_INVALID, "%s.state: \"%.32s\": want up, down or absent", n.path, state);
         if (strcmp(state, "absent") != 0)
             write_interface(x, &n);
     }
@@ -62,7 +63,7 @@ write_interface(struct lv_xml *x, struct nic *n)
 {
     const char *name = tree_find_string(n->t, "", "name", NULL);
 
-    n->network = find_network(x, name);
+    n->network = find_network(x, name, &n->network_index);
     for (size_t i = 0; bindings[i] && !n->binding; i++)
         if (tree_get(n->t, bindings[i]))
             n->binding = bindings[i];
@@ -79,14 +80,7 @@ write_pod(struct lv_xml *x, const struct nic *n)
 {
     const char *b = n->binding ? n->binding : "masquerade";
 
-    if (strcmp(b, "passt") == 0 || strcmp(b, "passtBinding") == 0) {
-        write_passt(x, n);
-    } else if (strcmp(b, "masquerade") == 0 || strcmp(b, "slirp") == 0) {
-        if (tree_len(tree_get(n->t, "ports")) > 0)
-            lv_refuse(x, LV_UNSUPPORTED,
-                      "%s.ports: nothing is let in to a guest behind %s here: leave it out, or use "
-                      "the binding passt or a bridge",
-                      n->path, b);
+    if (strcmp(b, "masquerade") == 0 || strcmp(b, "slirp") == 0) {
         xw_begin(&x->w, "interface", "type", "user", NULL);
         write_subnet(x, n, "vmNetworkCIDR", AF_INET, 32);
         write_subnet(x, n, "vmIPv6NetworkCIDR", AF_INET6, 128);
@@ -102,40 +96,8 @@ write_pod(struct lv_xml *x, const struct nic *n)
         write_rest(x, n, false, 0);
     } else {
         lv_refuse(x, LV_UNSUPPORTED,
-                  "%s.%s: is not made here on the pod network: want masquerade, passt or bridge",
-                  n->path, b);
-    }
-}
-
-/* libvirt 9.0 and later start passt themselves; ports are as seen from outside. */
-static void
-write_passt(struct lv_xml *x, const struct nic *n)
-{
-    xw_begin(&x->w, "interface", "type", "user", NULL);
-    xw_leaf(&x->w, "backend", "type", "passt", NULL);
-    write_ports(x, n);
-    write_rest(x, n, true, 0);
-}
-
-static void
-write_ports(struct lv_xml *x, const struct nic *n)
-{
-    static const char *const protocols[] = {"TCP", "UDP"};
-    const struct tree *ports = tree_get(n->t, "ports");
-
-    for (size_t i = 0; i < tree_len(ports); i++) {
-        const char *protocol = tree_find_string(tree_at(ports, i), "TCP", "protocol", NULL);
-        int64_t port = tree_get_int(tree_get(tree_at(ports, i), "port"), 0);
-
-        if (port < 1 || port > 65535)
-            lv_refuse(x, LV_INVALID, "%s.ports[%zu].port: want 1 to 65535", n->path, i);
-        if (strcasecmp(protocol, protocols[0]) != 0 && strcasecmp(protocol, protocols[1]) != 0)
-            lv_refuse(x, LV_INVALID, "%s.ports[%zu].protocol: %.16s: want TCP or UDP", n->path, i,
-                      protocol);
-        xw_begin(&x->w, "portForward", "proto",
-                 strcasecmp(protocol, protocols[1]) == 0 ? "udp" : "tcp", NULL);
-        xw_leaf(&x->w, "range", "start", XW_NUM((uint64_t)port), NULL);
-        xw_end(&x->w, "portForward");
+                  "%s.%s: is not made here on the pod network: want masquerade or bridge", n->path,
+                  b);
     }
 }
 
@@ -152,8 +114,9 @@ write_subnet(struct lv_xml *x, const struct nic *n, const char *key, int family,
         return;
     if (sscanf(cidr, "%45[0-9a-fA-F.:]/%3u%n", address, &prefix, &end) != 2 || cidr[end] ||
         inet_pton(family, address, raw) != 1 || prefix > longest)
-        lv_refuse(x, LV_INVALID, "spec.networks[].pod.%s: \"%.64s\": want an %s network such as %s",
-                  key, cidr, family == AF_INET ? "IPv4" : "IPv6",
+        lv_refuse(x, LV_INVALID,
+                  "spec.networks[%zu].pod.%s: \"%.64s\": want an %s network such as %s",
+                  n->network_index, key, cidr, family == AF_INET ? "IPv4" : "IPv6",
                   family == AF_INET ? "10.0.2.0/24" : "fd10:0:2::/64");
     xw_leaf(&x->w, "ip", "family", family == AF_INET ? "ipv4" : "ipv6", "address", address,
             "prefix", XW_NUM(prefix), NULL);
@@ -282,12 +245,14 @@ write_mac(struct lv_xml *x, const struct nic *n)
 }
 
 static const struct tree *
-find_network(struct lv_xml *x, const char *name)
+find_network(struct lv_xml *x, const char *name, size_t *ret_index)
 {
     const struct tree *networks = tree_get(x->spec, "networks");
 
     for (size_t i = 0; i < tree_len(networks); i++)
-        if (strcmp(tree_find_string(tree_at(networks, i), "", "name", NULL), name) == 0)
+        if (strcmp(tree_find_string(tree_at(networks, i), "", "name", NULL), name) == 0) {
+            *ret_index = i;
             return tree_at(networks, i);
+        }
     return NULL;
 }

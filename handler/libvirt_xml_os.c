@@ -14,6 +14,7 @@ static bool uuid_valid(const char *s);
 static void write_sysinfo(struct lv_xml *x);
 static void write_sysinfo_entry(struct lv_xml *x, const char *name, const char *value);
 static bool chassis_given(struct lv_xml *x);
+static void check_dns(struct lv_xml *x);
 static const char *machine(struct lv_xml *x);
 static void write_efi(struct lv_xml *x, const struct tree *efi);
 static void write_boot(struct lv_xml *x);
@@ -27,7 +28,8 @@ static void write_timer(struct lv_xml *x, const struct tree *t, const char *key,
 void
 lv_xml_uuid(struct lv_xml *x)
 {
-    const char *asked = tree_find_string(x->domain, NULL, "firmware", "uuid", NULL);
+    const struct tree *field = tree_find(x->domain, "firmware", "uuid", NULL);
+    const char *asked = tree_get_string(field, field ? "" : NULL);
     const char *uid = object_uid(x->want->vmi);
 
     if (asked && !uuid_valid(asked))
@@ -49,6 +51,7 @@ lv_xml_os(struct lv_xml *x)
     const struct tree *efi = tree_get(loader, "efi"), *bios = tree_get(loader, "bios");
     bool info = tree_find(x->domain, "firmware", "serial", NULL) || chassis_given(x);
 
+    check_dns(x);
     if (info)
         write_sysinfo(x);
     if (efi && bios)
@@ -172,6 +175,16 @@ chassis_given(struct lv_xml *x)
     return tree_len(tree_get(x->domain, "chassis")) > 0;
 }
 
+/* The host's resolver answers guests on the user network; there is no other. */
+static void
+check_dns(struct lv_xml *x)
+{
+    const char *policy = tree_find_string(x->spec, "", "dnsPolicy", NULL);
+
+    if (*policy && strcmp(policy, "Default") != 0)
+        lv_refuse(x, LV_UNSUPPORTED, "spec.dnsPolicy: %.32s: want Default", policy);
+}
+
 static const char *
 machine(struct lv_xml *x)
 {
@@ -188,6 +201,9 @@ machine(struct lv_xml *x)
         lv_refuse(x, LV_UNSUPPORTED,
                   "spec.domain.machine.type: \"%.64s\": want q35, pc, or a version of them such as "
                   "pc-q35-7.2",
+                  type);
+    if (strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789.-_") != strlen(type))
+        lv_refuse(x, LV_INVALID, "spec.domain.machine.type: \"%.64s\": want the name of a machine",
                   type);
     return type;
 }

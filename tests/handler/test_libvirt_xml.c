@@ -116,8 +116,7 @@ nobody_elses(void **state)
         "<domain><d:vmi xmlns:d='" LV_METADATA_NS "' namespace='a' name='b' uid='c'/></domain>",
         "<!DOCTYPE x [<!ENTITY e 'c'>]><domain><metadata><d:vmi xmlns:d='" LV_METADATA_NS
         "' namespace='a' name='b' uid='&e;'/></metadata></domain>",
-        "<domain><metadata><d:vmi xmlns:d='" LV_METADATA_NS
-        "' namespace='a' name='b' "
+        "<domain><metadata><d:vmi xmlns:d='" LV_METADATA_NS "' namespace='a' name='b' "
         "uid='0123456789012345678901234567890123456789012345678901234567890"
         "123456789'/></metadata></domain>",
     };
