@@ -49,9 +49,19 @@
     X(virDomainListGetStats)              \
     X(virDomainStatsRecordListFree)       \
     X(virDomainMigrateToURI3)             \
+    X(virDomainMigrateStartPostCopy)      \
+    X(virDomainMigrateSetMaxDowntime)     \
+    X(virDomainMigrateSetMaxSpeed)        \
+    X(virDomainGetJobStats)               \
+    X(virDomainAbortJob)                  \
+    X(virTypedParamsAddString)            \
+    X(virTypedParamsAddULLong)            \
+    X(virTypedParamsAddInt)               \
+    X(virTypedParamsFree)                 \
     X(virTypedParamsGetULLong)            \
     X(virTypedParamsGetUInt)              \
     X(virTypedParamsGetLLong)             \
+    X(virTypedParamsGetInt)               \
     X(virGetLastError)                    \
     X(virGetLastErrorMessage)             \
     X(virResetLastError)                  \

@@ -148,6 +148,12 @@ libvirt_wait(struct libvirt *lv, uint64_t timeout_us, struct err *err)
     return libvirt_get(lv, err);
 }
 
+const char *
+libvirt_uri(const struct libvirt *lv)
+{
+    return lv->uri;
+}
+
 void
 libvirt_versions(struct libvirt *lv, unsigned long *ret_libvirt, unsigned long *ret_hypervisor)
 {

@@ -40,6 +40,7 @@ virConnectPtr libvirt_get(struct libvirt *lv, struct err *err);
 virConnectPtr libvirt_wait(struct libvirt *lv, uint64_t timeout_us, struct err *err);
 /* 0 when there is one now, else -ENOTCONN and why. Never blocks. */
 int libvirt_ready(struct libvirt *lv, struct err *err);
+const char *libvirt_uri(const struct libvirt *lv); /* as configured; borrowed */
 /* Version numbers as libvirt gives them (major * 1000000 + minor * 1000 + release), 0 = not known. */
 void libvirt_versions(struct libvirt *lv, unsigned long *ret_libvirt,
                       unsigned long *ret_hypervisor);

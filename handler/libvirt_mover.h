@@ -21,4 +21,7 @@
 
 #include "handler/mover.h"
 
+/* The directory of the sockets, the same on every host: made. 0 or -errno. Any thread. */
+int lv_make_dir(struct err *err);
+
 #endif

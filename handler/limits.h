@@ -51,6 +51,29 @@
 #define CONSOLE_BUSY_TRIES   20          /* to open one that was in use a moment ago */
 #define CONSOLE_BUSY_US      50000u      /* between two of them */
 
+/* migrations that libvirt runs (libvirt_source.c, libvirt_target.c) */
+#define LV_MIGRATE_DIR      "/run/drover/migrate" /* its sockets, the same path on every host */
+#define LV_GATE_CONNECTIONS 4                     /* of libvirt's, at once */
+#define LV_GATE_WRITE_US    5000000u              /* for one message to be taken */
+#define LV_RPC_MAX          (33u << 20) /* one message of libvirt's; its own limit is 32 MiB */
+#define LV_RPC_ANSWER_US    40000000u   /* the other libvirtd answers a call within this */
+#define LV_WATCH_US         400000u     /* between two looks at the job */
+#define LV_CHECK_US         20000000u   /* the target says READY or why not */
+#define LV_PREPARED_US      5000000u    /* the target records PREPARED */
+#define LV_RUNNING_US       15000000u   /* the target runs what was committed */
+#define LV_ANSWER_US        15000000u   /* the target answers a question */
+#define LV_ABORT_US         10000000u   /* a job that was told to end does; then it is cut */
+#define LV_CONFIRM_US       60000000u   /* libvirt ends the source's QEMU */
+#define LV_RESTORE_US       10000000u   /* the guest runs again after a failure */
+#define LV_LOOK_US          2000000u    /* for a connection, when the truth is asked for */
+#define LV_LOOK_AGAIN_US    100000u
+#define LV_CLEAN_US         15000000u /* nothing is left at the target after one */
+#define LV_REDIAL_US        1000000u  /* between two tries to go on with a post-copy */
+#define LV_IDLE_US          30000000u /* the source begins */
+#define LV_TARGET_QUEUE     8         /* messages that wait */
+#define LV_TARGET_LOOK_US   200000u
+#define LV_TARGET_SOON_US   15000u
+
 /* network checkups */
 #define CHECKUP_PENDING       8                  /* connections that have not said who they are */
 #define CHECKUP_HELLO_US      2000000u           /* within which they must */

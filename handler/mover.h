@@ -31,7 +31,9 @@ struct mover {
     void (*source_set_bandwidth)(struct mover_source *s, uint64_t bytes_per_s);
     void (*source_stats)(struct mover_source *s, struct mig_stats *ret);
     void (*source_free)(struct mover_source *s);
-    enum mig_outcome (*source_resolve)(const struct mig_source_config *cfg, struct err *err);
+    /* g: the guest here; NULL: there is none any more. */
+    enum mig_outcome (*source_resolve)(const struct mig_source_config *cfg, struct hv_guest *g,
+                                       struct err *err);
 
     /* g: the incoming guest (HV_INCOMING); NULL while recovering when it is gone. */
     int (*target_new)(const struct mig_target_config *cfg, struct hv_guest *g,

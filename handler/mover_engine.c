@@ -86,6 +86,13 @@ source_free(struct mover_source *s)
     free(s);
 }
 
+static enum mig_outcome
+source_resolve(const struct mig_source_config *cfg, struct hv_guest *g, struct err *err)
+{
+    (void)g; /* paused, and nobody but its handler resumes it */
+    return mig_source_resolve(cfg, err);
+}
+
 static int
 target_new(const struct mig_target_config *cfg, struct hv_guest *g, struct mover_target **ret,
            struct err *err)
@@ -180,7 +187,7 @@ const struct mover mover_engine = {
     .source_set_bandwidth = source_set_bandwidth,
     .source_stats = source_stats,
     .source_free = source_free,
-    .source_resolve = mig_source_resolve,
+    .source_resolve = source_resolve,
     .target_new = target_new,
     .target_address = target_address,
     .target_fallback_address = target_fallback_address,

@@ -20,6 +20,7 @@ struct source_run {
     struct mig_source_config cfg;
     const struct mover *mover;
     struct mover_source *src; /* NULL while resolving */
+    struct hv_guest *guest;   /* while resolving; borrowed, may be NULL */
     struct journal commit;    /* what commit() writes */
     pthread_t thread;
     bool resolving;
@@ -467,6 +468,7 @@ begin_resolve(struct vm_entry *e, const struct vmi *v)
         return;
     }
     r->resolving = !e->j.post_copy || !e->guest;
+    r->guest = e->guest;
     if (!r->resolving) { /* it has what the target lacks */
         r->cfg.recovering = true;
         r->cfg.progress = on_progress;
@@ -508,7 +510,7 @@ run_resolve(void *ctx)
 {
     struct source_run *r = ctx;
 
-    r->outcome = r->mover->source_resolve(&r->cfg, &r->err);
+    r->outcome = r->mover->source_resolve(&r->cfg, r->guest, &r->err);
     loop_post(r->l, on_ended, r);
     return NULL;
 }

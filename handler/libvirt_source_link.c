@@ -1,0 +1,262 @@
+/* The source's side of the talk between the two handlers: the relay, what the target says, and the
+ * commit. See libvirt_source_int.h, proto/relay_msg.proto. */
+#include "handler/libvirt_source_int.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+
+static void on_message(void *ctx, const void *msg, size_t len);
+static void take(struct lv_source *s, struct relay_msg *m);
+static void on_broken(void *ctx, enum relay_kind kind, const struct err *err);
+
+void
+lv_link_path(const struct lv_source *s, const char *suffix, char ret[RELAY_PATH_SIZE])
+{
+    snprintf(ret, RELAY_PATH_SIZE, LV_MIGRATE_DIR "/%s%s", s->cfg.ident.migration_uid, suffix);
+}
+
+int
+lv_link_open(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
+{
+    struct relay_source_config c = {
+        .ident = s->cfg.ident,
+        .tls = s->cfg.tls,
+        .share = s->cfg.share,
+        .weight = s->cfg.policy.weight,
+        .dead_peer_us = s->cfg.dead_peer_us,
+        .urgent_priority = s->cfg.urgent_priority,
+        .urgent_dscp = s->cfg.urgent_dscp,
+        .bulk_streams = s->cfg.policy.allow_post_copy ? 1 : 0,
+        .message = on_message,
+        .broken = on_broken,
+        .ctx = s,
+    };
+    struct relay_source *relay;
+    int rc = lv_make_dir(err);
+
+    *ret_cause = MIG_CAUSE_LOCAL;
+    if (rc != 0)
+        return rc;
+    memcpy(c.tls_peer, s->cfg.tls_peer, sizeof c.tls_peer);
+    lv_link_path(s, ".rpc", c.rpc_path);
+    lv_link_path(s, ".sock", c.data_path);
+    pthread_mutex_lock(&s->mu);
+    memcpy(c.target_addr, s->place.target_addr, sizeof c.target_addr);
+    memcpy(c.fallback_addr, s->place.fallback_addr, sizeof c.fallback_addr);
+    memcpy(c.local_ip, s->place.local_ip, sizeof c.local_ip);
+    memcpy(c.bind_device, s->place.bind_device, sizeof c.bind_device);
+    c.bandwidth_bytes_per_s = s->bandwidth;
+    s->ready = s->prepared = s->answered = s->peer_gone = false;
+    s->broken = (struct err){0};
+    pthread_mutex_unlock(&s->mu);
+    rc = relay_source_new(&c, &relay, ret_cause, err);
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&s->mu);
+    s->relay = relay;
+    pthread_mutex_unlock(&s->mu);
+    return 0;
+}
+
+void
+lv_link_close(struct lv_source *s)
+{
+    struct relay_source *relay = s->relay;
+
+    if (!relay)
+        return;
+    lv_link_stats(s);
+    pthread_mutex_lock(&s->mu);
+    s->relay = NULL;
+    s->sent_before = s->stats.sent_bytes;
+    s->cpu_before = s->stats.cpu_us;
+    s->wait_before = s->stats.shaping_wait_us;
+    s->stats.link = MIG_LINK_NONE;
+    pthread_mutex_unlock(&s->mu);
+    relay_source_free(relay);
+}
+
+void
+lv_link_stats(struct lv_source *s)
+{
+    struct relay_stats rs;
+
+    if (!s->relay)
+        return;
+    relay_source_stats(s->relay, &rs);
+    pthread_mutex_lock(&s->mu);
+    s->stats.sent_bytes = s->sent_before + rs.sent_bytes;
+    s->stats.cpu_us = s->cpu_before + rs.cpu_us;
+    s->stats.shaping_wait_us = s->wait_before + rs.shaping_wait_us;
+    s->stats.limit_bytes_per_s = rs.limit_bytes_per_s;
+    s->stats.channels = rs.opened;
+    s->stats.encrypted = rs.encrypted;
+    memcpy(s->stats.suite, rs.suite, sizeof s->stats.suite);
+    s->stats.path_mtu_bytes = rs.path_mtu_bytes;
+    s->stats.link = s->peer_gone ? MIG_LINK_NONE : MIG_LINK_MAIN;
+    pthread_mutex_unlock(&s->mu);
+}
+
+void
+lv_link_cut(struct lv_source *s)
+{
+    if (s->relay)
+        relay_source_cut(s->relay);
+}
+
+int
+lv_link_send(struct lv_source *s, struct relay_msg *m, struct err *err)
+{
+    AUTO_SB struct sb out = SB_INIT;
+
+    m->generation = s->cfg.ident.generation;
+    relay_msg_encode(m, &out);
+    if (!s->relay)
+        return err_set(err, -ENOTCONN, "there is no connection to the target");
+    return relay_source_send(s->relay, out.buf, out.len, err);
+}
+
+int
+lv_link_await(struct lv_source *s, const bool *flag, uint64_t us, const char *what, struct err *err)
+{
+    uint64_t until = clock_mono_us() + us;
+    struct timespec ts = {.tv_sec = (time_t)(until / 1000000),
+                          .tv_nsec = (long)(until % 1000000) * 1000};
+    int rc = 0;
+
+    pthread_mutex_lock(&s->mu);
+    while (rc == 0 && !*flag) {
+        if (s->stop || (s->cancel && !s->committing))
+            rc = err_set(err, -ECANCELED, "cancelled");
+        else if (s->cause != MIG_CAUSE_NONE && !s->committing)
+            rc = err_set(err, s->err.code, "%s", err_msg(&s->err));
+        else if (s->peer_gone)
+            rc = err_set(err, -ENOTCONN, "%s", what);
+        else if (pthread_cond_timedwait(&s->cond, &s->mu, &ts) == ETIMEDOUT)
+            rc = err_set(err, -ETIMEDOUT, "%s within %llu s", what,
+                         (unsigned long long)us / 1000000);
+    }
+    pthread_mutex_unlock(&s->mu);
+    return rc;
+}
+
+int
+lv_link_commit(struct lv_source *s, struct err *err)
+{
+    struct relay_msg m = {.type = RELAY_MSG_FINISH, .post_copy = s->post_copy};
+    uint64_t began = clock_mono_us();
+    int rc = lv_link_send(s, &m, err);
+
+    if (rc == 0)
+        rc = lv_link_await(s, &s->prepared, LV_PREPARED_US, "the target does not confirm the guest",
+                           err);
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&s->mu);
+    if (s->cancel || s->cause != MIG_CAUSE_NONE)
+        rc = err_set(err, -ECANCELED, "cancelled");
+    s->committing = rc == 0;
+    pthread_mutex_unlock(&s->mu);
+    if (rc != 0)
+        return rc;
+    rc = FAULT(SRC_PREPARED) ? err_set(err, -EIO, "the commit cannot be recorded (fault point)")
+                             : s->cfg.commit(s->cfg.ctx, err);
+    pthread_mutex_lock(&s->mu);
+    s->committing = s->committed = rc == 0;
+    s->stats.downtime.commit_us = clock_mono_us() - began;
+    pthread_mutex_unlock(&s->mu);
+    (void)FAULT(SRC_COMMIT_RECORDED);
+    return rc;
+}
+
+/* --- the relay's threads --- */
+
+static void
+on_message(void *ctx, const void *msg, size_t len)
+{
+    struct lv_source *s = ctx;
+    struct relay_msg m = {0};
+    struct err err = {0};
+    int rc = 0;
+
+    rc = relay_msg_decode(msg, len, &m, &err);
+    if (rc == 0 && m.generation != s->cfg.ident.generation)
+        rc = err_set(&err, -EPROTO, "%s of generation %llu: this is %llu", relay_msg_name(m.type),
+                     (unsigned long long)m.generation, (unsigned long long)s->cfg.ident.generation);
+    if (rc != 0)
+        lv_source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
+    else
+        take(s, &m);
+    relay_msg_done(&m);
+}
+
+static void
+take(struct lv_source *s, struct relay_msg *m)
+{
+    enum mig_cause cause = MIG_CAUSE_NONE;
+    struct err err = {0};
+
+    pthread_mutex_lock(&s->mu);
+    switch (m->type) {
+    case RELAY_MSG_READY:
+        s->peer = *m;
+        s->peer.cpu_xml = NULL;
+        s->ready = true;
+        break;
+    case RELAY_MSG_PREPARED:
+        s->prepared = true;
+        break;
+    case RELAY_MSG_COMPLETE:
+        s->complete = true;
+        break;
+    case RELAY_MSG_RUNNING:
+        if (!s->running) {
+            s->running = true;
+            s->stats.downtime.resume_us = m->resume_us;
+            if (s->paused_us)
+                s->stats.downtime_us = clock_mono_us() - s->paused_us;
+        }
+        break;
+    case RELAY_MSG_ANSWER:
+        s->peer = *m;
+        s->peer.cpu_xml = NULL;
+        s->answered = true;
+        break;
+    case RELAY_MSG_REFUSED:
+        cause = MIG_CAUSE_GUEST;
+        err_set(&err, -EPERM, "the target refuses it: %s: %s", m->reason, m->text);
+        break;
+    case RELAY_MSG_ERROR:
+        cause = MIG_CAUSE_PEER;
+        err_set(&err, -EIO, "target: %s", m->text);
+        break;
+    default:
+        cause = MIG_CAUSE_PROTOCOL;
+        err_set(&err, -EPROTO, "%s from the target", relay_msg_name(m->type));
+        break;
+    }
+    pthread_cond_broadcast(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+    if (cause != MIG_CAUSE_NONE)
+        lv_source_trouble(s, cause, err.code, &err);
+}
+
+/* QEMU or libvirt hear of a stream that broke by themselves; this is for the reason. */
+static void
+on_broken(void *ctx, enum relay_kind kind, const struct err *err)
+{
+    struct lv_source *s = ctx;
+
+    pthread_mutex_lock(&s->mu);
+    if (kind == RELAY_CONTROL)
+        s->peer_gone = true;
+    if (!s->broken.code)
+        s->broken = *err;
+    pthread_cond_broadcast(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+}
