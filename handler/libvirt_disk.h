@@ -79,13 +79,15 @@ struct lv_disk_config {
 /* What w's volumes come to on this host: no file is looked at. 0; -EINVAL with why. Any thread. */
 int lv_disks_plan(const struct lv_disk_config *c, const struct hv_want *w, struct lv_disks *ret,
                   struct hv_refusal *why);
-/* Checks that the user's files are there and usable (kind, readable, not written by another QEMU), settles
- * path, format and block of each disk (the domain's XML is made after this), and makes ours. incoming: empty
- * disks and overlays that a migration fills are made empty; nothing of the user's is made. On an error
- * nothing of ours stays. -ENOENT VolumeNotFound, -ENOSPC NotEnoughSpace, -EBUSY VolumeInUse, -EINVAL
- * InvalidVolume: the text names volume, path and host. Other errors leave why->reason empty. Blocks (files,
- * qemu-img); any thread. */
-int lv_disks_make(struct lv_disks *d, bool incoming, struct hv_refusal *why, struct err *err);
+/* Checks that the user's files are there and usable (kind, readable, not written by another QEMU), and settles
+ * path, format and block of each disk: the domain's XML is made after this. incoming: for a migration, which
+ * finds everything of the user's there. -ENOENT VolumeNotFound, -EBUSY VolumeInUse, -EINVAL InvalidVolume:
+ * the text names volume, path and host. Blocks (files); any thread. */
+int lv_disks_check(struct lv_disks *d, bool incoming, struct hv_refusal *why, struct err *err);
+/* Makes ours (for a migration the same, and empty), and the user's that the manifest asks for. After
+ * lv_disks_check; the guest's directory is there. On an error nothing of ours stays. -ENOSPC NotEnoughSpace;
+ * other errors leave why->reason empty where they are not the manifest's. Blocks (files, qemu-img). */
+int lv_disks_make(const struct lv_disks *d, struct hv_refusal *why, struct err *err);
 /* Removes ours; goes on after errors. */
 void lv_disks_remove(const struct lv_disks *d);
 void lv_disks_done(struct lv_disks *d); /* frees; zeroed is fine */

@@ -24,7 +24,6 @@
 
 struct maker {
     bool incoming;
-    char host[HOST_NAME_MAX + 1];
     struct hv_refusal *why;
     struct err *err;
 };
@@ -46,21 +45,25 @@ static int say(struct maker *m, int code, const char *fmt, ...) PRINTF_LIKE(3, 4
 static char *parent(const char *path);
 
 int
-lv_disks_make(struct lv_disks *d, bool incoming, struct hv_refusal *why, struct err *err)
+lv_disks_check(struct lv_disks *d, bool incoming, struct hv_refusal *why, struct err *err)
 {
     struct err own = {0};
     struct maker m = {.incoming = incoming, .why = why, .err = err ? err : &own};
-    size_t made = 0;
     int rc = 0;
 
-    if (gethostname(m.host, sizeof(m.host) - 1))
-        m.host[0] = '\0';
     for (size_t i = 0; rc == 0 && i < d->len; i++)
         rc = settle(&m, &d->items[i]);
-    if (rc == 0)
-        rc = check_boot(&m, &d->boot);
-    if (rc == 0)
-        rc = check_space(&m, d);
+    return rc ? rc : check_boot(&m, &d->boot);
+}
+
+int
+lv_disks_make(const struct lv_disks *d, struct hv_refusal *why, struct err *err)
+{
+    struct err own = {0};
+    struct maker m = {.why = why, .err = err ? err : &own};
+    size_t made = 0;
+    int rc = check_space(&m, d);
+
     for (; rc == 0 && made < d->len; made++)
         if (d->items[made].ours)
             rc = make_ours(&m, &d->items[made]);
@@ -291,14 +294,15 @@ say(struct maker *m, int code, const char *fmt, ...)
                          : code == -ENOSPC || code == -EDQUOT ? LV_NO_SPACE
                          : code == -EBUSY                     ? LV_IN_USE
                                                               : LV_INVALID;
-    char text[HV_TEXT_SIZE];
+    char text[HV_TEXT_SIZE], host[HOST_NAME_MAX + 1] = "";
     va_list ap;
 
+    (void)gethostname(host, sizeof(host) - 1);
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    lv_disk_refuse(m->why, reason, "%s (host %s)", text, m->host);
-    return err_set(m->err, code, "%s (host %s)", text, m->host);
+    lv_disk_refuse(m->why, reason, "%s (host %s)", text, host);
+    return err_set(m->err, code, "%s (host %s)", text, host);
 }
 
 static char *

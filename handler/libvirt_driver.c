@@ -37,7 +37,7 @@ lv_driver_new(const struct lv_driver_config *cfg, struct hv_driver **ret, struct
 
     d->head.ops = &ops;
     d->state_dir = xstrdup(cfg->state_dir);
-    d->images = xstrdup(cfg->images ? cfg->images : "");
+    d->images = cfg->images ? xstrdup(cfg->images) : xasprintf("%s/images", cfg->state_dir);
     d->vm_bridge = cfg->vm_bridge ? xstrdup(cfg->vm_bridge) : NULL;
     d->loop = cfg->loop;
     d->changed = cfg->changed;

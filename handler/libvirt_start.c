@@ -99,7 +99,7 @@ make(struct start *s, struct hv_refusal *why, struct err *err)
     if (rc == 0)
         rc = lv_record_write(s->dir, &s->rec, err);
     if (rc == 0) {
-        rc = lv_disks_make(&s->disks, s->w->incoming, why, err);
+        rc = lv_disks_make(&s->disks, why, err);
         s->made = rc == 0;
     }
     if (rc == 0 && !s->w->incoming)
@@ -123,6 +123,8 @@ describe(struct start *s, struct hv_refusal *why, struct err *err)
 
     if (rc == 0)
         rc = lv_disks_plan(&dc, s->w, &s->disks, why);
+    if (rc == 0) /* the XML has what is found */
+        rc = lv_disks_check(&s->disks, s->w->incoming, why, err);
     if (rc == 0)
         rc = pin(s, why, err);
     if (rc == 0) {

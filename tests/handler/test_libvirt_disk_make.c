@@ -107,9 +107,13 @@ plan(struct world *w, bool incoming, const char *volumes, const char *disks)
 static int
 make(struct world *w, bool incoming)
 {
+    int rc;
+
     w->why = (struct hv_refusal){0};
     w->err = (struct err){0};
-    return lv_disks_make(&w->d, incoming, &w->why, &w->err);
+    rc = lv_disks_check(&w->d, incoming, &w->why, &w->err);
+
+    return rc ? rc : lv_disks_make(&w->d, &w->why, &w->err);
 }
 
 static void
