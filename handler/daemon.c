@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "handler/handler.h"
+#include "handler/libvirt_guest.h"
 #include "handler/limits.h"
 
 #define PATH_VMIS      "/apis/kubevirt.io/v1/virtualmachineinstances"
@@ -23,6 +24,8 @@
 #define PATH_NNCES     "/apis/nmstate.io/v1beta1/nodenetworkconfigurationenactments"
 
 static int start(struct handler *h, struct err *err);
+static void open_libvirt(struct handler *h);
+static void on_libvirt(void *ctx, bool up);
 static void fill_metrics(void *ctx, struct sb *out);
 static void ask_cluster(struct handler *h);
 static void on_cluster(void *ctx, int status, const struct tree *body, const char *error);
@@ -128,6 +131,7 @@ start(struct handler *h, struct err *err)
     h->work = work_new(h->l, HANDLER_WORKERS);
     h->drivers[HV_NATIVE] = hv_native_driver(h->cfg.state_dir, h->cfg.guest_program);
     h->movers[HV_NATIVE] = &mover_engine;
+    open_libvirt(h);
     rc = vm_load_all(h, err);
     if (rc != 0)
         return rc;
@@ -161,6 +165,36 @@ start(struct handler *h, struct err *err)
         return err ? err->code : -EINVAL;
     node_start(h);
     return 0;
+}
+
+/* Without it there are native guests only, and the log says why. */
+static void
+open_libvirt(struct handler *h)
+{
+    AUTO_FREE char *images = xasprintf("%s/images", h->cfg.state_dir);
+    const struct lv_driver_config c = {
+        .state_dir = h->cfg.state_dir,
+        .uri = h->cfg.libvirt_uri,
+        .images = h->cfg.images ? h->cfg.images : images,
+        .loop = h->l,
+        .changed = on_libvirt,
+        .ctx = h,
+    };
+    struct err err = {0};
+
+    if (h->cfg.hypervisor == HANDLER_HV_NATIVE || !h->cfg.libvirt_uri)
+        return;
+    if (lv_driver_new(&c, &h->drivers[HV_LIBVIRT], &err) != 0) {
+        log_info("hypervisor.none", LS("kind", "libvirt"), LS("why", err_msg(&err)));
+        return;
+    }
+    h->movers[HV_LIBVIRT] = &mover_relay;
+}
+
+static void
+on_libvirt(void *ctx, bool up)
+{
+    handler_hypervisor_changed(ctx, HV_LIBVIRT, up);
 }
 
 static void
