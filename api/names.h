@@ -51,7 +51,8 @@
 #define ANN_HYPERVISOR  "drover.io/hypervisor"
 #define ANN_RUNS_ON     "drover.io/runs-on-hypervisor"
 #define ANN_ACCELERATOR "drover.io/accelerator" /* kvm or tcg; without it: KVM where it works */
-/* "true" on a VMI, by the pause and unpause subresources: what its handler is to do. */
+/* On a VMI, by its subresources pause ("true") and unpause ("false"): what its handler is to do. The
+ * handler takes "false" away when it is done. */
 #define ANN_PAUSE_REQUEST "drover.io/pause-request"
 /* On the VMI, by the API: the name of a console session that its handler shall connect to
  * (docs/console.md). */
@@ -104,12 +105,6 @@
     "drover.io/evacuation-cause" /* on VMIMs of ANN_EVACUATION: drain taint preemption */
 #define ANN_NOMINATED "drover.io/nominated-node"     /* on a VMI: where it preempts others */
 #define ANN_VICTIMS   "drover.io/preemption-victims" /* on that VMI: who they are, JSON */
-
-/* On the VMI, by the API's pause ("true") and unpause ("false"); its handler does it. */
-#define ANN_PAUSE_REQUEST "drover.io/pause-request"
-/* On the VMI, by the API: the name of a console session that its handler shall connect to
- * (docs/console.md). */
-#define ANN_CONSOLE_REQUEST "drover.io/console-request"
 
 /* The migration network. On a Node, by the controller: JSON {"network": "NS/NAD", "address":
  * "10.200.5.1/24"} or {"network", "reason", "message"} when there is none to be had. */

@@ -225,17 +225,24 @@ client_delete(struct client *c, const struct kind_info *ki, const char *ns, cons
     return call(c, "DELETE", sb_str(&path), NULL, NULL, NULL, ret, err);
 }
 
+void
+client_action_path(const char *ns, const char *plural, const char *name, const char *action,
+                   struct sb *out)
+{
+    sb_puts(out, "/apis/subresources.kubevirt.io/v1/namespaces/");
+    put_encoded(out, ns);
+    sb_printf(out, "/%s/", plural);
+    put_encoded(out, name);
+    sb_printf(out, "/%s", action);
+}
+
 int
 client_action(struct client *c, const char *ns, const char *plural, const char *name,
               const char *action, const struct tree *body, struct err *err)
 {
     AUTO_SB struct sb path = SB_INIT;
 
-    sb_puts(&path, "/apis/subresources.kubevirt.io/v1/namespaces/");
-    put_encoded(&path, ns);
-    sb_printf(&path, "/%s/", plural);
-    put_encoded(&path, name);
-    sb_printf(&path, "/%s", action);
+    client_action_path(ns, plural, name, action, &path);
     return call(c, "PUT", sb_str(&path), NULL, REST_JSON, body, NULL, err);
 }
 

@@ -51,7 +51,10 @@ int client_patch(struct client *c, const struct kind_info *ki, const char *ns, c
                  const char *sub, const struct tree *patch, struct tree **ret, struct err *err);
 int client_delete(struct client *c, const struct kind_info *ki, const char *ns, const char *name,
                   struct tree **ret, struct err *err);
-/* PUT /apis/subresources.kubevirt.io/v1/namespaces/NS/PLURAL/NAME/ACTION. */
+/* Appends /apis/subresources.kubevirt.io/v1/namespaces/NS/PLURAL/NAME/ACTION. */
+void client_action_path(const char *ns, const char *plural, const char *name, const char *action,
+                        struct sb *out);
+/* PUTs it. */
 int client_action(struct client *c, const char *ns, const char *plural, const char *name,
                   const char *action, const struct tree *body, struct err *err);
 

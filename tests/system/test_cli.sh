@@ -43,7 +43,7 @@ says '^  migrate-cancel +cancel'
 ok help drain
 says 'drover drain'
 for verb in get describe events top apply delete label annotate start stop restart pause unpause \
-    migrate migrate-cancel verify cordon uncordon drain taint kubeconfig demo; do
+    console migrate migrate-cancel verify cordon uncordon drain taint kubeconfig demo; do
     ok $verb --help
     says "drover $verb"
     wrong "--frob" $verb --frob
@@ -219,6 +219,9 @@ queue_runs() { "$drover" get vmi queue -n shop -o 'jsonpath={.status.phase}' 2>/
 wait_for 30 "queue to start" queue_runs
 before=$(field vmi/queue '{.metadata.uid}')
 ok restart queue -n shop
+is_status() { # STATUS VM
+    [ "$("$drover" get vm "$2" -n shop -o 'jsonpath={.status.printableStatus}')" = "$1" ]
+}
 restarted() { # asked at once: between two questions the old one may go
     local now
     now=$("$drover" get vmi queue -n shop -o 'jsonpath={.status.phase} {.metadata.uid}' 2>/dev/null)
@@ -232,8 +235,17 @@ wrong 'want NAME or NS/NAME' start a/b/c
 wrong 'drover start' start
 
 wrong 'is not paused' unpause ledger -n shop
+ok pause ledger -n shop
+says '^VM shop/ledger is paused$'
+wrong 'already paused' pause ledger -n shop
+wait_for 10 "the VM to say so" is_status Paused ledger
+ok unpause ledger -n shop
+says '^VM shop/ledger is running again$'
+wait_for 10 "the VM to say so" is_status Running ledger
 wrong 'not found' pause none -n shop
 wrong 'not found' unpause none -n shop
+wrong 'native guests have no console' console ledger -n shop
+wrong 'not found' console none -n shop
 
 ok verify db shop/queue -n shop
 [ "$(grep -c ': memory is as written$' "$out")" -eq 2 ] || die "want two good verdicts"
