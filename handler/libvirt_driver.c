@@ -10,11 +10,6 @@
 #include "handler/libvirt_xml.h"
 #include "handler/limits.h"
 
-struct posted {
-    struct lv_driver *d;
-    bool up;
-};
-
 static const struct hv_driver_ops ops;
 
 static void on_changed(void *ctx, bool up);
@@ -43,6 +38,7 @@ lv_driver_new(const struct lv_driver_config *cfg, struct hv_driver **ret, struct
     d->changed = cfg->changed;
     d->ctx = cfg->ctx;
     pthread_mutex_init(&d->cpus_mu, NULL);
+    pthread_mutex_init(&d->watch_mu, NULL);
     d->api = libvirt_api(err);
     rc = d->api ? libvirt_new(&lc, &d->lv, err) : -ENOTSUP;
     if (rc != 0) {
@@ -58,22 +54,53 @@ static void
 on_changed(void *ctx, bool up)
 {
     struct lv_driver *d = ctx;
-    struct posted *p;
 
-    if (!d->changed)
-        return;
-    p = xmalloc(sizeof(*p));
-    *p = (struct posted){d, up};
-    loop_post(d->loop, on_posted, p);
+    pthread_mutex_lock(&d->watch_mu);
+    d->up = up;
+    d->up_changed = true;
+    lv_driver_post_locked(d);
+    pthread_mutex_unlock(&d->watch_mu);
+}
+
+void
+lv_driver_post_locked(struct lv_driver *d)
+{
+    if (!d->posted)
+        loop_post(d->loop, on_posted, d);
+    d->posted = true;
 }
 
 static void
 on_posted(void *ctx)
 {
-    struct posted *p = ctx;
+    struct lv_driver *d = ctx;
+    struct lv_guest *g;
+    bool tell, up;
 
-    p->d->changed(p->d->ctx, p->up);
-    free(p);
+    pthread_mutex_lock(&d->watch_mu);
+    d->posted = false;
+    tell = d->up_changed;
+    up = d->up;
+    d->up_changed = false;
+    pthread_mutex_unlock(&d->watch_mu);
+    if (tell && d->changed)
+        d->changed(d->ctx, up);
+    do { /* a watcher may free any guest: from the start again */
+        void (*fn)(void *) = NULL;
+        void *fn_ctx = NULL;
+
+        pthread_mutex_lock(&d->watch_mu);
+        for (g = d->watched; g && !g->changed; g = g->next_watched)
+            ;
+        if (g) {
+            g->changed = false;
+            fn = g->fn;
+            fn_ctx = g->ctx;
+        }
+        pthread_mutex_unlock(&d->watch_mu);
+        if (fn)
+            fn(fn_ctx);
+    } while (g);
 }
 
 static void
@@ -83,6 +110,7 @@ driver_free(struct hv_driver *hd)
 
     libvirt_free(d->lv);
     pthread_mutex_destroy(&d->cpus_mu);
+    pthread_mutex_destroy(&d->watch_mu);
     free(d->state_dir);
     free(d->images);
     free(d->vm_bridge);
@@ -115,7 +143,7 @@ open_dir(struct lv_driver *d, const char *uid, struct hv_guest **ret, struct err
         rc = err_set(err, -EINVAL, "%s: is of the guest %s", dir, r.uid);
     if (rc != 0)
         return rc;
-    g = lv_guest_new(d->lv, dir, &r);
+    g = lv_guest_new(d, dir, &r);
     if (lv_guest_look(g, NULL) != 0) {
         pthread_mutex_lock(&g->mu);
         g->lost = true;

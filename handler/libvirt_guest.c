@@ -2,6 +2,7 @@
  * libvirt_guest_state.c, how one is made in libvirt_start.c. */
 #include "handler/libvirt_guest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -28,21 +29,21 @@ of(const struct hv_guest *g)
 }
 
 struct lv_guest *
-lv_guest_new(struct libvirt *lv, const char *dir, const struct lv_record *r)
+lv_guest_new(struct lv_driver *d, const char *dir, const struct lv_record *r)
 {
     struct lv_guest *g = xcalloc(1, sizeof(*g));
 
     g->head.ops = &guest_ops;
     g->head.mover = &mover_relay;
-    g->api = libvirt_api(NULL);
-    g->lv = lv;
+    g->api = d->api;
+    g->d = d;
     g->dir = xstrdup(dir);
     g->full_name = xasprintf("%s/%s", r->namespace_, r->name);
     g->rec = *r;
     lv_uuid_parse(r->uuid, g->uuid);
     pthread_mutex_init(&g->mu, NULL);
     g->state = r->incoming ? HV_INCOMING : r->exit.kind != HV_EXIT_NONE ? HV_ENDED : HV_UNKNOWN;
-    libvirt_subscribe(lv, g->uuid, on_event, g);
+    libvirt_subscribe(d->lv, g->uuid, on_event, g);
     return g;
 }
 
@@ -113,9 +114,7 @@ on_event(void *ctx, virDomainPtr dom, const struct libvirt_event *ev)
     pthread_mutex_unlock(&g->mu);
     if (write) /* before anybody acts on it */
         save(g);
-    pthread_mutex_lock(&g->mu);
-    lv_guest_changed_locked(g);
-    pthread_mutex_unlock(&g->mu);
+    lv_guest_changed(g);
 }
 
 static void
@@ -166,7 +165,6 @@ lv_guest_look(struct lv_guest *g, struct err *err)
         pthread_mutex_lock(&g->mu);
         if (g->seq == seq) {
             write = lv_guest_seen_locked(g, rc == -ESRCH, state, reason, d.agent_connected);
-            lv_guest_changed_locked(g);
             pthread_mutex_unlock(&g->mu);
             break;
         }
@@ -174,13 +172,14 @@ lv_guest_look(struct lv_guest *g, struct err *err)
     }
     if (write)
         save(g);
+    lv_guest_changed(g);
     return 0;
 }
 
 int
 lv_guest_domain(struct lv_guest *g, virConnectPtr *ret_c, virDomainPtr *ret_d, struct err *err)
 {
-    virConnectPtr c = libvirt_get(g->lv, err);
+    virConnectPtr c = libvirt_get(g->d->lv, err);
     virDomainPtr d;
     int rc;
 
@@ -197,61 +196,49 @@ lv_guest_domain(struct lv_guest *g, virConnectPtr *ret_c, virDomainPtr *ret_d, s
     return 0;
 }
 
-/* --- watching --- */
-
-static void
-on_posted(void *ctx)
-{
-    struct lv_watch *w = ctx;
-
-    if (w->dead) { /* the guest may be gone, too */
-        free(w);
-        return;
-    }
-    pthread_mutex_lock(&w->g->mu);
-    w->pending = false;
-    pthread_mutex_unlock(&w->g->mu);
-    w->fn(w->ctx);
-}
+/* --- watching: the driver's one post to the loop serves all its guests --- */
 
 void
-lv_guest_changed_locked(struct lv_guest *g)
+lv_guest_changed(struct lv_guest *g)
 {
-    if (!g->watch || g->watch->pending)
-        return;
-    g->watch->pending = true;
-    loop_post(g->watch->l, on_posted, g->watch);
+    pthread_mutex_lock(&g->d->watch_mu);
+    g->changed = true;
+    if (g->fn)
+        lv_driver_post_locked(g->d);
+    pthread_mutex_unlock(&g->d->watch_mu);
 }
 
 static void
 op_unwatch(struct hv_guest *hg)
 {
     struct lv_guest *g = of(hg);
-    struct lv_watch *w;
 
-    pthread_mutex_lock(&g->mu);
-    w = g->watch;
-    g->watch = NULL;
-    pthread_mutex_unlock(&g->mu);
-    if (!w)
-        return;
-    w->dead = true;
-    if (!w->pending)
-        free(w);
+    pthread_mutex_lock(&g->d->watch_mu);
+    for (struct lv_guest **p = &g->d->watched; *p; p = &(*p)->next_watched)
+        if (*p == g) {
+            *p = g->next_watched;
+            break;
+        }
+    g->fn = NULL;
+    pthread_mutex_unlock(&g->d->watch_mu);
 }
 
 static void
 op_watch(struct hv_guest *hg, struct loop *l, void (*fn)(void *ctx), void *ctx)
 {
     struct lv_guest *g = of(hg);
-    struct lv_watch *w = xcalloc(1, sizeof(*w));
 
+    assert(l == g->d->loop);
+    (void)l;
     op_unwatch(hg);
-    *w = (struct lv_watch){.g = g, .l = l, .fn = fn, .ctx = ctx};
-    pthread_mutex_lock(&g->mu);
-    g->watch = w;
-    lv_guest_changed_locked(g); /* what happened before counts */
-    pthread_mutex_unlock(&g->mu);
+    pthread_mutex_lock(&g->d->watch_mu);
+    g->fn = fn;
+    g->ctx = ctx;
+    g->changed = true; /* what happened before counts */
+    g->next_watched = g->d->watched;
+    g->d->watched = g;
+    lv_driver_post_locked(g->d);
+    pthread_mutex_unlock(&g->d->watch_mu);
 }
 
 /* --- what is done to it --- */
@@ -424,7 +411,7 @@ op_remove(struct hv_guest *hg, struct err *err)
     pthread_mutex_lock(&g->mu);
     g->removed = true;
     pthread_mutex_unlock(&g->mu);
-    rc = lv_guest_wipe(g->lv, &g->rec, err);
+    rc = lv_guest_wipe(g->d->lv, &g->rec, err);
     if (rc == 0)
         rc = fs_rmtree(g->dir, err);
     if (rc != 0)
@@ -432,8 +419,8 @@ op_remove(struct hv_guest *hg, struct err *err)
     pthread_mutex_lock(&g->mu);
     g->rec.incoming = g->lost = false;
     g->state = HV_ENDED;
-    lv_guest_changed_locked(g);
     pthread_mutex_unlock(&g->mu);
+    lv_guest_changed(g);
     return 0;
 }
 
@@ -443,7 +430,7 @@ op_free(struct hv_guest *hg)
     struct lv_guest *g = of(hg);
 
     op_unwatch(hg);
-    libvirt_unsubscribe_later(g->lv, g->uuid, on_event, g, destroy_guest);
+    libvirt_unsubscribe_later(g->d->lv, g->uuid, on_event, g, destroy_guest);
 }
 
 static void
@@ -481,7 +468,7 @@ static const struct hv_ops guest_ops = {
 struct libvirt *
 lv_guest_conn(struct lv_guest *g)
 {
-    return g->lv;
+    return g->d->lv;
 }
 
 const unsigned char *
@@ -528,9 +515,7 @@ lv_guest_migrating(struct lv_guest *g, bool on)
     pthread_mutex_unlock(&g->mu);
     if (ended)
         save(g);
-    pthread_mutex_lock(&g->mu);
-    lv_guest_changed_locked(g);
-    pthread_mutex_unlock(&g->mu);
+    lv_guest_changed(g);
 }
 
 void

@@ -33,26 +33,16 @@ int lv_record_read(const char *dir, struct lv_record *ret, struct err *err);
 
 /* --- one guest --- */
 
-struct lv_watch {
-    struct lv_guest *g;
-    struct loop *l;
-    void (*fn)(void *ctx);
-    void *ctx;
-    bool pending; /* a post is under way; guarded by g->mu while not dead */
-    bool dead;    /* loop's thread */
-};
-
 struct lv_guest {
     struct hv_guest head;
     const struct libvirt_api *api;
-    struct libvirt *lv;
+    struct lv_driver *d;
     char *dir, *full_name;
     unsigned char uuid[VIR_UUID_BUFLEN];
 
     pthread_mutex_t mu;
     struct lv_record rec; /* exit and incoming guarded by mu, the rest constant */
     /* guarded by mu */
-    struct lv_watch *watch;
     enum hv_state state; /* as of the last event or look */
     enum hv_pause pause;
     bool agent, lost; /* lost: libvirt does not answer */
@@ -61,10 +51,32 @@ struct lv_guest {
     bool from_host;        /* the shutdown under way was the host's */
     bool removed;          /* its directory is going: nothing is written there any more */
     unsigned seq;          /* counts events: a look that one overtook is void */
+
+    /* guarded by d->watch_mu */
+    struct lv_guest *next_watched;
+    bool changed;          /* and the watcher does not know yet */
+    void (*fn)(void *ctx); /* set on the loop's thread, like the next */
+    void *ctx;
+};
+
+struct lv_driver {
+    struct hv_driver head;
+    struct libvirt *lv;
+    const struct libvirt_api *api;
+    char *state_dir, *images, *vm_bridge;
+    struct loop *loop;
+    void (*changed)(void *ctx, bool up);
+    void *ctx;
+    pthread_mutex_t cpus_mu; /* from picking host CPUs until the domain has them */
+    pthread_mutex_t watch_mu;
+    /* guarded by watch_mu */
+    struct lv_guest *watched;
+    bool posted; /* a turn of the loop will look for guests that have changed, and at up */
+    bool up, up_changed;
 };
 
 /* A guest of that record; it is told of events from now on. Its state is unknown until lv_guest_look. */
-struct lv_guest *lv_guest_new(struct libvirt *lv, const char *dir, const struct lv_record *r);
+struct lv_guest *lv_guest_new(struct lv_driver *d, const char *dir, const struct lv_record *r);
 /* Asks libvirt how the domain is. Blocks. -ENOTCONN. */
 int lv_guest_look(struct lv_guest *g, struct err *err);
 /* Its domain (the caller frees it), on a connection that the caller closes. -ESRCH: there is none. */
@@ -72,7 +84,9 @@ int lv_guest_domain(struct lv_guest *g, virConnectPtr *ret_c, virDomainPtr *ret_
 /* Destroys and undefines the domain of this record, when there is one and it is ours. */
 int lv_guest_wipe(struct libvirt *lv, const struct lv_record *r, struct err *err);
 /* Tells the watcher that something has changed. */
-void lv_guest_changed_locked(struct lv_guest *g);
+void lv_guest_changed(struct lv_guest *g);
+/* The driver's turn of the loop, soon. With watch_mu. */
+void lv_driver_post_locked(struct lv_driver *d);
 
 /* --- pure: libvirt's states and reasons as ours (libvirt_guest_state.c) --- */
 
@@ -86,17 +100,6 @@ bool lv_guest_event_locked(struct lv_guest *g, const struct libvirt_event *ev);
 bool lv_guest_seen_locked(struct lv_guest *g, bool gone, int state, int reason, bool agent);
 
 /* --- starting (libvirt_start.c) --- */
-
-struct lv_driver {
-    struct hv_driver head;
-    struct libvirt *lv;
-    const struct libvirt_api *api;
-    char *state_dir, *images, *vm_bridge;
-    struct loop *loop;
-    void (*changed)(void *ctx, bool up);
-    void *ctx;
-    pthread_mutex_t cpus_mu; /* from picking host CPUs until the domain has them */
-};
 
 int lv_start(struct lv_driver *d, const struct hv_want *w, struct hv_guest **ret,
              struct hv_refusal *why, struct err *err);

@@ -57,7 +57,7 @@ lv_start(struct lv_driver *d, const struct hv_want *w, struct hv_guest **ret,
     else
         rc = make(&s, why, err);
     if (rc == 0) {
-        struct lv_guest *g = lv_guest_new(d->lv, s.dir, &s.rec);
+        struct lv_guest *g = lv_guest_new(d, s.dir, &s.rec);
 
         if (!w->incoming)
             (void)lv_guest_look(g, NULL); /* else after the reconnect */
