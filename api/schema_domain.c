@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/limits.h"
+#include "api/schema_guest.h"
 
 #define DEVICES_MAX 256  /* disks, interfaces: upstream's limit */
 #define CPU_MAX     4096 /* cores, sockets or threads */
@@ -17,6 +18,9 @@ static void check_cpu(struct check *c, struct tree *map);
 static void check_mac(struct check *c, struct tree *v);
 static void check_one_variant(struct check *c, struct tree *map, const struct field *fields,
                               const char *what);
+static void check_serial(struct check *c, struct tree *v);
+static void check_boot_orders(struct check *c, const struct tree *devices);
+static void check_secure_boot(struct check *c, const struct tree *domain);
 static void check_disk(struct check *c, struct tree *map);
 static void check_interface(struct check *c, struct tree *map);
 
@@ -25,6 +29,12 @@ static const char *const feature_policies[] = {"force",  "require", "optional", 
 static const char *const disk_buses[] = {"virtio", "sata", "scsi", "usb", NULL};
 static const char *const lun_buses[] = {"virtio", "sata", "scsi", NULL};
 static const char *const cdrom_buses[] = {"sata", "scsi", NULL};
+static const char *const trays[] = {"open", "closed", "", NULL};
+static const char *const caches[] = {"none", "writethrough", "writeback", "", NULL};
+static const char *const ios[] = {"default", "native", "threads", "", NULL};
+static const char *const error_policies[] = {"stop", "ignore", "report", "enospace", "", NULL};
+static const char *const io_policies[] = {"shared", "auto", "supplementalPool", NULL};
+static const char *const reboot_policies[] = {"Reboot", "Terminate", NULL};
 static const char *const nic_models[] = {"e1000", "e1000e",  "igb",    "ne2k_pci",
                                          "pcnet", "rtl8139", "virtio", NULL};
 static const char *const nic_states[] = {"up", "down", "absent", "", NULL};
@@ -143,32 +153,35 @@ static const struct schema resources_schema = {.fields = resources_fields, .kept
 
 /* --- devices --- */
 
+#define BOOT_ORDER                                                      \
+    {                                                                   \
+        .name = "bootOrder", .type = F_INT, .min = 1, .max = UINT16_MAX \
+    }
+
 static const struct field disk_target_fields[] = {
     {.name = "bus", .type = F_STRING, .at = AT(struct vmi_disk, bus), .values = disk_buses},
+    {.name = "readonly", .type = F_BOOL},
+    TEXT("pciAddress"),
     {0},
 };
 
 static const struct field lun_target_fields[] = {
     {.name = "bus", .type = F_STRING, .at = AT(struct vmi_disk, bus), .values = lun_buses},
+    {.name = "readonly", .type = F_BOOL},
     {.name = "reservation", .type = F_BOOL, .at = AT(struct vmi_disk, reservation)},
     {0},
 };
 
 static const struct field cdrom_target_fields[] = {
     {.name = "bus", .type = F_STRING, .at = AT(struct vmi_disk, bus), .values = cdrom_buses},
+    {.name = "readonly", .type = F_BOOL},
+    {.name = "tray", .type = F_STRING, .values = trays},
     {0},
 };
 
-static const char *const disk_target_kept[] = {"readonly", "pciAddress", NULL};
-static const char *const lun_target_kept[] = {"readonly", NULL};
-static const char *const cdrom_target_kept[] = {"readonly", "tray", NULL};
-
-static const struct schema disk_target_schema = {.fields = disk_target_fields,
-                                                 .kept = disk_target_kept};
-static const struct schema lun_target_schema = {.fields = lun_target_fields,
-                                                .kept = lun_target_kept};
-static const struct schema cdrom_target_schema = {.fields = cdrom_target_fields,
-                                                  .kept = cdrom_target_kept};
+static const struct schema disk_target_schema = {.fields = disk_target_fields};
+static const struct schema lun_target_schema = {.fields = lun_target_fields};
+static const struct schema cdrom_target_schema = {.fields = cdrom_target_fields};
 
 static const struct field disk_fields[] = {
     {.name = "name",
@@ -184,12 +197,18 @@ static const struct field disk_fields[] = {
      .type = F_VARIANT,
      .at = AT(struct vmi_disk, kind),
      .sub = &cdrom_target_schema},
+    BOOT_ORDER,
+    {.name = "serial", .type = F_STRING, .check = check_serial},
+    {.name = "dedicatedIOThread", .type = F_BOOL},
+    {.name = "cache", .type = F_STRING, .values = caches},
+    {.name = "io", .type = F_STRING, .values = ios},
+    {.name = "errorPolicy", .type = F_STRING, .values = error_policies},
+    {.name = "shareable", .type = F_BOOL},
+    {.name = "blockSize", .type = F_MAP, .sub = &block_size_schema},
     {0},
 };
 
-static const char *const disk_kept[] = {
-    "bootOrder", "serial",      "dedicatedIOThread",    "cache", "io", "tag", "blockSize",
-    "shareable", "errorPolicy", "changedBlockTracking", NULL};
+static const char *const disk_kept[] = {"tag", "changedBlockTracking", NULL};
 
 static const struct schema disk_schema = {
     .fields = disk_fields, .kept = disk_kept, .check = check_disk, .size = sizeof(struct vmi_disk)};
@@ -216,13 +235,16 @@ static const struct field interface_fields[] = {
      .type = F_STRING,
      .at = AT(struct vmi_interface, mac),
      .check = check_mac},
-    {.name = "model", .type = F_STRING, .flags = FIELD_LATER, .values = nic_models},
-    {.name = "state", .type = F_STRING, .flags = FIELD_LATER, .values = nic_states},
+    {.name = "model", .type = F_STRING, .values = nic_models},
+    {.name = "state", .type = F_STRING, .values = nic_states},
+    {.name = "ports", .type = F_LIST, .sub = &port_schema},
+    BOOT_ORDER,
+    TEXT("pciAddress"),
+    {.name = "acpiIndex", .type = F_INT, .min = 1, .max = 16383},
     {0},
 };
 
-static const char *const interface_kept[] = {"ports", "bootOrder", "pciAddress", "dhcpOptions",
-                                             "tag",   "acpiIndex", NULL};
+static const char *const interface_kept[] = {"dhcpOptions", "tag", NULL};
 
 static const struct schema interface_schema = {.fields = interface_fields,
                                                .kept = interface_kept,
@@ -251,6 +273,11 @@ static const struct field tpm_fields[] = {
 };
 
 static const struct schema tpm_schema = {.fields = tpm_fields};
+
+#define DEVICE_FLAG(n)            \
+    {                             \
+        .name = n, .type = F_BOOL \
+    }
 
 static const struct field devices_fields[] = {
     {.name = "disks",
@@ -286,36 +313,34 @@ static const struct field devices_fields[] = {
      .at = AT(struct vmi_domain, autoattach_graphics),
      .second = AT(struct vmi_domain, has_autoattach_graphics)},
     {.name = "tpm", .type = F_FEATURE, .at = AT(struct vmi_domain, has_tpm), .sub = &tpm_schema},
+    {.name = "watchdog", .type = F_MAP, .sub = &watchdog_schema},
+    {.name = "inputs",
+     .type = F_LIST,
+     .flags = FIELD_UNIQUE,
+     .sub = &input_schema,
+     .max = DEVICES_MAX},
+    {.name = "rng", .type = F_MAP, .sub = &rng_schema},
+    {.name = "sound", .type = F_MAP, .sub = &sound_schema},
+    {.name = "video", .type = F_MAP, .sub = &video_schema},
+    {.name = "panicDevices", .type = F_LIST, .sub = &panic_schema, .max = DEVICES_MAX},
+    DEVICE_FLAG("useVirtioTransitional"),
+    DEVICE_FLAG("disableHotplug"),
+    DEVICE_FLAG("autoattachPodInterface"),
+    DEVICE_FLAG("autoattachSerialConsole"),
+    DEVICE_FLAG("logSerialConsole"),
+    DEVICE_FLAG("autoattachMemBalloon"),
+    DEVICE_FLAG("autoattachInputDevice"),
+    DEVICE_FLAG("blockMultiQueue"),
+    DEVICE_FLAG("networkInterfaceMultiqueue"),
     {0},
 };
 
-static const char *const devices_kept[] = {"useVirtioTransitional",
-                                           "disableHotplug",
-                                           "watchdog",
-                                           "inputs",
-                                           "autoattachPodInterface",
-                                           "autoattachSerialConsole",
-                                           "logSerialConsole",
-                                           "autoattachMemBalloon",
-                                           "autoattachInputDevice",
-                                           "autoattachVSOCK",
-                                           "rng",
-                                           "blockMultiQueue",
-                                           "networkInterfaceMultiqueue",
-                                           "downwardMetrics",
-                                           "panicDevices",
-                                           "filesystems",
-                                           "clientPassthrough",
-                                           "sound",
-                                           "video",
-                                           NULL};
+static const char *const devices_kept[] = {"autoattachVSOCK", "downwardMetrics", "filesystems",
+                                           "clientPassthrough", NULL};
 
 static const struct schema devices_schema = {.fields = devices_fields, .kept = devices_kept};
 
 /* --- features and the rest --- */
-
-static const struct field feature_state_fields[] = {{.name = "enabled", .type = F_BOOL}, {0}};
-static const struct schema feature_state_schema = {.fields = feature_state_fields};
 
 static const struct field synictimer_fields[] = {
     {.name = "enabled", .type = F_BOOL},
@@ -340,13 +365,15 @@ static const struct field hyperv_fields[] = {
     HYPERV("tlbflush", hyperv_tlbflush, &feature_state_schema),
     HYPERV("ipi", hyperv_ipi, &feature_state_schema),
     HYPERV("frequencies", hyperv_frequencies, &feature_state_schema),
+    /* what QEMU does without the host's kernel */
+    {.name = "relaxed", .type = F_MAP, .sub = &feature_state_schema},
+    {.name = "vapic", .type = F_MAP, .sub = &feature_state_schema},
+    {.name = "spinlocks", .type = F_MAP, .sub = &spinlocks_schema},
+    {.name = "vendorid", .type = F_MAP, .sub = &vendor_schema},
     {0},
 };
 
-/* what QEMU does without the host's kernel */
-static const char *const hyperv_kept[] = {"relaxed", "vapic", "spinlocks", "vendorid", NULL};
-
-static const struct schema hyperv_schema = {.fields = hyperv_fields, .kept = hyperv_kept};
+static const struct schema hyperv_schema = {.fields = hyperv_fields};
 
 static const struct field features_fields[] = {
     {.name = "hyperv", .type = F_MAP, .at = FLAT, .sub = &hyperv_schema},
@@ -354,12 +381,15 @@ static const struct field features_fields[] = {
      .type = F_FEATURE,
      .at = AT(struct vmi_domain, hyperv_passthrough),
      .sub = &feature_state_schema},
+    {.name = "acpi", .type = F_MAP, .sub = &feature_state_schema},
+    {.name = "apic", .type = F_MAP, .sub = &apic_schema},
+    {.name = "smm", .type = F_MAP, .sub = &feature_state_schema},
+    {.name = "kvm", .type = F_MAP, .sub = &kvm_feature_schema},
+    {.name = "pvspinlock", .type = F_MAP, .sub = &feature_state_schema},
     {0},
 };
 
-static const char *const features_kept[] = {"acpi", "apic", "smm", "kvm", "pvspinlock", NULL};
-
-static const struct schema features_schema = {.fields = features_fields, .kept = features_kept};
+static const struct schema features_schema = {.fields = features_fields};
 
 static const struct field sev_policy_fields[] = {
     {.name = "encryptedState", .type = F_BOOL, .at = AT(struct vmi_domain, sev_es)}, {0}};
@@ -394,11 +424,15 @@ static const struct field domain_fields[] = {
     {.name = "devices", .type = F_MAP, .at = FLAT, .sub = &devices_schema},
     {.name = "features", .type = F_MAP, .at = FLAT, .sub = &features_schema},
     {.name = "launchSecurity", .type = F_MAP, .at = FLAT, .sub = &launch_security_schema},
+    {.name = "firmware", .type = F_MAP, .sub = &firmware_schema},
+    {.name = "clock", .type = F_MAP, .sub = &clock_schema},
+    {.name = "chassis", .type = F_MAP, .sub = &chassis_schema},
+    {.name = "ioThreadsPolicy", .type = F_STRING, .values = io_policies},
+    {.name = "rebootPolicy", .type = F_STRING, .values = reboot_policies},
     {0},
 };
 
-static const char *const domain_kept[] = {
-    "firmware", "clock", "ioThreadsPolicy", "ioThreads", "chassis", "rebootPolicy", NULL};
+static const char *const domain_kept[] = {"ioThreads", NULL};
 
 const struct schema domain_schema = {.fields = domain_fields,
                                      .kept = domain_kept,
@@ -451,6 +485,57 @@ check_domain(struct check *c, struct tree *map)
     }
     resources_hugepages(c, map);
     resources_dedicated(c, map);
+    check_boot_orders(c, tree_get(map, "devices"));
+    check_secure_boot(c, map);
+}
+
+/* Among disks and interfaces together. */
+static void
+check_boot_orders(struct check *c, const struct tree *devices)
+{
+    static const char *const lists[] = {"disks", "interfaces"};
+    bool seen[2 * DEVICES_MAX + 1] = {false};
+    struct path p[3];
+
+    check_enter(c, &p[0], "devices");
+    for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
+        const struct tree *list = tree_get(devices, lists[l]);
+
+        check_enter(c, &p[1], lists[l]);
+        for (size_t i = 0; i < tree_len(list) && i < DEVICES_MAX; i++) {
+            int64_t n = tree_get_int(tree_get(tree_at(list, i), "bootOrder"), 0);
+
+            check_enter_item(c, &p[2], i);
+            if (n > 0 && n < (int64_t)ARRAY_LEN(seen) && seen[n])
+                check_field_invalid(c, tree_at(list, i), "bootOrder",
+                                    "must be a number that no other device has");
+            else if (n > 0 && n < (int64_t)ARRAY_LEN(seen))
+                seen[n] = true;
+            check_leave(c);
+        }
+        check_leave(c);
+    }
+    check_leave(c);
+}
+
+static void
+check_secure_boot(struct check *c, const struct tree *domain)
+{
+    struct tree *efi = tree_find(domain, "firmware", "bootloader", "efi", NULL);
+    const struct tree *smm = tree_find(domain, "features", "smm", NULL);
+    struct path p[3];
+
+    if (tree_type(efi) != TREE_MAP || !tree_get_bool(tree_get(efi, "secureBoot"), true) ||
+        (tree_type(smm) == TREE_MAP && tree_get_bool(tree_get(smm, "enabled"), true)))
+        return;
+    check_enter(c, &p[0], "firmware");
+    check_enter(c, &p[1], "bootloader");
+    check_enter(c, &p[2], "efi");
+    check_field_invalid(c, efi, "secureBoot",
+                        "is on unless it says false, and needs SMM: set features.smm");
+    check_leave(c);
+    check_leave(c);
+    check_leave(c);
 }
 
 static void
@@ -479,6 +564,16 @@ check_mac(struct check *c, struct tree *v)
                         : s[i] && strchr("0123456789abcdefABCDEF", s[i]);
     if (!ok)
         check_invalid(c, v, "must be a MAC address such as de:ad:00:00:be:af");
+}
+
+static void
+check_serial(struct check *c, struct tree *v)
+{
+    const char *s = tree_get_string(v, "");
+
+    if (strlen(s) > 256 || strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                     "0123456789_- ().+") != strlen(s))
+        check_invalid(c, v, "must be at most 256 letters, digits, blanks or _-().+");
 }
 
 static void

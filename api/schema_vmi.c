@@ -13,6 +13,8 @@ static void check_interfaces_have_networks(struct check *c, const struct tree *s
 static void check_names_in(struct check *c, const struct tree *list, const struct tree *in,
                            const char *why);
 static void check_one_pod_network(struct check *c, const struct tree *networks);
+static void add_default_disks(const struct check *c, struct tree *spec);
+static void check_cloud_init(struct check *c, struct tree *map);
 static void check_volume(struct check *c, struct tree *map);
 static void check_network(struct check *c, struct tree *map);
 static bool has_name(const struct tree *list, const char *name);
@@ -70,6 +72,21 @@ static const struct field ephemeral_fields[] = {
 };
 static const struct schema ephemeral_schema = {.fields = ephemeral_fields};
 
+static const struct field secret_ref_fields[] = {TEXT("name"), {0}};
+static const struct schema secret_ref_schema = {.fields = secret_ref_fields};
+
+static const struct field cloud_init_fields[] = {
+    TEXT("userData"),
+    TEXT("userDataBase64"),
+    TEXT("networkData"),
+    TEXT("networkDataBase64"),
+    {.name = "secretRef", .type = F_MAP, .sub = &secret_ref_schema},
+    {.name = "networkDataSecretRef", .type = F_MAP, .sub = &secret_ref_schema},
+    {0},
+};
+static const struct schema cloud_init_schema = {.fields = cloud_init_fields,
+                                                .check = check_cloud_init};
+
 #define SOURCE(n, table)                                                              \
     {                                                                                 \
         .name = n, .type = F_VARIANT, .at = AT(struct vmi_volume, kind), .sub = table \
@@ -91,8 +108,8 @@ static const struct field volume_fields[] = {
     SOURCE("hostDisk", &host_disk_schema),
     SOURCE("emptyDisk", &empty_disk_schema),
     SOURCE("ephemeral", &ephemeral_schema),
-    SOURCE_LATER("cloudInitNoCloud"),
-    SOURCE_LATER("cloudInitConfigDrive"),
+    SOURCE("cloudInitNoCloud", &cloud_init_schema),
+    SOURCE("cloudInitConfigDrive", &cloud_init_schema),
     SOURCE_LATER("sysprep"),
     SOURCE_LATER("configMap"),
     SOURCE_LATER("secret"),
@@ -182,7 +199,6 @@ static const struct field spec_fields[] = {
     {.name = "architecture", .type = F_STRING, .at = AT(struct vmi_spec, architecture)},
     {.name = "hostname",
      .type = F_STRING,
-     .flags = FIELD_LATER,
      .at = AT(struct vmi_spec, hostname),
      .check = check_name_label},
     {.name = "networks",
@@ -226,6 +242,57 @@ check_vmi_spec(struct check *c, struct tree *spec)
 {
     check_disks_have_volumes(c, spec);
     check_interfaces_have_networks(c, spec);
+    add_default_disks(c, spec);
+}
+
+/* A volume that no disk shows to the guest gets one, as upstream's admission gives it. */
+static void
+add_default_disks(const struct check *c, struct tree *spec)
+{
+    const struct tree *volumes = tree_get(spec, "volumes");
+    struct tree *domain = tree_get(spec, "domain"), *devices = tree_get(domain, "devices");
+    struct tree *disks = tree_get(devices, "disks");
+
+    if (!(c->flags & VALIDATE_CREATE) || (c->flags & VALIDATE_OFFLINE) ||
+        tree_type(domain) != TREE_MAP || (devices && tree_type(devices) != TREE_MAP) ||
+        (disks && tree_type(disks) != TREE_LIST) || tree_len(volumes) > VOLUMES_MAX ||
+        tree_len(disks) > VOLUMES_MAX)
+        return;
+    for (size_t i = 0; i < tree_len(volumes); i++) {
+        const char *name = tree_get_string(tree_get(tree_at(volumes, i), "name"), NULL);
+        struct tree *disk;
+
+        if (!name || has_name(disks, name) || has_name(tree_get(devices, "filesystems"), name))
+            continue;
+        devices = tree_ensure_map(domain, "devices");
+        if (!disks)
+            tree_set(devices, "disks", disks = tree_list());
+        disk = tree_map();
+        tree_set(disk, "name", tree_string(name));
+        tree_append(disks, disk);
+    }
+}
+
+static void
+check_cloud_init(struct check *c, struct tree *map)
+{
+    static const char *const sets[][3] = {
+        {"userData", "userDataBase64", "secretRef"},
+        {"networkData", "networkDataBase64", "networkDataSecretRef"}};
+
+    for (size_t i = 0; i < 2; i++) {
+        const char *first = NULL;
+
+        for (size_t k = 0; k < 3; k++) {
+            if (first && tree_get(map, sets[i][k])) {
+                char text[80];
+
+                snprintf(text, sizeof text, "must not be given together with %s", first);
+                check_field_forbidden(c, map, sets[i][k], text);
+            }
+            first = first ? first : tree_get(map, sets[i][k]) ? sets[i][k] : NULL;
+        }
+    }
 }
 
 static void

@@ -166,21 +166,22 @@ static void
 write_driver(struct lv_xml *x, const struct disk *d)
 {
     static const char *const caches[] = {"none", "writethrough", "writeback", NULL};
-    static const char *const ios[] = {"native", "threads", NULL};
+    static const char *const ios[] = {"default", "native", "threads", NULL};
     static const char *const policies[] = {"stop", "ignore", "report", "enospace", NULL};
     bool virtio = strcmp(d->bus, "virtio") == 0;
     const char *cache = choice(x, d, "cache", caches, "none");
-    const char *io = choice(x, d, "io", ios, NULL);
+    const char *io = choice(x, d, "io", ios, "default");
     const char *errors = choice(x, d, "errorPolicy", policies, "stop");
     bool queues =
         virtio && x->vcpus > 1 && tree_get_bool(tree_get(x->devices, "blockMultiQueue"), false);
     size_t thread = io_thread(x, d);
 
-    if (io && strcmp(io, "native") == 0 && strcmp(cache, "none") != 0)
+    if (strcmp(io, "native") == 0 && strcmp(cache, "none") != 0)
         lv_refuse(x, LV_INVALID, "%s.io: native needs cache none, and it is %s", d->path, cache);
-    xw_leaf(&x->w, "driver", "name", "qemu", "type", d->file->format, "cache", cache, "io", io,
-            "error_policy", errors, "discard", d->read_only ? NULL : "unmap", "queues",
-            queues ? XW_NUM(x->vcpus) : NULL, "iothread", thread ? XW_NUM(thread) : NULL, NULL);
+    xw_leaf(&x->w, "driver", "name", "qemu", "type", d->file->format, "cache", cache, "io",
+            strcmp(io, "default") == 0 ? NULL : io, "error_policy", errors, "discard",
+            d->read_only ? NULL : "unmap", "queues", queues ? XW_NUM(x->vcpus) : NULL, "iothread",
+            thread ? XW_NUM(thread) : NULL, NULL);
 }
 
 static const char *

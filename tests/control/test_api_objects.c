@@ -212,12 +212,12 @@ test_kept_fields_warn(void **state)
     const char *vm =
         "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachine\",\"metadata\":{"
         "\"name\":\"v\"},\"spec\":{\"runStrategy\":\"Halted\",\"template\":{\"spec\":{"
-        "\"hostname\":\"h\",\"domain\":{\"memory\":{\"guest\":\"64Mi\"},\"devices\":{}}}}}}";
+        "\"subdomain\":\"h\",\"domain\":{\"memory\":{\"guest\":\"64Mi\"},\"devices\":{}}}}}}";
 
     assert_int_equal(api_fixture_call(f, "POST", VMS, NULL, vm), 201);
     assert_int_equal(f->warnings, 1);
-    assert_non_null(strstr(f->warning, "spec.template.spec.hostname"));
-    assert_string_equal(api_fixture_text(f, "spec.template.spec.hostname"), "h");
+    assert_non_null(strstr(f->warning, "spec.template.spec.subdomain"));
+    assert_string_equal(api_fixture_text(f, "spec.template.spec.subdomain"), "h");
     /* a label says nothing about the spec */
     assert_int_equal(
         api_fixture_call(f, "PATCH", VMS "/v", MERGE, "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"),

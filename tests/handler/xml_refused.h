@@ -166,7 +166,7 @@ static const struct refused_row refused_rows[] = {
     {R_DISK("disk: {bus: virtio}, cache: unsafe"), INVALID,
      DD "disks[0].cache: \"unsafe\": want none, writethrough or writeback"},
     {R_DISK("disk: {bus: virtio}, io: uring"), INVALID,
-     DD "disks[0].io: \"uring\": want native or threads"},
+     DD "disks[0].io: \"uring\": want default, native or threads"},
     {R_DISK("disk: {bus: virtio}, cache: writeback, io: native"), INVALID,
      DD "disks[0].io: native needs cache none, and it is writeback"},
     {R_DISK("disk: {bus: virtio}, errorPolicy: panic"), INVALID,
