@@ -75,9 +75,12 @@ connect_to(struct session *s, struct console *ret)
         if (atomic_load(&client_stop))
             return verb_errorf(s->v, "interrupted");
         if (!worth_waiting(s, status))
-            return verb_errorf(
-                s->v, "%s%s", err_msg(&err),
-                status == 409 && strstr(err_msg(&err), "in use") ? "; --take-over does" : "");
+            return status == 409 && strstr(err_msg(&err), "in use")
+                       ? verb_errorf(s->v,
+                                     "%s/%s: its console is in use; --take-over disconnects its "
+                                     "user",
+                                     s->ns, s->name)
+                       : verb_errorf(s->v, "%s", err_msg(&err));
         if (s->timeout_us > 0 && clock_mono_us() - start_us >= (uint64_t)s->timeout_us)
             return verb_no(s->v, "%s/%s: %s", s->ns, s->name, err_msg(&err));
         if (!s->waiting_said)

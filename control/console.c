@@ -116,7 +116,7 @@ consoles_open(struct api_call *c)
         return -1;
     if (s && s->state != CONSOLE_WHY && !(take_over && strcmp(take_over, "true") == 0))
         return api_err_conflict(c, c->name,
-                                "its console is in use (takeOver=true disconnects who uses it)");
+                                "its console is in use; takeOver=true disconnects its user");
     if (s)
         end(s, WS_GOING_AWAY, "another user has taken the console over");
     if (all->open >= CONSOLE_MAX)

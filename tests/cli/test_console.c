@@ -284,7 +284,7 @@ test_refusals(void **state)
         const char *says;
     } rows[] = {
         {"in use", JSON("409", "37", "{\"message\":\"its console is in use\"}\n\n"), 1,
-         "its console is in use; --take-over does"},
+         "shop/vm1: its console is in use; --take-over disconnects its user"},
         {"no console", JSON("501", "40", "{\"message\":\"native guests have none now\"}\n"), 1,
          "native guests have none now"},
         {"no JSON", JSON("500", "2", "no"), 1, "500"},
