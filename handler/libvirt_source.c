@@ -148,6 +148,8 @@ prepare(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
         return rc;
     *ret_cause = MIG_CAUSE_PEER;
     rc = check_target(s, xml, err);
+    if (rc == 0 && s->disk_copy)
+        rc = lv_link_open_disks(s, ret_cause, err);
     if (s->cause != MIG_CAUSE_NONE) {
         *ret_cause = s->cause;
         *err = s->err;
@@ -577,6 +579,8 @@ lv_source_set_bandwidth(struct mover_source *m, uint64_t bytes_per_s)
     s->bandwidth = bytes_per_s;
     if (s->relay) /* it takes no lock that waits for us */
         relay_source_set_bandwidth(s->relay, bytes_per_s);
+    if (s->disks)
+        relay_source_set_bandwidth(s->disks, bytes_per_s);
     pthread_mutex_unlock(&s->mu);
 }
 

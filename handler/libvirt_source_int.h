@@ -46,7 +46,8 @@ struct lv_source {
     uint64_t paused_us;                            /* the guest stood still since */
     uint64_t sent_before, cpu_before, wait_before; /* by relays that are gone */
     /* thread of run() */
-    struct relay_source *relay; /* set and cleared under mu */
+    struct relay_source *relay,
+        *disks; /* set and cleared under mu; disks: NULL = none are copied */
     struct lv_gate *gate;
     struct lv_call *call;
     virConnectPtr conn;
@@ -70,6 +71,8 @@ int lv_source_wait(struct lv_source *s, struct err *err); /* for its end; what t
 /* --- libvirt_source_link.c --- */
 /* Dials the target, and makes the sockets that QEMU and (through the gate) libvirt get. */
 int lv_link_open(struct lv_source *s, enum mig_cause *ret_cause, struct err *err);
+/* A second one, to where READY says, for the disks that are copied. */
+int lv_link_open_disks(struct lv_source *s, enum mig_cause *ret_cause, struct err *err);
 void lv_link_close(struct lv_source *s);
 void lv_link_stats(struct lv_source *s); /* what the relay says of itself */
 void lv_link_cut(struct lv_source *s);   /* what libvirt and QEMU have open */

@@ -12,6 +12,8 @@
 
 static void on_message(void *ctx, const void *msg, size_t len);
 static void take(struct lv_source *s, struct relay_msg *m);
+static void on_disk_message(void *ctx, const void *msg, size_t len);
+static void on_disk_broken(void *ctx, enum relay_kind kind, const struct err *err);
 static void on_broken(void *ctx, enum relay_kind kind, const struct err *err);
 
 void
@@ -20,37 +22,47 @@ lv_link_path(const struct lv_source *s, const char *suffix, char ret[RELAY_PATH_
     snprintf(ret, RELAY_PATH_SIZE, LV_MIGRATE_DIR "/%s%s", s->cfg.ident.migration_uid, suffix);
 }
 
-int
-lv_link_open(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
+/* What both relays have in common: from where, to where, and how. */
+static void
+fill(struct lv_source *s, struct relay_source_config *c)
 {
-    struct relay_source_config c = {
+    *c = (struct relay_source_config){
         .ident = s->cfg.ident,
         .tls = s->cfg.tls,
         .share = s->cfg.share,
         .weight = s->cfg.policy.weight,
         .dead_peer_us = s->cfg.dead_peer_us,
-        .urgent_priority = s->cfg.urgent_priority,
-        .urgent_dscp = s->cfg.urgent_dscp,
-        .bulk_streams = s->cfg.policy.allow_post_copy ? 1 : 0,
-        .message = on_message,
-        .broken = on_broken,
         .ctx = s,
     };
+    memcpy(c->tls_peer, s->cfg.tls_peer, sizeof c->tls_peer);
+    pthread_mutex_lock(&s->mu);
+    memcpy(c->target_addr, s->place.target_addr, sizeof c->target_addr);
+    memcpy(c->fallback_addr, s->place.fallback_addr, sizeof c->fallback_addr);
+    memcpy(c->local_ip, s->place.local_ip, sizeof c->local_ip);
+    memcpy(c->bind_device, s->place.bind_device, sizeof c->bind_device);
+    c->bandwidth_bytes_per_s = s->bandwidth;
+    pthread_mutex_unlock(&s->mu);
+}
+
+int
+lv_link_open(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
+{
+    struct relay_source_config c;
     struct relay_source *relay;
     int rc = lv_make_dir(err);
 
     *ret_cause = MIG_CAUSE_LOCAL;
     if (rc != 0)
         return rc;
-    memcpy(c.tls_peer, s->cfg.tls_peer, sizeof c.tls_peer);
+    fill(s, &c);
+    c.urgent_priority = s->cfg.urgent_priority;
+    c.urgent_dscp = s->cfg.urgent_dscp;
+    c.bulk_streams = s->cfg.policy.allow_post_copy ? 1 : 0;
+    c.message = on_message;
+    c.broken = on_broken;
     lv_link_path(s, ".rpc", c.rpc_path);
     lv_link_path(s, ".sock", c.data_path);
     pthread_mutex_lock(&s->mu);
-    memcpy(c.target_addr, s->place.target_addr, sizeof c.target_addr);
-    memcpy(c.fallback_addr, s->place.fallback_addr, sizeof c.fallback_addr);
-    memcpy(c.local_ip, s->place.local_ip, sizeof c.local_ip);
-    memcpy(c.bind_device, s->place.bind_device, sizeof c.bind_device);
-    c.bandwidth_bytes_per_s = s->bandwidth;
     s->ready = s->prepared = s->answered = s->peer_gone = false;
     s->broken = (struct err){0};
     pthread_mutex_unlock(&s->mu);
@@ -63,35 +75,62 @@ lv_link_open(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
     return 0;
 }
 
+int
+lv_link_open_disks(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
+{
+    struct relay_source_config c;
+    struct relay_source *relay;
+    int rc;
+
+    fill(s, &c);
+    snprintf(c.target_addr, sizeof c.target_addr, "%s", s->peer.disk_address);
+    c.fallback_addr[0] = '\0';
+    c.message = on_disk_message;
+    c.broken = on_disk_broken;
+    lv_link_path(s, ".none", c.rpc_path);
+    lv_link_path(s, ".disk", c.data_path);
+    rc = relay_source_new(&c, &relay, ret_cause, err);
+    if (rc != 0)
+        return err_prefix(err, rc, "for its disks");
+    pthread_mutex_lock(&s->mu);
+    s->disks = relay;
+    pthread_mutex_unlock(&s->mu);
+    return 0;
+}
+
 void
 lv_link_close(struct lv_source *s)
 {
-    struct relay_source *relay = s->relay;
+    struct relay_source *relay = s->relay, *disks = s->disks;
 
     if (!relay)
         return;
     lv_link_stats(s);
     pthread_mutex_lock(&s->mu);
-    s->relay = NULL;
+    s->relay = s->disks = NULL;
     s->sent_before = s->stats.sent_bytes;
     s->cpu_before = s->stats.cpu_us;
     s->wait_before = s->stats.shaping_wait_us;
     s->stats.link = MIG_LINK_NONE;
     pthread_mutex_unlock(&s->mu);
     relay_source_free(relay);
+    if (disks)
+        relay_source_free(disks);
 }
 
 void
 lv_link_stats(struct lv_source *s)
 {
-    struct relay_stats rs;
+    struct relay_stats rs, ds = {0};
 
     if (!s->relay)
         return;
     relay_source_stats(s->relay, &rs);
+    if (s->disks)
+        relay_source_stats(s->disks, &ds);
     pthread_mutex_lock(&s->mu);
-    s->stats.sent_bytes = s->sent_before + rs.sent_bytes;
-    s->stats.cpu_us = s->cpu_before + rs.cpu_us;
+    s->stats.sent_bytes = s->sent_before + rs.sent_bytes + ds.sent_bytes;
+    s->stats.cpu_us = s->cpu_before + rs.cpu_us + ds.cpu_us;
     s->stats.shaping_wait_us = s->wait_before + rs.shaping_wait_us;
     s->stats.limit_bytes_per_s = rs.limit_bytes_per_s;
     s->stats.channels = rs.opened;
@@ -107,6 +146,8 @@ lv_link_cut(struct lv_source *s)
 {
     if (s->relay)
         relay_source_cut(s->relay);
+    if (s->disks)
+        relay_source_cut(s->disks);
 }
 
 int
@@ -258,5 +299,28 @@ on_broken(void *ctx, enum relay_kind kind, const struct err *err)
     if (!s->broken.code)
         s->broken = *err;
     pthread_cond_broadcast(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+}
+
+static void
+on_disk_message(void *ctx, const void *msg, size_t len)
+{
+    struct err err = {0};
+
+    (void)msg;
+    (void)len;
+    err_set(&err, -EPROTO, "a message where only disks are copied");
+    lv_source_trouble(ctx, MIG_CAUSE_PROTOCOL, -EPROTO, &err);
+}
+
+static void
+on_disk_broken(void *ctx, enum relay_kind kind, const struct err *err)
+{
+    struct lv_source *s = ctx;
+
+    (void)kind;
+    pthread_mutex_lock(&s->mu);
+    if (!s->broken.code)
+        s->broken = *err;
     pthread_mutex_unlock(&s->mu);
 }

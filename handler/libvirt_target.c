@@ -33,22 +33,28 @@ of(struct mover_target *m)
     return (struct lv_target *)m;
 }
 
+/* What both relays have in common. */
+static void
+fill(struct lv_target *t, struct relay_target_config *c)
+{
+    *c = (struct relay_target_config){
+        .ident = t->cfg.ident,
+        .tls = t->cfg.tls,
+        .dead_peer_us = t->cfg.dead_peer_us,
+        .refused = on_refused,
+        .ctx = t,
+    };
+    memcpy(c->listen_ip, t->cfg.listen_ip, sizeof c->listen_ip);
+    memcpy(c->bind_device, t->cfg.bind_device, sizeof c->bind_device);
+    memcpy(c->tls_peer, t->cfg.tls_peer, sizeof c->tls_peer);
+}
+
 int
 lv_target_new(const struct mig_target_config *cfg, struct hv_guest *g, struct mover_target **ret,
               struct err *err)
 {
     struct lv_target *t = xcalloc(1, sizeof *t);
-    struct relay_target_config c = {
-        .ident = cfg->ident,
-        .tls = cfg->tls,
-        .dead_peer_us = cfg->dead_peer_us,
-        .urgent_priority = cfg->urgent_priority,
-        .urgent_dscp = cfg->urgent_dscp,
-        .message = on_message,
-        .broken = on_broken,
-        .refused = on_refused,
-        .ctx = t,
-    };
+    struct relay_target_config c;
     pthread_condattr_t attr;
     int rc;
 
@@ -66,10 +72,12 @@ lv_target_new(const struct mig_target_config *cfg, struct hv_guest *g, struct mo
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&t->cond, &attr);
     pthread_condattr_destroy(&attr);
-    memcpy(c.listen_ip, cfg->listen_ip, sizeof c.listen_ip);
-    memcpy(c.bind_device, cfg->bind_device, sizeof c.bind_device);
+    fill(t, &c);
+    c.urgent_priority = cfg->urgent_priority;
+    c.urgent_dscp = cfg->urgent_dscp;
+    c.message = on_message;
+    c.broken = on_broken;
     memcpy(c.fallback_listen_ip, cfg->fallback_listen_ip, sizeof c.fallback_listen_ip);
-    memcpy(c.tls_peer, cfg->tls_peer, sizeof c.tls_peer);
     lv_target_path(t, ".sock", c.data_path);
     if (t->lv)
         lv_target_socket(t->lv, c.rpc_path);
@@ -93,6 +101,8 @@ lv_target_free(struct mover_target *m)
 
     if (t->relay)
         relay_target_free(t->relay);
+    if (t->disks)
+        relay_target_free(t->disks);
     for (size_t i = 0; i < t->queued; i++)
         relay_msg_done(&t->queue[i]);
     pthread_cond_destroy(&t->cond);
@@ -150,6 +160,23 @@ on_refused(void *ctx, const char *why)
 
     if (t->cfg.refused)
         t->cfg.refused(t->cfg.ctx, why);
+}
+
+/* Only disks are copied there: libvirt hears of a stream that breaks. */
+static void
+on_disk_message(void *ctx, const void *msg, size_t len)
+{
+    (void)ctx;
+    (void)msg;
+    (void)len;
+}
+
+static void
+on_disk_broken(void *ctx, enum relay_kind kind, const struct err *err)
+{
+    (void)ctx;
+    (void)kind;
+    (void)err;
 }
 
 /* --- the run --- */
@@ -378,6 +405,23 @@ on_check(struct lv_target *t, const struct relay_msg *m, struct err *err)
     struct hv_refusal why = {0};
     int rc = lv_target_check(t, m, &why, err);
 
+    if (rc == 0 && m->disks_len > 0) {
+        struct relay_target_config c;
+
+        fill(t, &c);
+        c.message = on_disk_message;
+        c.broken = on_disk_broken;
+        lv_target_path(t, ".none", c.rpc_path);
+        lv_target_path(t, ".disk", c.data_path);
+        rc = relay_target_new(&c, &t->disks, err);
+        if (rc == 0) {
+            snprintf(answer.disk_address, sizeof answer.disk_address, "%s",
+                     relay_target_address(t->disks));
+        } else {
+            snprintf(why.reason, sizeof why.reason, "DiskRelay");
+            snprintf(why.text, sizeof why.text, "%.500s", err_msg(err));
+        }
+    }
     if (rc != 0) {
         answer.type = RELAY_MSG_REFUSED;
         snprintf(answer.reason, sizeof answer.reason, "%.63s", why.reason);

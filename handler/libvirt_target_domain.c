@@ -179,6 +179,8 @@ lv_target_clean(struct lv_target *t, struct err *err)
     enum lv_here what;
 
     relay_target_cut(t->relay);
+    if (t->disks)
+        relay_target_cut(t->disks);
     do { /* libvirt ends it by itself when its connection breaks, or is told to */
         virConnectPtr conn;
         virDomainPtr dom = find(t, &conn, &what, err);

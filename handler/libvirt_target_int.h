@@ -22,6 +22,7 @@ struct lv_target {
     struct libvirt *lv;     /* likewise */
     const struct libvirt_api *api;
     struct relay_target *relay;
+    struct relay_target *disks; /* run(): where disks are copied to; NULL = none are */
     pthread_mutex_t mu;
     pthread_cond_t cond; /* on CLOCK_MONOTONIC */
     /* guarded by mu */

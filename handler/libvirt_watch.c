@@ -60,8 +60,19 @@ lv_watch_step(struct lv_watch *w, const struct lv_job *job, uint64_t sent_bytes,
     struct converge_round in;
 
     say[0] = '\0';
-    if (job->memory_total == 0) /* disks first, or it is still being set up */
+    if (job->memory_total == 0) { /* disks first, or it is still being set up */
+        st->remaining_bytes = job->disk_remaining;
+        if (job->disk_total > 0) /* the limits are of memory */
+            w->started_us = now_us;
+        stall_init(&w->stall, now_us);
+        w->last_us = now_us;
+        w->last_sent = sent_bytes;
         return too_late(w, job, now_us, ret_cause, err) ? LV_GIVE_UP : LV_GO_ON;
+    }
+    if (w->last_processed == 0) { /* it begins: what the setup took says nothing of the link */
+        w->last_us = w->round_us = now_us;
+        w->last_sent = sent_bytes;
+    }
     if (now_us > w->last_us && sent_bytes > w->last_sent)
         converge_sample(&w->converge, sent_bytes - w->last_sent, now_us - w->last_us);
     publish(w, job, sent_bytes, now_us, st);
