@@ -46,6 +46,7 @@ bool
 vm_life_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
 {
     const char *asked = object_annotation(e->vmi, ANN_PAUSE_REQUEST);
+    bool busy = migrates(e, v);
     struct hv_now now;
 
     if (!e->guest)
@@ -54,13 +55,19 @@ vm_life_reconcile(struct vm_entry *e, const struct vmi *v, struct tree *want)
     if (now.resets != e->resets)
         log_info("guest.reboot", LS("uid", e->uid), LS("name", v->meta.name));
     e->resets = now.resets;
+    if (!busy && now.state == HV_PAUSED && now.pause == HV_PAUSE_MIGRATION) {
+        /* One that is over: it kept the guest paused as its user had it, or did not get to resuming it. */
+        if (!vm_wants_pause(e))
+            return start_job(e, resume_run, resume_done);
+        now.pause = HV_PAUSE_USER;
+    }
     say(e, &now, want);
-    if (!asked || migrates(e, v) || now.state == HV_UNKNOWN || now.state == HV_ENDED)
+    if (!asked || busy || now.state == HV_UNKNOWN || now.state == HV_ENDED)
         return false;
     if (strcmp(asked, "true") == 0)
         return now.state == HV_RUNNING && start_job(e, pause_run, NULL);
     if (!e->resumed || now.state == HV_PAUSED)
-        return now.pause != HV_PAUSE_MIGRATION && start_job(e, resume_run, resume_done);
+        return start_job(e, resume_run, resume_done);
     e->resumed = !vm_annotate(e, ANN_PAUSE_REQUEST, NULL); /* answered */
     return false;
 }

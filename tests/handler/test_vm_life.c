@@ -769,6 +769,30 @@ test_pause_of_others(void **state)
     }
 }
 
+/* A migration leaves a guest that it brought paused with a reason of its own. */
+static void
+test_pause_over_a_migration(void **state)
+{
+    (void)state;
+    start();
+    annotate(ANN_PAUSE_REQUEST, "true");
+    run(SECONDS);
+    w.dom.now.pause = HV_PAUSE_MIGRATION;
+    tell();
+    run(SECONDS);
+    assert_int_equal(w.dom.now.state, HV_PAUSED);
+    assert_string_equal(condition("Paused"), "True PausedByUser: VMI was paused by user");
+    annotate(ANN_PAUSE_REQUEST, "false");
+    run(SECONDS);
+    assert_int_equal(w.dom.now.state, HV_RUNNING);
+
+    w.dom.now = (struct hv_now){.state = HV_PAUSED, .pause = HV_PAUSE_MIGRATION};
+    tell(); /* nobody wants it so */
+    run(SECONDS);
+    assert_int_equal(w.dom.now.state, HV_RUNNING);
+    assert_string_equal(condition("Paused"), "");
+}
+
 static void
 test_agent(void **state)
 {
@@ -1027,6 +1051,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_refused_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pause_of_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pause_over_a_migration, setup, teardown),
         cmocka_unit_test_setup_teardown(test_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_powers_off_in_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_grace, setup, teardown),
