@@ -84,6 +84,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
     node_network_stop(&h);
     if (h.work)
         work_free(h.work);
+    vm_stats_stop(&h);
     checkup_free(h.checkup);
     node_labels_free(h.labels);
     vm_free_all(&h);
@@ -164,6 +165,7 @@ start(struct handler *h, struct err *err)
     if (!h->checkup)
         return err ? err->code : -EINVAL;
     node_start(h);
+    vm_stats_start(h);
     return 0;
 }
 

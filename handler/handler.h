@@ -58,7 +58,9 @@ struct handler {
     struct hv_driver *drivers[HV_KIND_COUNT]; /* NULL: that hypervisor is not served here */
     const struct mover *movers[HV_KIND_COUNT];
     bool found[HV_KIND_COUNT], finding[HV_KIND_COUNT]; /* what it has of ours is known; is asked */
-    bool libvirt_seen;                                 /* it has answered in this life */
+    struct vm_sample *sample;                          /* vm_stats.c: under way */
+    struct loop_timer *stats_timer;
+    bool libvirt_seen; /* it has answered in this life */
     uint64_t started_us;
     char cluster[JOURNAL_UID_SIZE]; /* "" until known */
     struct mignet net;              /* as net_agent says */
@@ -159,6 +161,8 @@ struct vm_entry {
     bool stop_refused;                /* it cannot be asked */
     bool resumed;                     /* as the pause request "false" wants, but that is not said */
     unsigned resets;
+    bool sampling, has_stats; /* vm_stats.c: being taken (guest and entry stay meanwhile); known */
+    struct hv_stats stats;
 
     /* source of a migration */
     char src_uid[JOURNAL_UID_SIZE]; /* which one the following is about */
@@ -287,6 +291,10 @@ void vm_refused_again(struct handler *h);
 int vm_load_all(struct handler *h, struct err *err); /* journals and native guests, at start */
 void vm_find(struct handler *h, enum hv_kind kind);  /* asks the driver, unless that is under way */
 bool vm_not_found_yet(const struct vm_entry *e);
+
+/* --- vm_stats.c --- */
+void vm_stats_start(struct handler *h);
+void vm_stats_stop(struct handler *h); /* no worker runs any more */
 
 /* --- vm_life.c --- */
 /* Pauses and resumes as asked, and what the guest's state says in conditions. True: a job was started. */

@@ -71,6 +71,8 @@ struct hv_stats {
     uint64_t cpu_ns; /* all vCPUs */
     unsigned vcpus;
     uint64_t memory_bytes, memory_rss_bytes, balloon_bytes, dirty_bytes_per_s;
+    /* What the guest says of its memory, by the balloon's driver; 0: it does not. */
+    uint64_t available_bytes, unused_bytes, usable_bytes;
     uint64_t block_read_bytes, block_write_bytes, block_read_ops, block_write_ops;
     uint64_t net_rx_bytes, net_tx_bytes, net_rx_drops, net_tx_drops;
 };
@@ -98,6 +100,7 @@ struct hv_ops {
     int (*shut_down)(struct hv_guest *g, struct err *err);
     /* Presses reset: the same process, memory as after power on. NULL: not supported. */
     int (*reset)(struct hv_guest *g, struct err *err);
+    /* Beside any other call but free. */
     int (*stats)(struct hv_guest *g, struct hv_stats *ret, struct err *err);
     /* Ends it for certain and removes what the driver keeps on this host for it (directory, domain
      * definition, overlays, sockets), but never a file of the user's. 0 also when it is gone already. */

@@ -225,6 +225,7 @@ op_stats(struct hv_guest *g, struct hv_stats *ret, struct err *err)
         .memory_bytes = st.memory_bytes,
         .memory_rss_bytes = stat_field(line, STAT_RSS) * (uint64_t)sysconf(_SC_PAGESIZE),
         .balloon_bytes = st.memory_bytes,
+        .available_bytes = st.memory_bytes,
     };
     return 0;
 }

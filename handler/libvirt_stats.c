@@ -34,6 +34,12 @@ lv_stats_of(const struct libvirt_api *api, virTypedParameterPtr params, int len,
         s.balloon_bytes *= 1024;
     if (number(&p, "balloon.rss", &s.memory_rss_bytes))
         s.memory_rss_bytes *= 1024;
+    if (number(&p, "balloon.available", &n))
+        s.available_bytes = n * 1024;
+    if (number(&p, "balloon.unused", &n))
+        s.unused_bytes = n * 1024;
+    if (number(&p, "balloon.usable", &n))
+        s.usable_bytes = n * 1024;
     s.memory_bytes *= 1024;
     if (number(&p, "dirtyrate.megabytes_per_second", &n))
         s.dirty_bytes_per_s = n << 20;

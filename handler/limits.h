@@ -24,6 +24,7 @@
 #define HANDLER_NET_RETRY_MAX_US      60000000u /* and at last: repairs and retries back off */
 #define HANDLER_NET_HOLD_US           250000u /* between two looks at whether migrations still run */
 #define HANDLER_NET_OBSERVE_US        60000000u /* between two reports of what is, without a change */
+#define HANDLER_STATS_US              5000000u /* between two looks at the guests' figures */
 #define HANDLER_START_AGAIN_US        1000000u /* after a refused start; doubles up to */
 #define HANDLER_START_AGAIN_MAX_US    60000000u
 #define HANDLER_STOP_AGAIN_US         10000000u /* between two requests to power off */

@@ -31,6 +31,15 @@ static const double fault_buckets[] = {8e-6,     16e-6,     32e-6,    64e-6,   1
         .name = (n), .type = METRIC_GAUGE, .help = (h), .labels = { "network", "interface" } \
     }
 
+#define VMI(t, n, h)                                                            \
+    {                                                                           \
+        .name = "kubevirt_vmi_" n, .type = METRIC_##t, .help = (h), .labels = { \
+            "node",                                                             \
+            "namespace",                                                        \
+            "name"                                                              \
+        }                                                                       \
+    }
+
 static const struct metric_def defs[] = {
     [DATA_TOTAL] = {.name = "kubevirt_vmi_migration_data_bytes_total",
                     .type = METRIC_COUNTER, /* upstream's type, though it does not count */
@@ -167,6 +176,37 @@ static const struct metric_def defs[] = {
                             .type = METRIC_GAUGE,
                             .help = "Interfaces of this node, by type.",
                             .labels = {"type", "node"}},
+    [VMI_HYPERVISOR] = {.name = "drover_vmi_hypervisor",
+                        .type = METRIC_GAUGE,
+                        .help = "1: the VM's guest is on this node, made with this hypervisor.",
+                        .labels = {"node", "namespace", "name", "hypervisor"}},
+    [VMI_CPU] = VMI(COUNTER, "cpu_usage_seconds_total",
+                    "CPU time of the guest's process, its vCPUs and what serves them."),
+    [VMI_RESIDENT] =
+        VMI(GAUGE, "memory_resident_bytes", "Resident set size of the guest's process."),
+    [VMI_DOMAIN_MEMORY] = VMI(GAUGE, "memory_domain_bytes", "Memory that the guest was given."),
+    [VMI_AVAILABLE] = VMI(GAUGE, "memory_available_bytes",
+                          "Memory that the guest's system sees; absent where it does not say."),
+    [VMI_UNUSED] =
+        VMI(GAUGE, "memory_unused_bytes", "Of it, what its system uses for nothing; likewise."),
+    [VMI_USABLE] =
+        VMI(GAUGE, "memory_usable_bytes", "Of it, what could be had without swapping; likewise."),
+    [VMI_BALLOON] =
+        VMI(GAUGE, "memory_actual_balloon_bytes", "What the balloon leaves to the guest."),
+    [VMI_DIRTY_RATE] = VMI(GAUGE, "dirty_rate_bytes_per_second",
+                           "At which the guest writes its memory; absent where nobody measured."),
+    [VMI_NET_RX] = VMI(COUNTER, "network_receive_bytes_total", "Received by its interfaces."),
+    [VMI_NET_TX] = VMI(COUNTER, "network_transmit_bytes_total", "Sent by its interfaces."),
+    [VMI_NET_RX_DROPS] = VMI(COUNTER, "network_receive_packets_dropped_total",
+                             "Packets to it that were dropped at its interfaces."),
+    [VMI_NET_TX_DROPS] = VMI(COUNTER, "network_transmit_packets_dropped_total",
+                             "Packets from it that were dropped at its interfaces."),
+    [VMI_READ_BYTES] =
+        VMI(COUNTER, "storage_read_traffic_bytes_total", "Read from its disks, all together."),
+    [VMI_WRITE_BYTES] =
+        VMI(COUNTER, "storage_write_traffic_bytes_total", "Written to its disks, all together."),
+    [VMI_READS] = VMI(COUNTER, "storage_iops_read_total", "Reads of its disks, all together."),
+    [VMI_WRITES] = VMI(COUNTER, "storage_iops_write_total", "Writes to its disks, all together."),
 };
 
 /* One that has ended and is shown for a while. */
@@ -297,6 +337,7 @@ node_metrics_text(struct handler *h, struct sb *out)
     metrics_set(n->m, SHARERS, NULL, (double)share_members(h->share));
     metrics_set(n->m, WRITES, NULL, (double)writer_queued(h->writer));
     node_metrics_networks(h, n->m);
+    node_metrics_vmis(h, n->m);
     metrics_text(n->m, out);
 }
 

@@ -51,10 +51,31 @@ enum figure {
     NETWORK_LIMIT_OVER,
     NETWORK_READY,
     NETWORK_INTERFACES,
-    LAST_OF_NET = NETWORK_INTERFACES
+    LAST_OF_NET = NETWORK_INTERFACES,
+    VMI_HYPERVISOR,
+    FIRST_OF_VMI = VMI_HYPERVISOR, /* of guests that run here (node_metrics_vmi.c) */
+    VMI_CPU,
+    VMI_RESIDENT,
+    VMI_DOMAIN_MEMORY,
+    VMI_AVAILABLE,
+    VMI_UNUSED,
+    VMI_USABLE,
+    VMI_BALLOON,
+    VMI_DIRTY_RATE,
+    VMI_NET_RX,
+    VMI_NET_TX,
+    VMI_NET_RX_DROPS,
+    VMI_NET_TX_DROPS,
+    VMI_READ_BYTES,
+    VMI_WRITE_BYTES,
+    VMI_READS,
+    VMI_WRITES,
+    LAST_OF_VMI = VMI_WRITES
 };
 
 /* What the kernel says of the networks at this moment (node_metrics_net.c). */
 void node_metrics_networks(const struct handler *h, struct metrics *m);
+/* The guests that run here (node_metrics_vmi.c). */
+void node_metrics_vmis(const struct handler *h, struct metrics *m);
 
 #endif

@@ -387,8 +387,8 @@ forget_if_done(struct vm_entry *e)
 {
     const char *me = e->h->cfg.node_name;
 
-    if (e->busy || e->writing || e->guest || e->has_journal || e->console || source_active(e) ||
-        target_active(e))
+    if (e->busy || e->writing || e->sampling || e->guest || e->has_journal || e->console ||
+        source_active(e) || target_active(e))
         return;
     if (e->vmi &&
         (strcmp(tree_find_string(e->vmi, "", "status", "nodeName", NULL), me) == 0 ||

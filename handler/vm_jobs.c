@@ -95,9 +95,12 @@ on_guest_changed(void *ctx)
 void
 vm_drop_guest(struct vm_entry *e)
 {
-    if (e->guest)
+    if (e->guest && e->sampling)
+        e->guest->ops->unwatch(e->guest); /* freed when its figures have been taken */
+    else if (e->guest)
         e->guest->ops->free(e->guest);
     e->guest = NULL;
+    e->has_stats = false;
 }
 
 const struct mover *

@@ -41,6 +41,8 @@ fast_rows_init(struct fast *f)
     /* read for every VM, and without OUR_LABELS in their names */
     strmap_put(f->node_keys, LABEL_ARCH, f);
     strmap_put(f->node_keys, LABEL_CPUMANAGER, f);
+    strmap_put(f->node_keys, LABEL_HYPERVISOR_LIBVIRT, f);
+    strmap_put(f->node_keys, LABEL_HYPERVISOR_NATIVE, f);
     f->rows_stale = true;
 }
 

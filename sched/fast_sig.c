@@ -5,6 +5,7 @@
 #include "api/names.h"
 #include "sched/fast_priv.h"
 #include "sched/filter.h"
+#include "sched/host_rule.h"
 
 #define OUR_LABELS "kubevirt.io/" /* read by filters of ours, whoever asks */
 
@@ -181,6 +182,7 @@ put_vmi(const struct fast *f, const struct place_request *rq, struct sb *out)
     put_tolerations(out, s->tolerations, s->tolerations_len);
     put_text(out, s->scheduler_name);
     put_text(out, s->architecture);
+    put_text(out, host_rule_hypervisor(v));
     put(out, v->status.tsc_frequency_hz);
     put(out, (int64_t)s->networks_len);
     for (size_t i = 0; i < s->networks_len; i++) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/names.h"
+#include "api/selector.h"
 #include "sched/explain.h"
 
 #define LABEL_CPUMANAGER_NEW "kubevirt.io/cpumanager"
@@ -16,6 +17,7 @@
 static void add(struct host_rule *r, bool wanted, const char *label, const char *alt,
                 const char *what, const char *reason);
 static void compile_hyperv(struct host_rule *r, const struct vmi_domain *d, struct arena *a);
+static void compile_hypervisor(struct host_rule *r, const struct vmi *v);
 static void compile_tsc(struct host_rule *r, const struct cluster *c, const struct vmi *v,
                         bool migrate, const struct cluster_node *source, struct arena *a);
 static bool wants_invtsc(const struct vmi_cpu *cpu);
@@ -39,6 +41,7 @@ host_rule_compile(const struct cluster *c, const struct vmi *v, bool migrate,
     add(&r, d->secure_execution, LABEL_S390_PV, NULL, "Secure Execution",
         "node(s) didn't support Secure Execution");
     compile_hyperv(&r, d, a);
+    compile_hypervisor(&r, v);
     if (d->machine_type && *d->machine_type) {
         r.machine = d->machine_type;
         r.machine_label = arena_printf(a, "%s%s", LABEL_MACHINE_TYPE, d->machine_type);
@@ -85,7 +88,7 @@ host_rule_has(const struct host_ability *b, const struct cluster_node *n)
 
     if (!value && b->alt)
         value = node_labels_get(&n->labels, b->alt);
-    return value && (!*value || strcmp(value, "true") == 0);
+    return value ? !*value || strcmp(value, "true") == 0 : b->absent_ok;
 }
 
 /* Labellers of KubeVirt 1.1 (the 4.15 documents') publish no machine types: then it is not known. */
@@ -182,6 +185,34 @@ compile_hyperv(struct host_rule *r, const struct vmi_domain *d, struct arena *a)
             add(r, true, arena_printf(a, "%s%s", LABEL_HYPERV, features[i].name), NULL,
                 arena_printf(a, "Hyper-V %s", features[i].name),
                 arena_printf(a, "node(s) didn't support Hyper-V %s", features[i].name));
+}
+
+const char *
+host_rule_hypervisor(const struct vmi *v)
+{
+    const struct kv_list *ann = &v->meta.annotations;
+    const char *kind = kv_get(ann, ANN_RUNS_ON);
+
+    if (!kind)
+        kind = kv_get(ann, ANN_HYPERVISOR);
+    if (!kind && kv_get(ann, ANN_WORKLOAD))
+        kind = "native";
+    return kind ? kind : "";
+}
+
+/* What it runs with, wherever it goes; before it runs, what it asks for. One that says nothing takes what
+ * the node that it comes to has. */
+static void
+compile_hypervisor(struct host_rule *r, const struct vmi *v)
+{
+    const char *kind = host_rule_hypervisor(v);
+
+    add(r, strcmp(kind, "libvirt") == 0, LABEL_HYPERVISOR_LIBVIRT, NULL, "libvirt",
+        "node(s) had no libvirt");
+    if (strcmp(kind, "native") != 0)
+        return;
+    add(r, true, LABEL_HYPERVISOR_NATIVE, NULL, "native guests", "node(s) had no native guests");
+    r->abilities[r->abilities_len - 1].absent_ok = true;
 }
 
 /* A guest that counts on its TSC keeps the frequency that it started with: what was noted then, else

@@ -11,6 +11,7 @@
 #define HOST_ABILITIES_MAX 24
 
 struct host_ability {        /* the node must have the label, "true" or empty */
+    bool absent_ok;          /* ... or none at all: older handlers do not write it */
     const char *label, *alt; /* alt: another name for the same, or NULL */
     const char *what;        /* "SEV", "Hyper-V vpindex" */
     const char *reason;
@@ -36,6 +37,8 @@ size_t host_rule_check(const struct host_rule *r, const struct cluster_node *n, 
 
 /* Does the guest count on the frequency of its TSC (invtsc, Hyper-V re-enlightenment)? */
 bool host_rule_wants_tsc(const struct vmi_domain *d);
+/* "native" "libvirt" (or another word that the VMI asks for); "": whatever its node has. Borrowed. */
+const char *host_rule_hypervisor(const struct vmi *v);
 bool host_rule_has(const struct host_ability *b, const struct cluster_node *n);
 bool host_rule_machine_ok(const struct host_rule *r, const struct cluster_node *n);
 bool host_rule_arch_ok(const struct host_rule *r, const struct cluster_node *n);

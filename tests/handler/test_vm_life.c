@@ -29,7 +29,7 @@ struct dom { /* what there is, whoever holds handles of it */
     enum hv_kind kind;
     struct hv_now now;
     struct hv_exit exit;
-    unsigned shut_downs;
+    unsigned shut_downs, looks;
     bool obeys; /* powers off when it is asked to */
 };
 
@@ -69,6 +69,7 @@ static struct {
     uint64_t version;
     struct informer objects[8]; /* vmis, pvcs, pvs, nads, vmims */
     char dir[64];
+    bool slow; /* workers take half a second */
 } w;
 
 static void
@@ -186,6 +187,17 @@ fake_shut_down(struct hv_guest *g, struct err *err)
 }
 
 static int
+fake_stats(struct hv_guest *g, struct hv_stats *ret, struct err *err)
+{
+    int rc = answers(g, err);
+
+    w.dom.looks++;
+    if (rc == 0)
+        *ret = (struct hv_stats){.has_cpu = true, .cpu_ns = 1500000000, .available_bytes = 4096};
+    return rc;
+}
+
+static int
 fake_remove(struct hv_guest *g, struct err *err)
 {
     if (!w.drivers[g->ops->kind].up)
@@ -207,7 +219,7 @@ fake_free(struct hv_guest *g)
         .kind = (k), .uid = fake_uid, .name = fake_name, .memory_bytes = fake_memory,            \
         .now = fake_now, .exit_reason = fake_exit, .watch = fake_watch, .unwatch = fake_unwatch, \
         .pause = fake_pause, .resume = fake_resume, .shut_down = fake_shut_down,                 \
-        .remove = fake_remove, .free = fake_free                                                 \
+        .stats = fake_stats, .remove = fake_remove, .free = fake_free                            \
     }
 static const struct hv_ops guest_ops[] = {FAKE_GUEST(HV_NATIVE), FAKE_GUEST(HV_LIBVIRT)};
 
@@ -297,7 +309,10 @@ work_run(struct work *k, void (*fn)(void *ctx), void (*done)(void *ctx), void *c
     (void)k;
     *i = (struct work_item){done, ctx};
     fn(ctx);
-    loop_post(w.h.l, work_ended, i);
+    if (w.slow)
+        loop_timer_add(w.h.l, SECONDS / 2, work_ended, i);
+    else
+        loop_post(w.h.l, work_ended, i);
 }
 
 struct work *
@@ -1042,6 +1057,79 @@ test_left_with_a_migration(void **state)
     assert_string_equal(entry()->j.migration_uid, "m-1");
 }
 
+/* --- figures --- */
+
+static const char *
+metrics(void)
+{
+    static struct sb out;
+
+    sb_reset(&out);
+    node_metrics_text(&w.h, &out);
+    return sb_str(&out);
+}
+
+static void
+test_figures(void **state)
+{
+    static const char cpu[] =
+        "kubevirt_vmi_cpu_usage_seconds_total{node=\"n1\",namespace=\"shop\",name=\"db\"} 1.5\n";
+    static const char available[] =
+        "kubevirt_vmi_memory_available_bytes{node=\"n1\",namespace=\"shop\",name=\"db\"} 4096\n";
+    static const char what[] = "drover_vmi_hypervisor{node=\"n1\",namespace=\"shop\",name=\"db\","
+                               "hypervisor=\"libvirt\"} 1\n";
+
+    (void)state;
+    w.h.metrics = node_metrics_new();
+    w.h.share = share_new();
+    start();
+    assert_non_null(strstr(metrics(), what));
+    assert_null(strstr(metrics(), "kubevirt_vmi_cpu"));
+    vm_stats_start(&w.h);
+    run(HANDLER_STATS_US + 1);
+    assert_non_null(strstr(metrics(), cpu));
+    assert_non_null(strstr(metrics(), available));
+    assert_null(strstr(metrics(), "kubevirt_vmi_storage")); /* not known is not 0 */
+
+    libvirt_is(false); /* nobody is asked who does not answer, and old figures are no news */
+    w.dom.looks = 0;
+    run(3 * HANDLER_STATS_US);
+    assert_int_equal(w.dom.looks, 0);
+    assert_null(strstr(metrics(), "kubevirt_vmi_cpu"));
+    libvirt_is(true);
+    run(2 * HANDLER_STATS_US);
+    assert_non_null(strstr(metrics(), cpu));
+
+    ends(HV_EXIT_QUIT, "powered off");
+    tell();
+    run(SECONDS);
+    changed();
+    run(HANDLER_STATS_US + SECONDS);
+    assert_null(strstr(metrics(), "kubevirt_vmi_"));
+    vm_stats_stop(&w.h);
+    share_free(w.h.share);
+    node_metrics_free(w.h.metrics);
+}
+
+/* The guest goes while its figures are being taken: its handle lives until they have been. */
+static void
+test_figures_of_one_that_goes(void **state)
+{
+    (void)state;
+    start();
+    vm_stats_start(&w.h);
+    loop_sim_run_until(w.h.l, loop_now_us(w.h.l) + HANDLER_STATS_US - 1);
+    w.slow = true;
+    run(2);
+    assert_true(entry()->sampling);
+    vm_drop_guest(entry());
+    assert_non_null(w.handle);
+    w.slow = false;
+    run(SECONDS);
+    assert_null(w.handle);
+    vm_stats_stop(&w.h);
+}
+
 int
 main(void)
 {
@@ -1061,6 +1149,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_away, setup, teardown),
         cmocka_unit_test_setup_teardown(test_away_at_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone_at_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_figures, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_figures_of_one_that_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_left_with_a_migration, setup, teardown),
     };
     size_t n = 0;

@@ -45,7 +45,46 @@
 #define ON_NET(vm, net, status) \
     VMI(vm, "", "networks: [{name: a, multus: {networkName: " net "}}]", "", status)
 
+#define ANNOTATED(annotations, status)                                                            \
+    "---\n{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: vm, "       \
+    "namespace: default, annotations: {" annotations "}}, spec: {domain: {memory: {guest: 1Gi}, " \
+    "devices: {}}}, status: {" status "}}\n"
+#define LIBVIRT(is) "hypervisor.drover.io/libvirt: '" is "'"
+#define NATIVE(is)  "hypervisor.drover.io/native: '" is "'"
+
 static const struct world_row rows[] = {
+    /* --- hypervisors --- */
+    {.name = "asked for libvirt",
+     NODE("n1", "", "") NODE("n2", LIBVIRT("true"), "") NODE("n3", LIBVIRT("false"), ""),
+     ANNOTATED("drover.io/hypervisor: libvirt", ""),
+     "n2",
+     NULL,
+     "n1: node(s) had no libvirt; n3: node(s) had no libvirt"},
+    {.name = "libvirt, and no node has it",
+     NODE("n1", "", "") NODE("n2", LIBVIRT("false"), ""),
+     ANNOTATED("drover.io/hypervisor: libvirt", ""),
+     NULL,
+     NONE(2, "node(s) had no libvirt")},
+    {.name = "a workload is a native guest's, which older handlers make without saying so",
+     NODE("n1", NATIVE("false"), "") NODE("n2", "", ""),
+     ANNOTATED("drover.io/workload: mix", ""),
+     "n2",
+     NULL,
+     "n1: node(s) had no native guests"},
+    {.name = "what the VM asks for counts more than its workload",
+     NODE("n1", NATIVE("true"), "") NODE("n2", LIBVIRT("true"), ""),
+     ANNOTATED("drover.io/workload: mix, drover.io/hypervisor: libvirt", ""),
+     "n2"},
+    {.name = "a VM that does not say takes any node",
+     NODE("n1", NATIVE("false"), ""),
+     ANNOTATED("", ""),
+     "n1"},
+    {.name = "what it runs with counts more than what it had asked for",
+     NODE("src", LIBVIRT("true"), "") NODE("n1", "", "") NODE("n2", LIBVIRT("true"), ""),
+     ANNOTATED("drover.io/hypervisor: native, drover.io/runs-on-hypervisor: libvirt",
+               "nodeName: src, phase: Running"),
+     "n2",
+     .migrate = true},
     /* --- abilities --- */
     {.name = "realtime, with a label that has no value, as older labellers write it",
      NODE("n1", "", "") NODE("n2", "kubevirt.io/realtime: ''", ""),
