@@ -42,6 +42,11 @@ void describe_head(struct describe *d, const struct tree *obj);
 void describe_host(struct describe *d, const struct tree *labels);
 struct tree *describe_host_others(const struct tree *labels);
 void describe_conditions(struct describe *d, const struct tree *obj);
+/* The guest: its hypervisor and state, disks and interfaces, whether it can move, its console. obj: the
+ * VirtualMachine or instance that is described; spec: of the instance, or the template's; annotations:
+ * likewise; vmi NULL: there is none. */
+void describe_guest(struct describe *d, const struct tree *obj, const struct tree *spec,
+                    const struct tree *annotations, const struct tree *vmi);
 /* Why this node and why not the others: the body of drover.io/schedule-result under a heading.
  * Nothing without one. */
 void describe_placement(struct describe *d, const char *heading, const struct tree *obj);

@@ -148,6 +148,8 @@ describe_vmi(struct describe *d, const struct tree *obj)
     describe_line(d, "Node", "%s", or_none(v->status.node_name));
     describe_spec(d, &v->spec, tree_get(obj, "spec"));
     describe_verify(d, obj);
+    describe_guest(d, obj, tree_get(obj, "spec"), tree_find(obj, "metadata", "annotations", NULL),
+                   obj);
     describe_placement(d, "Placement when it started", obj);
     describe_conditions(d, obj);
     describe_state(d, &v->status.migration);

@@ -95,15 +95,18 @@ static int
 add_instance(struct verb *v, struct describe *d, const struct tree *vm)
 {
     AUTO_TREE struct tree *vmi = NULL;
+    const struct tree *template = tree_find(vm, "spec", "template", NULL);
     const struct vmi *typed;
     int rc;
 
     rc = client_get(v->client, kind_info(KIND_VMI), object_namespace(vm), object_name(vm), &vmi,
                     &v->err);
-    if (rc == -ENOENT)
-        return 0;
-    if (rc < 0)
+    if (rc < 0 && rc != -ENOENT)
         return rc;
+    describe_guest(d, vm, tree_get(vmi ? vmi : template, "spec"),
+                   tree_find(vmi ? vmi : template, "metadata", "annotations", NULL), vmi);
+    if (!vmi)
+        return 0;
     typed = vmi_decode(vmi, d->arena);
     describe_line(d, "Node", "%s", typed->status.node_name ? typed->status.node_name : "<none>");
     if (!typed->status.node_name && object_annotation(vmi, ANN_NOMINATED))

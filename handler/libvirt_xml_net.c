@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/mac.h"
 #include "api/object.h"
-#include "base/rng.h"
 #include "handler/libvirt_xml_nad.h"
 
 static const char *const bindings[] = {"masquerade", "bridge", "slirp", "macvtap", NULL};
@@ -215,23 +215,15 @@ write_rest(struct lv_xml *x, const struct nic *n, bool user, unsigned mtu)
     xw_end(&x->w, "interface");
 }
 
-/* Derived from the instance and the interface's name, so that it is the same on every host. */
 static void
 write_mac(struct lv_xml *x, const struct nic *n)
 {
     const char *asked = tree_find_string(n->t, "", "macAddress", NULL);
     unsigned b[6];
-    uint64_t h = 0;
-    char text[18];
+    char text[MAC_SIZE];
     int end = 0;
 
-    for (const char *p = object_uid(x->want->vmi); *p; p++)
-        h = rng_mix(h ^ (unsigned char)*p);
-    for (const char *p = tree_find_string(n->t, "", "name", NULL); *p; p++)
-        h = rng_mix(h ^ (unsigned char)*p);
-    for (size_t i = 0; i < 6; i++)
-        b[i] = (unsigned)(h >> (8 * i)) & 0xff;
-    b[0] = 0x02; /* locally administered, of one host */
+    mac_of_interface(object_uid(x->want->vmi), tree_find_string(n->t, "", "name", NULL), text);
     if (*asked && (sscanf(asked, "%2x%*[:-]%2x%*[:-]%2x%*[:-]%2x%*[:-]%2x%*[:-]%2x%n", &b[0], &b[1],
                           &b[2], &b[3], &b[4], &b[5], &end) != 6 ||
                    end != 17 || asked[end] || (b[0] & 1)))
@@ -239,8 +231,9 @@ write_mac(struct lv_xml *x, const struct nic *n)
                   "%s.macAddress: \"%.32s\": want the address of one host such as "
                   "02:00:00:00:be:af",
                   n->path, asked);
-    snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", b[0] & 0xff, b[1] & 0xff,
-             b[2] & 0xff, b[3] & 0xff, b[4] & 0xff, b[5] & 0xff);
+    if (*asked)
+        snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", b[0] & 0xff, b[1] & 0xff,
+                 b[2] & 0xff, b[3] & 0xff, b[4] & 0xff, b[5] & 0xff);
     xw_leaf(&x->w, "mac", "address", text, NULL);
 }
 

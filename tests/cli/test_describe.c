@@ -28,6 +28,21 @@ json(const char *text)
 #define VMIM(annotations, status)                                                            \
     "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstanceMigration\"," META( \
         annotations) ",\"spec\":{\"vmiName\":\"web\"},\"status\":" status "}"
+#define VMI(annotations, status)                                                                   \
+    "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\"," META(                \
+        annotations) ",\"spec\":{\"domain\":{\"devices\":{\"disks\":[{\"name\":\"root\",\"disk\":" \
+                     "{"                                                                           \
+                     "\"bus\":\"virtio\"}},{\"name\":\"cd\",\"bootOrder\":1,\"cdrom\":{\"bus\":"   \
+                     "\"sata\"}},{\"name\":"                                                       \
+                     "\"blank\"}],\"interfaces\":[{\"name\":\"a\",\"masquerade\":{}},{\"name\":"   \
+                     "\"b\",\"model\":"                                                            \
+                     "\"e1000\",\"macAddress\":\"02:00:00:00:be:af\",\"bridge\":{}}]}},"           \
+                     "\"networks\":[{\"name\":"                                                    \
+                     "\"a\",\"pod\":{}},{\"name\":\"b\",\"multus\":{\"networkName\":\"shop/"       \
+                     "b\"}}],\"volumes\":["                                                        \
+                     "{\"name\":\"root\",\"persistentVolumeClaim\":{\"claimName\":\"c1\"}},{"      \
+                     "\"name\":\"cd\","                                                            \
+                     "\"containerDisk\":{\"image\":\"an/image\"}}]},\"status\":" status "}"
 #define FEATURE(n) "\"cpu-feature.node.kubevirt.io/a-feature-with-a-long-name-" n "\":\"true\","
 #define LABELLED                                                                                   \
     "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\",\"labels\":{"           \
@@ -222,6 +237,47 @@ static const struct describe_row descriptions[] = {
      placement,
      {"Placement:\n"},
      "Chosen"},
+    {"a guest that runs",
+     VMI("\"drover.io/runs-on-hypervisor\":\"libvirt\"",
+         "{\"phase\":\"Running\",\"migrationMethod\":\"LiveMigration\",\"conditions\":["
+         "{\"type\":\"LiveMigratable\",\"status\":\"True\"},"
+         "{\"type\":\"AgentConnected\",\"status\":\"True\"}]}"),
+     describe_vmi,
+     {"  Hypervisor:       libvirt\n  State:            running\n  Agent:            connected\n"
+      "  Migratable:       yes, LiveMigration\n  Disks:\n",
+      "    NAME    DEVICE   BUS      VOLUME\n    root    disk     virtio   persistentVolumeClaim "
+      "c1\n"
+      "    cd      cdrom    sata     containerDisk an/image\n"
+      "    blank   disk     -        <none of that name>\n",
+      "    NAME   BINDING      MODEL    MAC                 NETWORK\n"
+      "    a      masquerade   virtio   02:",
+      "    b      bridge       e1000    02:00:00:00:be:af   multus shop/b\n",
+      "  Console:          drover console a -n shop\n"},
+     "not made"},
+    {"a guest that is paused, and cannot move",
+     VMI("", "{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Paused\",\"status\":\"True\","
+             "\"reason\":\"PausedIOError\",\"message\":\"a disk\"},{\"type\":\"LiveMigratable\","
+             "\"status\":\"False\",\"reason\":\"DisksNotLiveMigratable\",\"message\":\"c1\"}]}"),
+     describe_vmi,
+     {"  Hypervisor:       as the node that starts it has it\n",
+      "  State:            paused: PausedIOError: a disk\n",
+      "  Migratable:       no: DisksNotLiveMigratable: c1\n"},
+     "Agent:"},
+    {"a guest that could not be made",
+     VMI("\"drover.io/hypervisor\":\"native\"",
+         "{\"phase\":\"Scheduled\",\"conditions\":[{\"type\":\"Synchronized\",\"status\":"
+         "\"False\",\"reason\":\"UnsupportedField\",\"message\":\"gpus: none\"}]}"),
+     describe_vmi,
+     {"  Hypervisor:       native\n  State:            not made: UnsupportedField: gpus: none\n",
+      "  Console:          none: native guests have none\n"},
+     "Migratable:"},
+    {"a guest of the wrong types",
+     "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\"," META(
+         "") ",\"spec\":{\"volumes\":5,\"domain\":{\"devices\":{\"disks\":[5,{\"disk\":7}],"
+             "\"interfaces\":{\"x\":1}}}},\"status\":{\"phase\":7,\"conditions\":{}}}",
+     describe_vmi,
+     {"  State:            <unknown>\n"},
+     NULL},
     {"a waiting migration says what for",
      VMIM("", "{\"phase\":\"Pending\",\"conditions\":[{\"type\":\"Waiting\",\"status\":\"True\","
               "\"reason\":\"Queue\",\"message\":\"2 of 2 run\"}]}"),
