@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "handler/libvirt_domxml.h"
 #include "handler/libvirt_guest_int.h"
+#include "handler/libvirt_sockets.h"
 #include "handler/libvirt_xml.h"
 #include "handler/limits.h"
 
@@ -204,6 +205,7 @@ driver_find(struct hv_driver *hd, struct hv_guest ***ret, size_t *ret_len, struc
     DIR *dir;
     int rc;
 
+    lv_sockets_sweep(LV_MIGRATE_DIR); /* of this handler's life before */
     wait_for_libvirt(d, path);
     rc = adopt(d, NULL, err);
     if (rc != 0 && rc != -ENOTCONN)

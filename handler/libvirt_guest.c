@@ -10,8 +10,10 @@
 #include "handler/libvirt_console.h"
 #include "handler/libvirt_domxml.h"
 #include "handler/libvirt_guest_int.h"
+#include "handler/libvirt_sockets.h"
 #include "handler/libvirt_stats.h"
 #include "handler/libvirt_xml.h"
+#include "handler/limits.h"
 #include "handler/mover.h"
 
 #define LOOKS 5 /* at a domain whose events overtake the answers */
@@ -416,6 +418,7 @@ op_remove(struct hv_guest *hg, struct err *err)
         rc = fs_rmtree(g->dir, err);
     if (rc != 0)
         return rc;
+    lv_sockets_sweep(LV_MIGRATE_DIR); /* of a QEMU that was waiting for a migration */
     pthread_mutex_lock(&g->mu);
     g->rec.incoming = g->lost = false;
     g->state = HV_ENDED;

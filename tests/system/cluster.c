@@ -46,8 +46,12 @@ sys_up(struct sys *s, size_t nodes)
 void
 sys_up_with(struct sys *s, size_t nodes, const char *const *handler_args)
 {
-    struct dev_config cfg = {
-        .nodes_len = nodes, .heartbeat = "500ms", .handler_args = handler_args};
+    sys_up_as(s, nodes, (struct dev_config){.handler_args = handler_args});
+}
+
+void
+sys_up_as(struct sys *s, size_t nodes, struct dev_config cfg)
+{
     struct err err = {0};
     const char *bin = getenv("DROVER_BIN");
     AUTO_FREE char *abs = realpath(bin ? bin : "bin", NULL);
@@ -63,6 +67,8 @@ sys_up_with(struct sys *s, size_t nodes, const char *const *handler_args)
     snprintf(s->dir, sizeof s->dir, "/tmp/drover-sys-XXXXXX");
     if (!mkdtemp(s->dir))
         exit(1);
+    cfg.nodes_len = nodes;
+    cfg.heartbeat = "500ms";
     cfg.dir = s->dir;
     cfg.bin_dir = abs;
     client_catch_signals();

@@ -19,6 +19,8 @@ struct sys {
 
 /* Skips (exit 77, with the reason) where namespaces cannot be made. bin_dir: NULL = $DROVER_BIN or bin. */
 void sys_up(struct sys *s, size_t nodes);
+/* The same with what else is configured; nodes_len, dir, bin_dir and heartbeat are set here. */
+void sys_up_as(struct sys *s, size_t nodes, struct dev_config cfg);
 /* The same with further arguments for every handler, NULL-terminated. */
 void sys_up_with(struct sys *s, size_t nodes, const char *const *handler_args);
 void sys_down(struct sys *s);
