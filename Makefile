@@ -7,6 +7,7 @@ prefix   ?= /usr/local
 MODULES  := base api proto sched netpolicy migrate handler control cli bench
 OUT      := build/$(BUILD)
 GEN      := build/gen
+, := ,
 Q        := $(if $(filter 1,$(V)),,@)
 say       = $(if $(filter 1,$(V)),,@echo "  $(1)")
 
@@ -39,6 +40,12 @@ $(error BUILD=$(BUILD): want release, debug, asan, tsan or fuzz)
 endif
 CFLAGS_ALL := -std=gnu17 -pthread $(WARN) $(CFLAGS_FLAVOUR) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(filter -fsanitize=%,$(CFLAGS_FLAVOUR)) $(LDFLAGS)
+# sanitizers stand before XDR's functions and look for them at start, but only libvirt, which comes by dlopen,
+# brings the library that has them: without it here, the first message to libvirtd is a jump to NULL
+XDR_LIB := $(firstword $(wildcard $(foreach d,/lib /usr/lib,$(d)/*/libtirpc.so.3 $(d)64/libtirpc.so.3)))
+ifneq ($(findstring -fsanitize=,$(CFLAGS_FLAVOUR)),)
+LDFLAGS_ALL += $(if $(XDR_LIB),-Wl$(,)--push-state$(,)--no-as-needed $(XDR_LIB) -Wl$(,)--pop-state)
+endif
 
 BINDIR   := $(if $(filter release,$(BUILD)),bin,$(OUT)/bin)
 

@@ -25,6 +25,7 @@ static const struct {
     {"could not open kernel file", "KernelNotFound"},
     {"could not load kernel", "KernelNotFound"},
     {"the CPU is incompatible", "CPUIncompatible"},
+    {"Unknown CPU model", "CPUModelNotFound"},
     {"Could not access KVM kernel module", "KVMNotAvailable"},
 };
 
