@@ -131,7 +131,8 @@ static const struct field template_fields[] = {
 
 static const struct schema template_schema = {.fields = template_fields};
 
-static const char *const run_strategies[] = {"Always", "RerunOnFailure", "Manual", "Halted", NULL};
+static const char *const run_strategies[] = {"Always", "RerunOnFailure", "Manual",
+                                             "Once",   "Halted",         NULL};
 
 static const struct field vm_spec_fields[] = {
     {.name = "running", .type = F_BOOL},

@@ -155,6 +155,8 @@ start(struct api_call *c, struct tree *vm, const char *strategy, bool runs)
 {
     if (strcmp(strategy, "Always") == 0)
         return refuse(c, "Always does not support manual start requests");
+    if (strcmp(strategy, "Once") == 0)
+        return refuse(c, "Once does not support manual start requests");
     if (runs)
         return refuse(c, "VM is already running");
     if (strcmp(strategy, "Halted") == 0)
@@ -182,6 +184,8 @@ restart(struct api_call *c, struct tree *vm, const char *strategy, bool runs, co
 {
     if (strcmp(strategy, "Halted") == 0)
         return refuse(c, "Halted does not support manual restart requests");
+    if (strcmp(strategy, "Once") == 0)
+        return refuse(c, "Once does not support manual restart requests");
     if (!runs)
         return refuse(c, "VM is not running");
     request(vm, "Stop", uid);

@@ -82,6 +82,7 @@ drive(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct 
 {
     enum vmi_phase phase = vmi ? vmi_phase_parse(vmi->status.phase) : VMI_UNSET;
     bool always = strategy_is(vm, "Always"), rerun = strategy_is(vm, "RerunOnFailure");
+    bool once = strategy_is(vm, "Once"); /* an instance that has ended stays */
 
     if (vm->meta.deletion_us || strategy_is(vm, "Halted")) {
         if (vmi && !vmi->meta.deletion_us)
@@ -94,7 +95,7 @@ drive(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct 
         return;
     }
     answer_requests(l, vm, vmi);
-    if (!always && !rerun) /* Manual: only requests start and stop it */
+    if (!always && !rerun && !once) /* Manual: only requests start and stop it */
         return;
     if (!vmi) {
         if (f->retry_us > l->now_us)
@@ -102,7 +103,7 @@ drive(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct 
         else
             create_instance(l, vm);
     } else if (!vmi->meta.deletion_us &&
-               (phase == VMI_FAILED || (always && phase == VMI_SUCCEEDED))) {
+               ((phase == VMI_FAILED && !once) || (always && phase == VMI_SUCCEEDED))) {
         restart(l, vm, vmi, f);
     }
 }
@@ -111,7 +112,9 @@ drive(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct 
 static void
 restart(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struct start_failure *f)
 {
-    bool lost = vmi->status.reason && strcmp(vmi->status.reason, "NodeDeleted") == 0;
+    const char *reason = vmi->status.reason ? vmi->status.reason : "";
+    bool lost = strcmp(reason, "NodeDeleted") == 0;
+    AUTO_FREE char *why = NULL;
 
     if (!lost && ended_early(l, vmi)) {
         if (strcmp(f->vmi_uid, vmi->meta.uid) != 0)
@@ -119,7 +122,9 @@ restart(struct loops *l, const struct vm *vm, const struct vmi *vmi, const struc
     } else if (f->count) {
         set_failure(l, vm, 0, NULL);
     }
-    delete_instance(l, vmi, "it has ended and shall run again");
+    why = *reason ? xasprintf("it has ended (%s) and shall run again", reason)
+                  : xstrdup("it has ended and shall run again");
+    delete_instance(l, vmi, why); /* the event tells why when the instance is gone */
 }
 
 static bool
@@ -326,7 +331,8 @@ printable_status(struct loops *l, const struct vm *vm, const struct vmi *vmi,
     const struct migration_state *ms = vmi ? &vmi->status.migration : NULL;
     const struct condition *placed =
         vmi ? loop_core_condition(&vmi->status.conditions, "PodScheduled") : NULL;
-    bool wanted = strategy_is(vm, "Always") || strategy_is(vm, "RerunOnFailure");
+    bool wanted =
+        strategy_is(vm, "Always") || strategy_is(vm, "RerunOnFailure") || strategy_is(vm, "Once");
 
     if (vm->meta.deletion_us)
         return "Terminating";

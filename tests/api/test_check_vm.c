@@ -30,10 +30,10 @@ static const struct object_row vm_rows[] = {
      .error = "spec.running: Invalid value: true: running and runStrategy are mutually exclusive"},
     {.name = "strategy in lower case (seeds S08)",
      .text = "runStrategy: always, " OK_TEMPLATE,
-     .error =
-         "spec.runStrategy: Unsupported value: \"always\": supported values: \"Always\", "
-         "\"RerunOnFailure\", \"Manual\", \"Halted\" (did you mean \"Always\"? Upper and lower "
-         "case differ)"},
+     .error = "spec.runStrategy: Unsupported value: \"always\": supported values: \"Always\", "
+              "\"RerunOnFailure\", \"Manual\", \"Once\", \"Halted\" (did you mean \"Always\"? "
+              "Upper and lower "
+              "case differ)"},
     {.name = "strategy Running",
      .text = "runStrategy: Running, " OK_TEMPLATE,
      .error = "spec.runStrategy: Unsupported value: \"Running\""},

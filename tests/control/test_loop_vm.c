@@ -170,6 +170,8 @@ static const struct strategy_row strategy_rows[] = {
     {"always after a shutdown", "Always", "Succeeded", true, "Running"},
     {"rerun after a failure", "RerunOnFailure", "Failed", true, "Running"},
     {"rerun not after a shutdown", "RerunOnFailure", "Succeeded", false, "Stopped"},
+    {"once not after a failure", "Once", "Failed", false, "Stopped"},
+    {"once not after a shutdown", "Once", "Succeeded", false, "Stopped"},
     {"manual not after a failure", "Manual", "Failed", false, "Stopped"},
     {"manual not after a shutdown", "Manual", "Succeeded", false, "Stopped"},
 };
@@ -202,7 +204,8 @@ test_strategies(void **state)
         assert_true(before > 0);
         uid = xstrdup(object_uid(store_get(w->store, KIND_VMI, "shop", "vm")));
         kill_guest(w, "vm");
-        snprintf(json, sizeof(json), "{\"status\":{\"phase\":\"%s\"}}", r->end);
+        snprintf(json, sizeof(json), "{\"status\":{\"phase\":\"%s\",\"reason\":\"it fell\"}}",
+                 r->end);
         world_patch(w, KIND_VMI, "shop", "vm", json);
         world_run(w, 2);
         if (r->runs_again) {
@@ -210,6 +213,7 @@ test_strategies(void **state)
                 fail_msg("%s: it does not run", r->name);
             assert_string_not_equal(object_uid(store_get(w->store, KIND_VMI, "shop", "vm")), uid);
             assert_true(generation(w, "vm") > before);
+            assert_int_equal(world_event(w, "vm", "SuccessfulDelete", "(it fell)"), 1);
         } else if (world_runs_on(w, "vm")) {
             fail_msg("%s: it runs", r->name);
         }
