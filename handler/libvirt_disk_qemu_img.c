@@ -9,6 +9,7 @@
 #include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -28,6 +29,7 @@ lv_image_create(const char *path, const char *format, const char *backing,
     const char *argv[12] = {"qemu-img", "create", "-q", "-f", format};
     AUTO_FREE char *size = xasprintf("%" PRIu64, bytes);
     size_t n = 5;
+    int rc;
 
     if (backing) {
         argv[n++] = "-F"; /* said, so that nothing is probed */
@@ -38,7 +40,10 @@ lv_image_create(const char *path, const char *format, const char *backing,
     argv[n++] = path;
     if (bytes)
         argv[n++] = size;
-    return run(argv, err);
+    rc = run(argv, err);
+    if (rc == 0 && chmod(path, 0600)) /* as the other disks are; qemu-img leaves it to the umask */
+        rc = err_set(err, -errno, "%s: %s", path, strerror(errno));
+    return rc;
 }
 
 static int

@@ -162,6 +162,15 @@ size_of(const struct world *w, const char *path)
     return stat(p, &st) ? -1 : st.st_size;
 }
 
+static mode_t
+mode_of(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
 /* One value of what qemu-img says about an image. */
 static void
 info_is(const char *path, const char *key, const char *want)
@@ -257,6 +266,7 @@ test_container_disk(void **state)
     assert_string_equal(w->d.items[0].backing, image);
     assert_string_equal(w->d.items[0].backing_format, "raw");
     info_is(overlay, "format", "\"qcow2\"");
+    assert_int_equal(mode_of(overlay), 0600);
     info_is(overlay, "virtual-size", "5242880");
     info_is(overlay, "backing-filename", quoted);
     info_is(overlay, "backing-filename-format", "\"raw\"");
