@@ -28,6 +28,7 @@ static const struct row {
     {"faults", BENCH_ROW_FAULTS, bench_row_faults},
     {"predict", BENCH_ROW_PREDICT, bench_row_predict},
     {"delta", BENCH_ROW_DELTA, bench_row_delta},
+    {"relay", BENCH_ROW_RELAY, bench_row_relay},
     {"sched", BENCH_ROW_SCHED, bench_row_sched},
     {"replay", BENCH_ROW_REPLAY, bench_row_replay},
 };
@@ -90,8 +91,8 @@ static const struct options_program program = {
     .name = "drover-bench",
     .usage = "[OPTIONS] [all | ROW...]",
     .about = "Measures the engine beside what else could have moved the memory, in one run (needs "
-             "root).\nRows: raw tls cpu qemu sparse downtime faults predict delta sched "
-             "replay; docs/benchmark.md says what they\nare. sched and replay need no root.\n"
+             "root).\nRows: raw tls cpu qemu sparse downtime faults predict delta relay "
+             "sched replay; docs/benchmark.md says what they\nare. sched and replay need no root.\n"
              "Exit status: 0 what must hold does, 1 something could not be measured, 2 something "
              "does not\nhold, 77 this machine lacks something (root, a kernel feature).",
     .defs = defs,
@@ -115,7 +116,7 @@ parse_rows(const struct options *o, unsigned *ret, struct err *err)
         if (bit == 0)
             return err_set(err, -EINVAL,
                            "'%s' is no row: want all, raw, tls, cpu, qemu, sparse, downtime, "
-                           "faults, predict, delta, sched or replay",
+                           "faults, predict, delta, relay, sched or replay",
                            args[i]);
         *ret |= bit;
     }

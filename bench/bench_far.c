@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/clock.h"
 #include "base/sb.h"
@@ -13,6 +14,7 @@
 #include "bench/bench_house.h"
 #include "bench/bench_prober.h"
 #include "bench/bench_raw.h"
+#include "bench/bench_relay.h"
 #include "bench/bench_sides.h"
 #include "handler/native_guest.h"
 #include "migrate/tls.h"
@@ -20,6 +22,7 @@
 #include "proto/sum.h"
 
 #define STATE_DIR    BENCH_HOUSE_DIR "/far"
+#define RELAY_PATH   BENCH_HOUSE_DIR "/relay-far.sock"
 #define DOWNTIME_US  5000000 /* the guest knows it at its first step */
 #define ANSWER_BYTES 4096
 
@@ -34,6 +37,7 @@ static void do_raw(struct far *f, const struct bench_order *o, struct bench_resu
 static void do_move(struct far *f, const struct bench_order *o, struct bench_result *r);
 static void do_faults(struct far *f, const struct bench_order *o, struct bench_result *r);
 static void do_echo(struct far *f, struct bench_result *r);
+static void do_relay(struct far *f, const struct bench_order *o, struct bench_result *r);
 
 void
 bench_far_loop(int sock)
@@ -56,6 +60,9 @@ bench_far_loop(int sock)
             continue; /* it has answered */
         case BENCH_JOB_ECHO:
             do_echo(&f, &r);
+            break;
+        case BENCH_JOB_RELAY:
+            do_relay(&f, &o, &r);
             break;
         }
         if (send(sock, &r, sizeof r, MSG_NOSIGNAL) < 0)
@@ -296,5 +303,46 @@ do_echo(struct far *f, struct bench_result *r)
     while (r->rc == 0 && bench_recv_all(conn, request, sizeof request, NULL) == 0)
         r->rc = bench_send_all(conn, answer, sizeof answer, &err);
     tell_arrived(f);
+    snprintf(r->text, sizeof r->text, "%s", err_msg(&err));
+}
+
+/* --- RELAY --- */
+
+static int
+listen_relay(int *ret, struct err *err)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX, .sun_path = RELAY_PATH};
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)unlink(RELAY_PATH);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 ||
+        listen(fd, BENCH_RELAY_MAX_STREAMS) < 0)
+        return err_set(err, -errno, RELAY_PATH ": %s", strerror(errno));
+    *ret = take_fd(&fd);
+    return 0;
+}
+
+static void
+do_relay(struct far *f, const struct bench_order *o, struct bench_result *r)
+{
+    struct bench_relay relay = {0};
+    char addr[MIG_ADDR_SIZE] = "";
+    struct err err = {0};
+    AUTO_FD int fd = -1;
+    int rc;
+
+    r->rc = raw_memory(f, o, &err);
+    if (r->rc == 0)
+        r->rc = listen_relay(&fd, &err);
+    if (r->rc == 0)
+        r->rc = bench_relay_far(o->relay, RELAY_PATH, &relay, addr, &err);
+    tell_address(f, addr);
+    if (r->rc == 0)
+        r->rc = bench_raw_receive(fd, f->raw, o->bytes, o->streams, false, &err);
+    tell_arrived(f);
+    rc = bench_relay_stop(&relay, &r->cpu_us, r->rc ? NULL : &err);
+    r->rc = r->rc ? r->rc : rc;
+    if (r->rc == 0 && o->verify)
+        r->sum = sum_bytes(f->raw, o->bytes, 0);
     snprintf(r->text, sizeof r->text, "%s", err_msg(&err));
 }

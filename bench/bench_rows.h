@@ -18,6 +18,7 @@ enum bench_row_bit {
     BENCH_ROW_DELTA = 1 << 8,
     BENCH_ROW_SCHED = 1 << 9,
     BENCH_ROW_REPLAY = 1 << 10,
+    BENCH_ROW_RELAY = 1 << 11,
 };
 
 struct bench_options {
@@ -47,6 +48,7 @@ int bench_row_predict(struct bench_run *b, struct err *err);
 int bench_row_delta(struct bench_run *b, struct err *err);
 int bench_row_sched(struct bench_run *b, struct err *err);
 int bench_row_replay(struct bench_run *b, struct err *err);
+int bench_row_relay(struct bench_run *b, struct err *err); /* two rows: plain, TLS */
 
 /* What was asked for, or the row's own. */
 uint64_t bench_run_memory(const struct bench_run *b, uint64_t usual, uint64_t quick);

@@ -23,23 +23,26 @@ enum bench_job {
     BENCH_JOB_FAULTS, /* be the target of a migration, with a guest that measures its page faults;
                          after the result come fault_len doubles: bench_sides_faults */
     BENCH_JOB_ECHO,   /* answer requests with 4 KiB until the connection ends */
+    BENCH_JOB_RELAY,  /* be the far end of a relay, and receive what it carries */
 };
 
 struct bench_order {
     enum bench_job job;
     uint64_t bytes;   /* of memory */
-    unsigned streams; /* RAW */
+    unsigned streams; /* RAW, RELAY */
+    unsigned relay;   /* RELAY: of bench_relay_kinds */
     bool allocated;   /* the memory is touched before anything comes */
     bool encrypted;   /* RAW: AES-128-GCM records; MOVE: TLS */
     bool downtime;    /* MOVE: wait until the guest knows how long it stood */
-    bool verify;      /* MOVE: every byte of the guest's memory, RAW: a sum of it */
+    bool verify;      /* MOVE: every byte of the guest's memory, RAW, RELAY: a sum of it */
 };
 
 struct bench_result { /* of the far side */
     int rc;
     char text[256];
-    uint64_t sum;           /* RAW: of the memory that arrived */
-    uint64_t cpu_us;        /* user and system, of the far process while it received */
+    uint64_t sum;           /* RAW, RELAY: of the memory that arrived */
+    uint64_t cpu_us;        /* user and system, of the far process while it received; RELAY: of the
+                               relay's process */
     uint64_t downtime_us;   /* MOVE: as the guest's own clock saw it */
     struct mig_stats stats; /* MOVE, FAULTS */
     uint64_t faults;        /* FAULTS: that the guest had */

@@ -11,9 +11,9 @@
  * The target's sockets are connected in the order in which the source's were accepted, so that the
  * first is QEMU's main channel. Each stream is one connection and, here, two directions copied by one
  * thread: plaintext by splice(2), TLS through one buffer of RELAY_BUFFER. What waits inside of the relay
- * is bounded (pipe, socket buffers: RELAY_IN_FLIGHT a stream), so that QEMU's estimate of bandwidth is
- * that of the network. A stream's end in one direction is passed on as such; a broken one breaks its unix
- * socket, and only its own.
+ * is bounded (pipes, socket buffers: RELAY_IN_FLIGHT a stream; a fraction of it under a limit), so that
+ * QEMU's estimate of bandwidth is that of the network. A stream's end in one direction is passed on as
+ * such; a broken one breaks its unix socket, and only its own.
  *
  * The bandwidth limit counts all data streams together (not RPC, not control), against a share_member:
  * within 3 % over any second, TLS or not, however many streams there are. */
@@ -29,9 +29,9 @@
 #include "proto/relay_frame.h" /* enum relay_kind, RELAY_MAX_MESSAGE */
 
 #define RELAY_BUFFER      (256u << 10)
-#define RELAY_IN_FLIGHT   (1u << 20)
-#define RELAY_MAX_STREAMS 64  /* of one migration, both kinds */
-#define RELAY_PATH_SIZE   108 /* sun_path */
+#define RELAY_IN_FLIGHT   (2u << 20) /* bytes a stream, both ends and both processes' sockets, near */
+#define RELAY_MAX_STREAMS 64         /* of one migration, both kinds */
+#define RELAY_PATH_SIZE   108        /* sun_path */
 
 struct relay_stats {                     /* since it was made */
     uint64_t sent_bytes, received_bytes; /* payload of data streams: source to target, and back */

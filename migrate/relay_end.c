@@ -11,7 +11,10 @@
 #include "base/cleanup.h"
 #include "migrate/xport.h"
 
-#define UNSENT_BYTES (128 << 10) /* that wait in a socket for the network to take them */
+#define UNSENT_BYTES (64 << 10) /* that wait in a socket for the network to take them */
+/* And at the other end for a process that does not read: a peer that is near needs no
+ * more to be on its way (1 GB/s). Farther away the kernel finds what the path needs. */
+#define WINDOW_BYTES (192 << 10)
 
 static void drop_ctl(struct relay_end *e);
 static void on_message(void *ctx, const void *msg, size_t len);
@@ -188,10 +191,12 @@ relay_end_stats(struct relay_end *e, struct relay_stats *ret)
 void
 relay_end_tune(int fd)
 {
-    int unsent = UNSENT_BYTES;
+    int unsent = UNSENT_BYTES, window = WINDOW_BYTES;
 
     xport_tune(fd, RELAY_USER_US);
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+    if (xport_is_near(fd))
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window); /* the clamp would grow */
 }
 
 static void

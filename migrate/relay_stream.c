@@ -30,6 +30,7 @@ struct relay_stream {
     /* owned by its thread */
     struct conn *conn;
     struct relay_way ways[2]; /* to the network, from it */
+    unsigned opened;          /* of them */
     bool local_hup, net_hup;  /* poll says so whatever it is asked */
     uint64_t cpu_ns, cpu_looked_us;
 };
@@ -121,8 +122,8 @@ stream_main(void *arg)
     else
         conn_free(s->conn);
     close(c->local);
-    relay_way_done(&s->ways[0]);
-    relay_way_done(&s->ways[1]);
+    for (unsigned i = 0; i < s->opened; i++)
+        relay_way_done(&s->ways[i]);
     count_cpu(s, true);
     pthread_mutex_lock(&s->mu);
     tell = atomic_load(&s->cut) ? s->tell : rc != 0;
@@ -162,11 +163,10 @@ open_ways(struct relay_stream *s, struct err *err)
                        : forward             ? &m->sent
                                              : &m->received,
             .wire = i == 0 ? &m->wire : NULL,
-            .pipe = {-1, -1},
         };
     }
-    for (int i = 0; i < 2 && rc == 0; i++)
-        rc = relay_way_init(&s->ways[i], err);
+    while (s->opened < 2 && rc == 0)
+        rc = relay_way_init(&s->ways[s->opened++], err);
     return rc;
 }
 

@@ -11,10 +11,12 @@
 #include "base/sb.h"
 
 static ssize_t fill(struct relay_way *w, struct err *err);
-static ssize_t fill_local(struct relay_way *w, struct err *err);
+static ssize_t fill_local(struct relay_way *w, size_t max, struct err *err);
 static ssize_t fill_net(struct relay_way *w, struct err *err);
 static ssize_t drain(struct relay_way *w, size_t len, struct err *err);
 static size_t allowed(struct relay_way *w);
+static size_t batch_size(const struct relay_way *w);
+static uint64_t take_first(struct relay_way *w, size_t bytes, uint64_t now_us);
 static int finish(struct relay_way *w, struct err *err);
 static ssize_t local_err(struct err *err, int error);
 
@@ -22,6 +24,7 @@ int
 relay_way_init(struct relay_way *w, struct err *err)
 {
     w->pipe[0] = w->pipe[1] = -1;
+    bucket_init(&w->own, 0);
     if (!conn_is_plain(w->conn)) {
         w->buf = xmalloc(RELAY_BUFFER);
         return 0;
@@ -36,6 +39,7 @@ relay_way_init(struct relay_way *w, struct err *err)
 void
 relay_way_done(struct relay_way *w)
 {
+    bucket_done(&w->own);
     free(TAKE_PTR(w->buf));
     for (int i = 0; i < 2; i++) {
         if (w->pipe[i] >= 0)
@@ -89,12 +93,17 @@ relay_way_step(struct relay_way *w, struct err *err)
 static ssize_t
 fill(struct relay_way *w, struct err *err)
 {
+    size_t max = RELAY_BUFFER;
+
+    /* Under a limit no more than may go soon: the rest waits where its writer sees it. */
+    if (w->share && share_rate(w->share))
+        max = bucket_batch(&w->share->bucket, max);
     for (;;) {
         ssize_t n;
 
         if (w->buf)
-            return w->to_net ? fill_local(w, err) : fill_net(w, err);
-        n = splice(w->to_net ? w->local : conn_fd(w->conn), NULL, w->pipe[1], NULL, RELAY_BUFFER,
+            return w->to_net ? fill_local(w, max, err) : fill_net(w, err);
+        n = splice(w->to_net ? w->local : conn_fd(w->conn), NULL, w->pipe[1], NULL, max,
                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         if (n >= 0)
             return n;
@@ -107,10 +116,10 @@ fill(struct relay_way *w, struct err *err)
 }
 
 static ssize_t
-fill_local(struct relay_way *w, struct err *err)
+fill_local(struct relay_way *w, size_t max, struct err *err)
 {
     for (;;) {
-        ssize_t n = recv(w->local, w->buf, RELAY_BUFFER, MSG_DONTWAIT);
+        ssize_t n = recv(w->local, w->buf, max, MSG_DONTWAIT);
 
         if (n >= 0)
             return n;
@@ -165,7 +174,6 @@ static size_t
 allowed(struct relay_way *w)
 {
     uint64_t now, wait, batch;
-    uint32_t streams;
 
     w->wait_until_us = 0;
     if (!w->share)
@@ -173,19 +181,8 @@ allowed(struct relay_way *w)
     if (w->credit > 0)
         return w->credit < w->held ? w->credit : w->held;
     now = clock_mono_us();
-    if (w->urgent) {
-        bucket_charge(&w->share->bucket, w->held, now);
-        w->credit = w->held;
-        return w->held;
-    }
-    /* What all streams together may hold is one batch. */
-    streams = atomic_load_explicit(&w->meter->streams, memory_order_relaxed);
-    batch = bucket_batch(&w->share->bucket, RELAY_BUFFER) / (streams ? streams : 1);
-    if (!share_rate(w->share) || batch > w->held)
-        batch = w->held;
-    else if (batch < LAYOUT_PAGE_BYTES)
-        batch = w->held < LAYOUT_PAGE_BYTES ? w->held : LAYOUT_PAGE_BYTES;
-    wait = share_take(w->share, batch, now);
+    batch = batch_size(w);
+    wait = w->urgent ? take_first(w, batch, now) : share_take(w->share, batch, now);
     if (wait > 0) {
         w->wait_until_us = now + wait;
         w->waits_since_us = w->waits_since_us ? w->waits_since_us : now;
@@ -196,6 +193,31 @@ allowed(struct relay_way *w)
     w->waits_since_us = 0;
     w->credit = batch;
     return batch;
+}
+
+/* What all streams together may hold of unused credit is one batch. */
+static size_t
+batch_size(const struct relay_way *w)
+{
+    uint32_t streams = atomic_load_explicit(&w->meter->streams, memory_order_relaxed);
+    size_t batch = bucket_batch(&w->share->bucket, RELAY_BUFFER) / (streams ? streams : 1);
+
+    if (batch < LAYOUT_PAGE_BYTES)
+        batch = LAYOUT_PAGE_BYTES;
+    return share_rate(w->share) && batch < w->held ? batch : w->held;
+}
+
+/* The others wait for what is taken, and it waits for nobody: but alone it keeps to the limit, too. */
+static uint64_t
+take_first(struct relay_way *w, size_t bytes, uint64_t now_us)
+{
+    uint64_t wait;
+
+    bucket_set_rate(&w->own, share_rate(w->share), now_us);
+    wait = bucket_take(&w->own, bytes, now_us);
+    if (wait == 0)
+        bucket_charge(&w->share->bucket, bytes, now_us);
+    return wait;
 }
 
 /* Nothing is held: what is still under way in the connection, and then the end. */

@@ -14,14 +14,15 @@ struct relay_way {
     int local; /* the unix socket */
     struct conn *conn;
     struct share_member *share; /* what it sends is held under; NULL = nothing is */
-    bool urgent;                /* counts under the share, and waits for nobody */
+    bool urgent;                /* goes before the others that draw from the share */
     struct relay_meter *meter;
     _Atomic uint64_t *payload, *wire; /* of the meter; wire: NULL = none */
     /* owned by the stream's thread */
     int pipe[2];
     uint8_t *buf; /* NULL: the pipe */
     size_t at, held, credit;
-    bool eof, over; /* nothing more comes; and that was passed on */
+    struct bucket own; /* urgent: what it may send alone */
+    bool eof, over;    /* nothing more comes; and that was passed on */
     /* why the last step did nothing */
     bool want_in, want_out;
     uint64_t wait_until_us; /* for bandwidth; 0 = not */

@@ -5,6 +5,7 @@
 #define MIGRATE_XPORT_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -36,6 +37,9 @@ int xport_mark(int fd, uint32_t priority, uint8_t dscp, struct err *err);
 /* The largest packet that the path of a connected socket takes whole, as far as the kernel knows by
  * now, and what of it one TCP segment carries. 0 where it does not say. */
 void xport_path(int fd, uint32_t *ret_mtu, uint32_t *ret_segment);
+
+/* Whether the peer of a connected socket answers within a millisecond. */
+bool xport_is_near(int fd);
 
 /* Keeps little in the socket, so that what is sent is soon at the peer: for channels whose order
  * matters while a guest waits. */

@@ -176,6 +176,17 @@ relay_pair_wait_broken(struct relay_pair *p, int end, enum relay_kind kind, unsi
     assert_true(n);
 }
 
+unsigned
+relay_pair_broken(struct relay_pair *p, int end, enum relay_kind kind)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&p->mu);
+    n = p->at[end].broken[kind];
+    pthread_mutex_unlock(&p->mu);
+    return n;
+}
+
 void
 relay_pair_wait_refused(struct relay_pair *p, const char *part)
 {

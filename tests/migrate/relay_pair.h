@@ -55,6 +55,8 @@ void relay_pair_stream(struct relay_pair *p, enum relay_kind kind, int ret[2]);
 void relay_pair_wait_messages(struct relay_pair *p, int end, unsigned n);
 void relay_pair_wait_broken(struct relay_pair *p, int end, enum relay_kind kind, unsigned n);
 void relay_pair_wait_refused(struct relay_pair *p, const char *part);
+/* How often an end was told so: until now. */
+unsigned relay_pair_broken(struct relay_pair *p, int end, enum relay_kind kind);
 /* Waits until no stream is open any more at either end. */
 void relay_pair_wait_idle(struct relay_pair *p);
 

@@ -89,7 +89,8 @@ bytes_arrive(void **state)
     assert_true(a.path_mtu_bytes > 1000);
     assert_int_equal(a.encrypted, over_tls);
     assert_int_equal(strncmp(a.suite, "TLS 1.3", 7) == 0, over_tls);
-    assert_int_equal(p.at[0].broken[RELAY_DATA] + p.at[1].broken[RELAY_DATA], 0);
+    assert_int_equal(relay_pair_broken(&p, 0, RELAY_DATA) + relay_pair_broken(&p, 1, RELAY_DATA),
+                     0);
     relay_pair_done(&p);
 }
 
@@ -147,7 +148,8 @@ half_close_is_passed_on(void **state)
         assert_int_equal(recv(fd[from], &c, 1, 0), 0);
         close(fd[from]);
         relay_pair_wait_idle(&p);
-        assert_int_equal(p.at[0].broken[RELAY_DATA] + p.at[1].broken[RELAY_DATA], 0);
+        assert_int_equal(
+            relay_pair_broken(&p, 0, RELAY_DATA) + relay_pair_broken(&p, 1, RELAY_DATA), 0);
         relay_pair_done(&p);
     }
 }
@@ -220,7 +222,8 @@ messages_arrive(void **state)
     assert_int_equal(p.at[1].len[1], RELAY_MAX_MESSAGE);
     assert_int_equal(relay_source_send(p.source, msg, RELAY_MAX_MESSAGE + 1, &err), -EMSGSIZE);
     assert_int_equal(relay_source_send(p.source, msg, 0, &err), -EMSGSIZE);
-    assert_int_equal(p.at[0].broken[RELAY_CONTROL] + p.at[1].broken[RELAY_CONTROL], 0);
+    assert_int_equal(
+        relay_pair_broken(&p, 0, RELAY_CONTROL) + relay_pair_broken(&p, 1, RELAY_CONTROL), 0);
     relay_pair_done(&p);
 }
 
@@ -300,7 +303,7 @@ cut_ends_streams_alone(void **state)
     relay_pair_wait_idle(&p);
     assert_int_equal(relay_source_send(p.source, "x", 1, &p.err), 0);
     relay_pair_wait_messages(&p, 1, 1);
-    assert_int_equal(p.at[0].broken[RELAY_DATA], 0);
+    assert_int_equal(relay_pair_broken(&p, 0, RELAY_DATA), 0);
     relay_source_free(TAKE_PTR(p.source));
     assert_int_equal(stat(p.src.data_path, &st), -1);
     relay_pair_done(&p);
