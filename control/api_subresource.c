@@ -17,17 +17,17 @@ static int migrate(struct api_call *c);
 
 static const struct {
     enum kind kind;
-    const char *name;
     enum http_method method;
+    const char *name;
     int (*fn)(struct api_call *c);
 } actions[] = {
-    {KIND_VM, "start", HTTP_PUT, change_state},
-    {KIND_VM, "stop", HTTP_PUT, change_state},
-    {KIND_VM, "restart", HTTP_PUT, change_state},
-    {KIND_VM, "migrate", HTTP_PUT, migrate},
-    {KIND_VMI, "pause", HTTP_PUT, api_subresource_pause},
-    {KIND_VMI, "unpause", HTTP_PUT, api_subresource_pause},
-    {KIND_VMI, "console", HTTP_GET, consoles_open},
+    {KIND_VM, HTTP_PUT, "start", change_state},
+    {KIND_VM, HTTP_PUT, "stop", change_state},
+    {KIND_VM, HTTP_PUT, "restart", change_state},
+    {KIND_VM, HTTP_PUT, "migrate", migrate},
+    {KIND_VMI, HTTP_PUT, "pause", api_subresource_pause},
+    {KIND_VMI, HTTP_PUT, "unpause", api_subresource_pause},
+    {KIND_VMI, HTTP_GET, "console", consoles_open},
 };
 
 int

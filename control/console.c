@@ -87,9 +87,8 @@ consoles_free(struct consoles *all)
 {
     if (!all)
         return;
-    while (all->list) {
-        struct console *s = all->list;
-
+    for (struct console *s = all->list, *next; s; s = next) {
+        next = s->next;
         loop_timer_del(TAKE_PTR(s->timer));
         s->pending = 0; /* the store will not call back any more */
         s->state = CONSOLE_ENDED;

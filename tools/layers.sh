@@ -49,7 +49,7 @@ out=$(
     foreign '(yaml|jansson)\.h' 'api/'
     foreign '(lz4|zstd)[a-z]*\.h' 'migrate/codec_lz\.c'
     foreign 'expat\.h' 'sched/labeller_xml\.c|handler/libvirt_xml_parse\.c'
-    foreign 'openssl/' 'migrate/[a-z_]*tls|bench/bench_aes'
+    foreign 'openssl/' 'migrate/[a-z_]*tls|bench/bench_aes|proto/websocket'
 )
 [ -z "$out" ] || say "$out"
 out=$(grep -rnE '^#include "[^"]*pb-c\.h"' --include='*.c' --include='*.h' . 2>/dev/null | grep -vE '^\./(proto|build)/')

@@ -181,7 +181,7 @@ test_no_controller(void **state)
     start(&w);
     close(accept(w.listener, NULL, NULL));
     finish(&w);
-    assert_int_equal(w.why.code, -ECONNRESET);
+    assert_true(w.why.code == -ECONNRESET || w.why.code == -EPIPE); /* before or after we asked */
 }
 
 int
