@@ -76,7 +76,7 @@ libvirt_new(const struct libvirt_config *cfg, struct libvirt **ret, struct err *
     lv->kept = true;
     rc = -pthread_create(&thread, NULL, keeper, lv);
     if (rc != 0) {
-        unref(lv);
+        lv->refs = 1; /* there is no keeper */
         unref(lv);
         return err_set(err, rc, "libvirt's thread: %s", strerror(-rc));
     }
@@ -338,8 +338,11 @@ opened(struct libvirt *lv)
     lv->broken = false;
     lv->refs++; /* libvirt's */
     pthread_mutex_unlock(&lv->mu);
-    if (lv->api->virConnectRegisterCloseCallback(c, on_close, lv, unref) != 0)
-        unref(lv);
+    if (lv->api->virConnectRegisterCloseCallback(c, on_close, lv, unref) != 0) {
+        pthread_mutex_lock(&lv->mu);
+        lv->refs--; /* not the last: we are here */
+        pthread_mutex_unlock(&lv->mu);
+    }
     lv_events_attach(lv->events, c);
     lv->api->virConnectGetLibVersion(c, &version);
     lv->api->virConnectGetVersion(c, &driver);

@@ -136,7 +136,7 @@ save(struct lv_guest *g)
 int
 lv_guest_look(struct lv_guest *g, struct err *err)
 {
-    virConnectPtr c;
+    virConnectPtr c = NULL;
     bool write = false;
     int rc = 0;
 
@@ -264,8 +264,8 @@ static int
 set_paused(struct hv_guest *hg, bool paused, struct err *err)
 {
     struct lv_guest *g = of(hg);
-    virConnectPtr c;
-    virDomainPtr d;
+    virConnectPtr c = NULL;
+    virDomainPtr d = NULL;
     int state = 0, reason = 0, rc = lv_guest_domain(g, &c, &d, err);
 
     if (rc != 0)
@@ -298,8 +298,8 @@ op_shut_down(struct hv_guest *hg, struct err *err)
 {
     struct lv_guest *g = of(hg);
     struct hv_now now;
-    virConnectPtr c;
-    virDomainPtr d;
+    virConnectPtr c = NULL;
+    virDomainPtr d = NULL;
     int rc = lv_guest_domain(g, &c, &d, err);
 
     if (rc != 0)
@@ -319,8 +319,8 @@ static int
 op_reset(struct hv_guest *hg, struct err *err)
 {
     struct lv_guest *g = of(hg);
-    virConnectPtr c;
-    virDomainPtr d;
+    virConnectPtr c = NULL;
+    virDomainPtr d = NULL;
     int rc = lv_guest_domain(g, &c, &d, err);
 
     if (rc != 0)
@@ -337,8 +337,8 @@ op_stats(struct hv_guest *hg, struct hv_stats *ret, struct err *err)
 {
     struct lv_guest *g = of(hg);
     virDomainStatsRecordPtr *records = NULL;
-    virConnectPtr c;
-    virDomainPtr d;
+    virConnectPtr c = NULL;
+    virDomainPtr d = NULL;
     int n, rc = lv_guest_domain(g, &c, &d, err);
 
     if (rc != 0)

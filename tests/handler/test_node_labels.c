@@ -300,6 +300,59 @@ test_libvirt(void **state)
     arena_free(a);
 }
 
+/* --- libvirt comes, goes and comes again, perhaps as another version: a turn each time --- */
+
+static struct libvirt_api table;
+static virConnectCloseFunc on_close;
+static void *close_ctx;
+static virFreeCallback close_free;
+static virConnectPtr close_conn;
+
+static int
+keep_close(virConnectPtr conn, virConnectCloseFunc cb, void *opaque, virFreeCallback freecb)
+{
+    close_conn = conn;
+    on_close = cb;
+    close_ctx = opaque;
+    close_free = freecb;
+    return 0;
+}
+
+static int
+drop_close(virConnectPtr conn, virConnectCloseFunc cb)
+{
+    (void)conn;
+    (void)cb;
+    close_free(close_ctx);
+    return 0;
+}
+
+static void
+test_libvirt_comes_and_goes(void **state)
+{
+    const struct node_labels_config cfg = {.libvirt_uri = "test:///default"};
+    const struct libvirt_api *api = libvirt_api(NULL);
+    struct rig r;
+
+    (void)state;
+    if (!api) {
+        print_message("skipped: no libvirt\n");
+        skip();
+    }
+    table = *api;
+    table.virConnectRegisterCloseCallback = keep_close;
+    table.virConnectUnregisterCloseCallback = drop_close;
+    libvirt_api_replace(&table);
+    set_up(&r, &cfg, NODE("", ""), NULL);
+    loop_run(r.l); /* the first turn waited for the connection; it says that it is there */
+    assert_int_equal(r.turns, 2);
+    on_close(close_conn, VIR_CONNECT_CLOSE_REASON_EOF, close_ctx);
+    while (r.turns < 4) /* gone, and there again */
+        loop_run(r.l);
+    tear_down(&r);
+    libvirt_api_replace(NULL);
+}
+
 int
 main(void)
 {
@@ -307,7 +360,7 @@ main(void)
         cmocka_unit_test(test_files),      cmocka_unit_test(test_obsolete),
         cmocka_unit_test(test_turns),      cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_own_labels), cmocka_unit_test(test_unknown_host),
-        cmocka_unit_test(test_libvirt),
+        cmocka_unit_test(test_libvirt),    cmocka_unit_test(test_libvirt_comes_and_goes),
     };
 
     return cmocka_run_group_tests_name("node labels", tests, NULL, NULL);
