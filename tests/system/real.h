@@ -33,7 +33,7 @@ struct real_vm {
     unsigned grace_s;     /* 30 */
     const char *domain;   /* further fields of spec.domain, as YAML flow: "cpu: {cores: 1}, " */
     const char *devices;  /* inside devices: {...} */
-    const char *spec;     /* further fields beside domain: "volumes: [...], " */
+    const char *spec;     /* another field beside domain: "volumes: [...]" */
 };
 /* Makes the VM. */
 void real_make(struct sys *s, const struct real_vm *vm);
