@@ -150,6 +150,17 @@ after_create(struct loop_write *w, const struct tree *obj)
                w->name);
 }
 
+/* As upstream's admission: later changes of the cluster's model are for later instances. */
+static void
+set_default_cpu(struct loops *l, struct tree *vmi)
+{
+    const struct hco *hco = loop_cache_hco(l->cache);
+    const char *model = hco ? hco->default_cpu_model : NULL;
+
+    if (model && *model && !*tree_find_string(vmi, "", "spec", "domain", "cpu", "model", NULL))
+        tree_set_path(vmi, tree_string(model), "spec", "domain", "cpu", "model", NULL);
+}
+
 static void
 create_instance(struct loops *l, const struct vm *vm)
 {
@@ -161,6 +172,7 @@ create_instance(struct loops *l, const struct vm *vm)
     vmi_phase_set(vmi, VMI_PENDING, l->now_us, NULL);
     object_set_condition(vmi, "Ready", "False", "GuestNotRunning",
                          "Guest VM is not reported as running", l->now_us);
+    set_default_cpu(l, vmi);
     loop_write_create(loop_write_new(l, KIND_VM, &vm->meta, 0), vmi, after_create);
 }
 

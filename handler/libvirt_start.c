@@ -148,25 +148,21 @@ pin(struct start *s, struct hv_refusal *why, struct err *err)
 {
     const struct tree *cpu = tree_find(s->w->vmi, "spec", "domain", "cpu", NULL);
     bool apart = tree_get_bool(tree_get(cpu, "isolateEmulatorThread"), false);
-    int64_t n = 1;
-    static const char *const parts[] = {"sockets", "cores", "threads"};
-    unsigned cpus[MAX_DEDICATED + 1];
+    unsigned cpus[MAX_DEDICATED + 1], n;
     AUTO_SB struct sb all = SB_INIT;
     int rc;
 
     if (!tree_get_bool(tree_get(cpu, "dedicatedCpuPlacement"), false) || s->w->incoming)
         return 0;
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        int64_t part = tree_get_int(tree_get(cpu, parts[i]), 1);
-
-        if (part < 1 || part > MAX_DEDICATED || (n *= part) > MAX_DEDICATED) {
-            snprintf(why->reason, sizeof why->reason, "NotEnoughDedicatedCPUs");
-            snprintf(why->text, sizeof why->text,
-                     "spec.domain.cpu: sockets * cores * threads: want 1 to %d with "
-                     "dedicatedCpuPlacement",
-                     MAX_DEDICATED);
-            return -EINVAL;
-        }
+    n = lv_xml_vcpu_count(s->w->vmi, why);
+    if (n == 0)
+        return -EINVAL;
+    if (n > MAX_DEDICATED) {
+        snprintf(why->reason, sizeof why->reason, "NotEnoughDedicatedCPUs");
+        snprintf(why->text, sizeof why->text,
+                 "spec.domain.cpu: %u vCPUs: at most %d with dedicatedCpuPlacement", n,
+                 MAX_DEDICATED);
+        return -EINVAL;
     }
     pthread_mutex_lock(&s->d->cpus_mu);
     s->cpus_locked = true; /* until the domain runs, and others see what it has */

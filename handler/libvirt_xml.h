@@ -24,13 +24,11 @@ struct lv_xml_config {
     bool odd_memory;  /* TCG of a QEMU before 9.0 loses dirty bits of memory that is a multiple of
                           256 KiB: 8 KiB more are given (spec: libvirt 3b) */
     bool swtpm;       /* this host has swtpm: devices.tpm can be made */
-    const char
-        *default_cpu_model; /* of the cluster; NULL = host-model (kvm), libvirt's own (TCG) */
-    const char *vm_bridge;  /* host bridge for `pod` networks with binding bridge; NULL = none */
-    const char *const
-        *cpuset; /* host CPU of each vCPU with dedicatedCpuPlacement; NULL = no pinning */
+    const char *vm_bridge; /* host bridge for `pod` networks with binding bridge; NULL = none */
+    const char *const *
+        cpuset; /* host CPU of each vCPU with dedicatedCpuPlacement; not needed for an incoming guest */
     size_t cpuset_len;
-    const char *emulator_cpuset; /* or NULL */
+    const char *emulator_cpuset; /* NULL: wherever there is room */
     const char *firmware_code,
         *firmware_vars; /* OVMF files for bootloader.efi; NULL = libvirt chooses */
 };
@@ -39,6 +37,9 @@ struct lv_xml_config {
  * lv_disks_plan. w->nads: how the networks' NADs map to interfaces (bridge, macvtap, tap). */
 int lv_xml_domain(const struct lv_xml_config *c, const struct hv_want *w,
                   const struct lv_disks *disks, struct sb *ret, struct hv_refusal *why);
+
+/* How many vCPUs the instance asks for; 0 with why. */
+unsigned lv_xml_vcpu_count(const struct tree *vmi, struct hv_refusal *why);
 
 /* The XML of a domain that comes to another host: every path that begins with `from/` begins with `to/`
  * instead, everything else stays byte for byte (MAC and device addresses, aliases). */

@@ -58,6 +58,15 @@ lv_xml_vcpus(struct lv_xml *x)
     return n > LV_XML_MAX_VCPUS ? 1 : (unsigned)n;
 }
 
+unsigned
+lv_xml_vcpu_count(const struct tree *vmi, struct hv_refusal *why)
+{
+    struct lv_xml x = {.domain = tree_find(vmi, "spec", "domain", NULL), .why = why};
+    unsigned n = lv_xml_vcpus(&x);
+
+    return x.rc == 0 ? n : 0;
+}
+
 void
 lv_xml_vcpu(struct lv_xml *x)
 {
@@ -185,6 +194,8 @@ write_pins(struct lv_xml *x)
 {
     bool isolate = tree_get_bool(tree_find(x->domain, "cpu", "isolateEmulatorThread", NULL), false);
 
+    if (x->want->incoming) /* its domain comes from the source, with its pins */
+        return;
     if (!x->c->cpuset || x->c->cpuset_len != x->vcpus) {
         lv_refuse(x, LV_UNSUPPORTED,
                   "spec.domain.cpu.dedicatedCpuPlacement: this host has given %zu CPUs to %u vCPUs",
@@ -200,23 +211,19 @@ write_pins(struct lv_xml *x)
     xw_begin(&x->w, "cputune", NULL);
     for (unsigned i = 0; i < x->vcpus; i++)
         xw_leaf(&x->w, "vcpupin", "vcpu", XW_NUM(i), "cpuset", x->c->cpuset[i], NULL);
-    if (isolate)
+    if (x->c->emulator_cpuset)
         xw_leaf(&x->w, "emulatorpin", "cpuset", x->c->emulator_cpuset, NULL);
     xw_end(&x->w, "cputune");
 }
 
-/* Opens <cpu>. No model: the cluster's, else host-model; an emulated guest has libvirt's own then. */
+/* Opens <cpu>. No model (the cluster's is in the instance): host-model; an emulated guest has libvirt's
+ * own then. */
 static void
 write_model(struct lv_xml *x)
 {
     static const char *const modes[] = {"host-model", "host-passthrough", NULL};
-    const char *asked = tree_find_string(x->domain, "", "cpu", "model", NULL);
-    const char *where = "spec.domain.cpu.model", *model = asked;
+    const char *model = tree_find_string(x->domain, "", "cpu", "model", NULL);
 
-    if (!*model && x->c->default_cpu_model && *x->c->default_cpu_model) {
-        where = "the cluster's defaultCPUModel";
-        model = x->c->default_cpu_model;
-    }
     if (!*model && !x->c->kvm && tree_len(tree_find(x->domain, "cpu", "features", NULL)) == 0) {
         xw_begin(&x->w, "cpu", NULL);
         return;
@@ -225,13 +232,14 @@ write_model(struct lv_xml *x)
         model = x->c->kvm ? "host-model" : "qemu64";
     if (strcmp(model, "host-passthrough") == 0 && !x->c->kvm)
         lv_refuse(x, LV_UNSUPPORTED,
-                  "%s: host-passthrough needs KVM, and guests are emulated on this host: want "
-                  "host-model or the name of a model",
-                  where);
+                  "spec.domain.cpu.model: host-passthrough needs KVM, and guests are emulated on "
+                  "this host: want host-model or the name of a model");
     if (!plain_word(model))
-        lv_refuse(x, LV_INVALID,
-                  "%s: %.64s: want host-model, host-passthrough or the name of a model", where,
-                  model);
+        lv_refuse(
+            x, LV_INVALID,
+            "spec.domain.cpu.model: %.64s: want host-model, host-passthrough or the name of a "
+            "model",
+            model);
     if (lv_is_one_of(model, modes)) {
         xw_begin(&x->w, "cpu", "mode", model, NULL);
         return;

@@ -40,6 +40,13 @@ kill_guest(struct world *w, const char *name)
     free(strmap_del(world_fake(w, node)->guests, key));
 }
 
+static const char *
+cpu_model(struct world *w, const char *name)
+{
+    return tree_find_string(store_get(w->store, KIND_VMI, "shop", name), "", "spec", "domain",
+                            "cpu", "model", NULL);
+}
+
 static void
 test_starts_and_stops(void **state)
 {
@@ -85,6 +92,31 @@ test_starts_and_stops(void **state)
     assert_null(store_get(w->store, KIND_VM, "shop", "db"));
     assert_null(store_get(w->store, KIND_VMI, "shop", "db"));
     assert_null(world_runs_on(w, "db"));
+    world_free(w);
+}
+
+/* Of the time when the instance is made; an own one wins. */
+static void
+test_default_cpu_model(void **state)
+{
+    struct world *w = world_new(2);
+
+    (void)state;
+    world_node(w, "n1", 4);
+    world_vm(w, "before", "Always", "1Gi", "");
+    world_run(w, 1);
+    world_apply(w, "apiVersion: hco.kubevirt.io/v1beta1\nkind: HyperConverged\nmetadata: {name: "
+                   "kubevirt-hyperconverged, namespace: openshift-cnv}\nspec: {defaultCPUModel: "
+                   "Haswell}\n");
+    world_run(w, 1);
+    world_vm(w, "plain", "Always", "1Gi", "");
+    world_apply(w, "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: own, "
+                   "namespace: shop}\nspec: {runStrategy: Always, template: {spec: {domain: "
+                   "{memory: {guest: 1Gi}, cpu: {cores: 2, model: Skylake}}}}}\n");
+    world_run(w, 1);
+    assert_string_equal(cpu_model(w, "before"), "");
+    assert_string_equal(cpu_model(w, "plain"), "Haswell");
+    assert_string_equal(cpu_model(w, "own"), "Skylake");
     world_free(w);
 }
 
@@ -446,6 +478,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_starts_and_stops),
+        cmocka_unit_test(test_default_cpu_model),
         cmocka_unit_test(test_unschedulable_is_explained_and_tried_again),
         cmocka_unit_test(test_two_are_not_given_the_same_room),
         cmocka_unit_test(test_other_schedulers_are_left_alone),

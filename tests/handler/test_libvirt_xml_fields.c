@@ -172,6 +172,49 @@ uuid_of_any_uid(void **state)
     }
 }
 
+/* Its CPUs are chosen at the source, and come with its domain. */
+static void
+incoming_needs_no_cpus(void **state)
+{
+    static const char yaml[] = XML_ROW_HEAD "{domain: {memory: {guest: 64Mi}, cpu: {cores: 2, "
+                                            "dedicatedCpuPlacement: true}}}\n";
+    struct xml_rig r = {.want.incoming = true};
+
+    (void)state;
+    xml_rig_run(&r, yaml);
+    assert_int_equal(r.rc, 0);
+    assert_string_equal(xml_rig_at(&r, "vcpu"), "2");
+    xml_rig_done(&r);
+}
+
+static void
+counts_vcpus(void **state)
+{
+    static const struct {
+        const char *domain;
+        unsigned want;
+    } rows[] = {{"{}", 1},
+                {"{cpu: {sockets: 2, cores: 3, threads: 2}}", 12},
+                {"{resources: {requests: {cpu: 500m}}}", 1},
+                {"{resources: {requests: {cpu: \"2\"}, limits: {cpu: 2500m}}}", 3},
+                {"{cpu: {model: x}, resources: {limits: {cpu: 4}}}", 4},
+                {"{cpu: {cores: 2}, resources: {limits: {cpu: 4}}}", 2},
+                {"{cpu: {cores: 0}}", 0},
+                {"{cpu: {cores: 99999}}", 0}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO_FREE char *yaml = xasprintf("spec: {domain: %s}\n", rows[i].domain);
+        AUTO_TREE struct tree *docs = NULL;
+        struct hv_refusal why = {0};
+
+        assert_int_equal(tree_from_yaml("row", yaml, strlen(yaml), &docs, NULL), 0);
+        if (lv_xml_vcpu_count(tree_at(docs, 0), &why) != rows[i].want)
+            fail_msg("%s: want %u", rows[i].domain, rows[i].want);
+        assert_int_equal(rows[i].want == 0, *why.text != '\0');
+    }
+}
+
 int
 main(void)
 {
@@ -179,6 +222,8 @@ main(void)
         cmocka_unit_test(made),
         cmocka_unit_test(refused),
         cmocka_unit_test(no_field_without_a_row),
+        cmocka_unit_test(incoming_needs_no_cpus),
+        cmocka_unit_test(counts_vcpus),
         cmocka_unit_test(mac_stays),
         cmocka_unit_test(uuid_of_any_uid),
     };

@@ -38,12 +38,6 @@ emulated_odd(struct lv_xml_config *c)
 }
 
 static void
-cluster_model(struct lv_xml_config *c)
-{
-    c->default_cpu_model = "Haswell";
-}
-
-static void
 two_cpus(struct lv_xml_config *c)
 {
     static const char *const cpus[] = {"4", "6"};
@@ -51,6 +45,13 @@ two_cpus(struct lv_xml_config *c)
     c->cpuset = cpus;
     c->cpuset_len = 2;
     c->emulator_cpuset = "7";
+}
+
+static void
+two_cpus_shared(struct lv_xml_config *c)
+{
+    two_cpus(c);
+    c->emulator_cpuset = NULL;
 }
 
 static void
@@ -118,11 +119,6 @@ const struct xml_row xml_rows[] = {
      DOMAIN("cpu: {model: host-model}"),
      {{"cpu@mode", "host-model"}},
      .change = emulated},
-    {"the cluster's model",
-     DOMAIN("cpu: {cores: 1}"),
-     {{"cpu/model", "Haswell"}},
-     .change = cluster_model,
-     .host = true},
     {"emulated, libvirt's own model",
      DOMAIN("cpu: {cores: 1}"),
      {{"@type", "qemu"}, {"cpu@mode", NULL}, {"cpu/topology@cores", "1"}},
@@ -146,7 +142,7 @@ const struct xml_row xml_rows[] = {
     {"dedicated CPUs, emulator anywhere",
      DOMAIN("cpu: {cores: 2, dedicatedCpuPlacement: true}"),
      {{"cputune/vcpupin[0]@cpuset", "4"}, {"cputune/emulatorpin@", NULL}},
-     .change = two_cpus,
+     .change = two_cpus_shared,
      .host = true},
     /* machine, firmware, identity */
     {"machine type", DOMAIN("machine: {type: pc-q35-7.2}"), {{"os/type@machine", "pc-q35-7.2"}}},
