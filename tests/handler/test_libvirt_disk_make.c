@@ -399,6 +399,47 @@ test_no_room(void **state)
     assert_int_equal(size_of(w, "data/b"), -1);
 }
 
+/* A block device is the disk itself, for a claim in either mode; a directory is none in block mode. */
+static void
+test_block_device(void **state)
+{
+    struct world *w = *state;
+    AUTO_FREE char *cmd = NULL, *pvcs = NULL;
+    char dev[64] = "";
+    FILE *f;
+
+    put(w, "data/disk", "x", MIB);
+    cmd = xasprintf("losetup -f --show '%s/data/disk' 2>/dev/null", w->top);
+    f = popen(cmd, "r");
+    if (!fgets(dev, sizeof(dev), f))
+        dev[0] = '\0';
+    pclose(f);
+    dev[strcspn(dev, "\n")] = '\0';
+    if (!*dev) {
+        print_message("needs a loop device\n");
+        skip();
+    }
+    for (int i = 0; i < 3; i++) {
+        tree_free(w->pvcs);
+        free(pvcs);
+        pvcs =
+            xasprintf("[{metadata: {name: c, namespace: shop, annotations: {drover.io/path: %s}}, "
+                      "spec: {accessModes: [ReadWriteMany], volumeMode: %s}}]",
+                      i == 2 ? w->data : dev, i == 0 ? "Filesystem" : "Block");
+        w->pvcs = yaml(pvcs);
+        plan(w, false, "{name: a, persistentVolumeClaim: {claimName: c}}", NULL);
+        if (i == 2)
+            break;
+        must_make(w, false);
+        assert_true(w->d.items[0].block);
+        assert_string_equal(w->d.items[0].path, dev);
+    }
+    free(cmd);
+    cmd = xasprintf("losetup -d %s", dev);
+    assert_int_equal(system(cmd), 0);
+    must_refuse(w, false, -EINVAL, "InvalidVolume", "is a directory");
+}
+
 /* Locks as QEMU takes them on an image that it writes to. */
 static void
 test_disk_in_use(void **state)
@@ -468,6 +509,7 @@ main(void)
         T(test_users_files),
         T(test_errors_leave_nothing),
         T(test_no_room),
+        T(test_block_device),
         T(test_disk_in_use),
         T(test_kernel_boot),
     };
