@@ -5,8 +5,10 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <linux/sockios.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -45,6 +47,7 @@ static void let_in(struct lv_gate *g);
 static bool pass(struct lv_gate *g, struct door *d, int from);
 static bool pass_message(struct lv_gate *g, struct door *d, int from, uint8_t *m, uint32_t len);
 static bool write_all(int fd, const void *data, size_t len);
+static bool was_read(int fd);
 static void shut(struct lv_gate *g, struct door *d);
 
 static uint32_t
@@ -237,7 +240,7 @@ pass_message(struct lv_gate *g, struct door *d, int from, uint8_t *m, uint32_t l
     if (!g->cfg.finish_answer(g->cfg.ctx))
         return false;
 
-    bool delivered = write_all(d->fd[0], m, len);
+    bool delivered = write_all(d->fd[0], m, len) && was_read(d->fd[0]);
 
     g->cfg.finished(g->cfg.ctx, delivered);
     return delivered;
@@ -259,6 +262,27 @@ write_all(int fd, const void *data, size_t len)
         len -= (size_t)n;
     }
     return true;
+}
+
+/* Written is not read: a peer that closes just then has not taken it. Read, and the connection is still
+ * there: libvirt has it (it closes only when it has ended its QEMU). Anything else is not known, and is
+ * found out by looking. */
+static bool
+was_read(int fd)
+{
+    for (uint64_t until = clock_mono_us() + LV_GATE_READ_US; clock_mono_us() < until;) {
+        struct pollfd p = {.fd = fd};
+        int left = 0;
+
+        if (ioctl(fd, SIOCOUTQ, &left) != 0)
+            return false;
+        (void)poll(&p, 1, left > 0 ? 1 : 0);
+        if (p.revents & (POLLHUP | POLLERR))
+            return false;
+        if (left == 0)
+            return true;
+    }
+    return false;
 }
 
 static void

@@ -100,8 +100,11 @@ lv_source_run(struct mover_source *m, enum mig_cause *ret_cause, struct err *err
     s->stats.finished_us = clock_mono_us();
     if (outcome != MIG_UNKNOWN)
         lv_guest_migrating(s->g, false);
-    if (outcome == MIG_MOVED)
+    if (outcome == MIG_MOVED) {
+        *ret_cause = MIG_CAUSE_NONE;
+        *err = (struct err){0};
         finish_stats(s);
+    }
     return outcome;
 }
 
@@ -379,15 +382,16 @@ static bool
 finish_answer(void *ctx)
 {
     struct lv_source *s = ctx;
+    enum mig_cause cause;
     struct err err = {0};
     int rc;
 
     if (s->switched || s->committed)
         return true;
     (void)FAULT(SRC_STATE_SENT);
-    rc = lv_link_commit(s, &err);
+    rc = lv_link_commit(s, &cause, &err);
     if (rc != 0)
-        lv_source_trouble(s, rc == -ECANCELED ? MIG_CAUSE_CANCELLED : MIG_CAUSE_PEER, rc, &err);
+        lv_source_trouble(s, cause, rc, &err);
     return rc == 0;
 }
 
@@ -396,17 +400,16 @@ finished(void *ctx, bool delivered)
 {
     struct lv_source *s = ctx;
     struct relay_msg m = {.type = RELAY_MSG_COMMIT, .paused = s->user_paused};
-    bool sent;
 
     /* Not delivered: libvirt has given up meanwhile, and lets the guest run here. */
-    if (s->switched || !delivered)
-        return;
-    sent = lv_link_send(s, &m, NULL) == 0;
+    if (!s->switched && delivered && lv_link_send(s, &m, NULL) == 0) {
+        s->commit_sent = true;
+        (void)FAULT(SRC_COMMIT_SENT);
+    }
     pthread_mutex_lock(&s->mu);
-    s->commit_sent = sent;
+    s->released = true;
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mu);
-    (void)FAULT(SRC_COMMIT_SENT);
 }
 
 /* libvirt's thread. */
@@ -436,13 +439,19 @@ after(struct lv_source *s, int rc, enum mig_cause *ret_cause, struct err *err)
     struct relay_msg m = {.type = RELAY_MSG_ABORT};
     struct err why = {0};
 
+    pthread_mutex_lock(&s->mu);
+    while (s->committing && !s->committed) /* on the gate's thread, by a record on disk */
+        pthread_cond_wait(&s->cond, &s->mu);
+    s->closed = !s->committed; /* from now on it cannot be any more */
+    pthread_mutex_unlock(&s->mu);
     if (s->committed) {
-        if (lv_link_await(s, &s->running, rc == 0 ? LV_RUNNING_US : 1, "the target is silent",
+        if (rc == 0) /* libvirt may be done before the gate's thread is */
+            lv_link_await(s, &s->released, LV_GATE_READ_US, "", &why);
+        if (s->commit_sent &&
+            lv_link_await(s, &s->running, rc == 0 ? LV_RUNNING_US : 1, "the target is silent",
                           &why) == 0 &&
             (rc == 0 || !s->switched)) {
             lv_source_silence(s);
-            *ret_cause = MIG_CAUSE_NONE;
-            *err = (struct err){0};
             return MIG_MOVED;
         }
         if (rc == 0)
@@ -450,6 +459,8 @@ after(struct lv_source *s, int rc, enum mig_cause *ret_cause, struct err *err)
         *ret_cause = MIG_CAUSE_PEER;
         return s->switched && !s->stop ? lv_source_settle(s, false, err) : MIG_UNKNOWN;
     }
+    if (rc != 0 && s->call && s->cause == MIG_CAUSE_NONE && !s->cancel)
+        lv_link_await(s, &s->peer_gone, LV_REASON_US, "", &why); /* the target's own words */
     if (s->cause != MIG_CAUSE_NONE) { /* why it was ended, rather than that it was */
         *ret_cause = s->cause;
         *err = s->err;

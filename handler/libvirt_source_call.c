@@ -346,10 +346,11 @@ start_post_copy(struct lv_source *s)
     s->stats.mode = MIG_MODE_POSTCOPY;
     pthread_mutex_unlock(&s->mu);
     if (!s->committed) {
-        int rc = lv_link_commit(s, &err);
+        enum mig_cause cause;
+        int rc = lv_link_commit(s, &cause, &err);
 
         if (rc != 0) {
-            lv_source_trouble(s, rc == -EIO ? MIG_CAUSE_LOCAL : MIG_CAUSE_PEER, rc, &err);
+            lv_source_trouble(s, cause, rc, &err);
             return;
         }
     }

@@ -33,10 +33,12 @@ struct lv_source {
     uint64_t bandwidth;
     bool cancel, stop;
     bool committing, committed, commit_sent;
+    bool closed;    /* it has failed: nothing commits any more */
     bool post_copy; /* it was asked to switch */
     bool finishing; /* Finish is on its way */
     bool switched;  /* and the guest is in post-copy: it runs there as soon as that arrives */
     char network_why[256];
+    bool released; /* Finish's answer, or it could not be */
     bool ready, prepared, running, complete, answered, peer_gone;
     struct err broken;     /* the first thing of the link that did */
     struct relay_msg peer; /* READY, ANSWER or RUNNING: what it said last */
@@ -82,7 +84,7 @@ int lv_link_await(struct lv_source *s, const bool *flag, uint64_t us, const char
                   struct err *err);
 /* FINISH, PREPARED, and the commit of this side. 0: from now on this copy must not run again by itself.
  * Any thread, once. */
-int lv_link_commit(struct lv_source *s, struct err *err);
+int lv_link_commit(struct lv_source *s, enum mig_cause *ret_cause, struct err *err);
 void lv_link_path(const struct lv_source *s, const char *suffix, char ret[RELAY_PATH_SIZE]);
 
 /* --- libvirt_source_call.c --- */

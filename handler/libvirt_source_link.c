@@ -187,22 +187,26 @@ lv_link_await(struct lv_source *s, const bool *flag, uint64_t us, const char *wh
 }
 
 int
-lv_link_commit(struct lv_source *s, struct err *err)
+lv_link_commit(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
 {
     struct relay_msg m = {.type = RELAY_MSG_FINISH, .post_copy = s->post_copy};
     uint64_t began = clock_mono_us();
     int rc = lv_link_send(s, &m, err);
 
+    *ret_cause = MIG_CAUSE_PEER;
     if (rc == 0)
         rc = lv_link_await(s, &s->prepared, LV_PREPARED_US, "the target does not confirm the guest",
                            err);
+    if (rc == -ECANCELED)
+        *ret_cause = MIG_CAUSE_CANCELLED;
     if (rc != 0)
         return rc;
     pthread_mutex_lock(&s->mu);
-    if (s->cancel || s->cause != MIG_CAUSE_NONE)
+    if (s->cancel || s->closed || s->cause != MIG_CAUSE_NONE)
         rc = err_set(err, -ECANCELED, "cancelled");
     s->committing = rc == 0;
     pthread_mutex_unlock(&s->mu);
+    *ret_cause = rc == 0 ? MIG_CAUSE_LOCAL : MIG_CAUSE_CANCELLED;
     if (rc != 0)
         return rc;
     rc = FAULT(SRC_PREPARED) ? err_set(err, -EIO, "the commit cannot be recorded (fault point)")
@@ -210,6 +214,7 @@ lv_link_commit(struct lv_source *s, struct err *err)
     pthread_mutex_lock(&s->mu);
     s->committing = s->committed = rc == 0;
     s->stats.downtime.commit_us = clock_mono_us() - began;
+    pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mu);
     (void)FAULT(SRC_COMMIT_RECORDED);
     return rc;

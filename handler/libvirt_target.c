@@ -296,8 +296,8 @@ handle(struct lv_target *t, struct relay_msg *m, struct err *err)
         break;
     }
     err_set(err, -EPROTO, "%s from the source out of turn", relay_msg_name(m->type));
-    say_error(t, err);
     if (!before) { /* what was recorded stands: another connection may make sense */
+        say_error(t, err);
         if (t->cfg.noted)
             t->cfg.noted(t->cfg.ctx, err_msg(err));
         return GO_ON;
@@ -458,10 +458,8 @@ on_finish(struct lv_target *t, const struct relay_msg *m, struct err *err)
     }
     if (rc == 0)
         rc = t->cfg.prepared(t->cfg.ctx, err);
-    if (rc != 0) {
-        say_error(t, err);
+    if (rc != 0)
         return fail(t, err);
-    }
     t->state = LV_T_PREPARED;
     (void)FAULT(DST_PREPARED);
     (void)say(t, &answer, NULL); /* not heard: the source asks */
@@ -574,6 +572,7 @@ fail(struct lv_target *t, struct err *err)
 {
     struct err why = {0};
 
+    say_error(t, err); /* the reason first: the source's libvirt will only see streams that break */
     if (lv_target_clean(t, &why) != 0)
         err_prefix(err, err->code, "%s", err_msg(&why));
     return MIG_TARGET_FAILED;

@@ -56,6 +56,7 @@
 #define LV_MIGRATE_DIR      "/run/drover/migrate" /* its sockets, the same path on every host */
 #define LV_GATE_CONNECTIONS 4                     /* of libvirt's, at once */
 #define LV_GATE_WRITE_US    5000000u              /* for one message to be taken */
+#define LV_GATE_READ_US     2000000u              /* for libvirt to read Finish's answer */
 #define LV_RPC_MAX          (33u << 20) /* one message of libvirt's; its own limit is 32 MiB */
 #define LV_RPC_ANSWER_US    40000000u   /* the other libvirtd answers a call within this */
 #define LV_WATCH_US         400000u     /* between two looks at the job */
@@ -64,6 +65,7 @@
 #define LV_RUNNING_US       15000000u   /* the target runs what was committed */
 #define LV_ANSWER_US        15000000u   /* the target answers a question */
 #define LV_ABORT_US         10000000u   /* a job that was told to end does; then it is cut */
+#define LV_REASON_US        300000u     /* for the target's words, when a stream broke */
 #define LV_CONFIRM_US       60000000u   /* libvirt ends the source's QEMU */
 #define LV_RESTORE_US       10000000u   /* the guest runs again after a failure */
 #define LV_LOOK_US          2000000u    /* for a connection, when the truth is asked for */
