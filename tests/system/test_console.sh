@@ -40,6 +40,8 @@ wrong() { # TEXT ARGUMENTS...: exit 1, and why
 open_console() { # NAME OPTIONS...: its output goes to $tmp/NAME, its messages to $tmp/NAME.err; $session
     local name=$1
     shift
+    : >"$tmp/$name"
+    : >"$tmp/$name.err"
     "$drover" console vm1 --timeout 60s "$@" </dev/null >"$tmp/$name" 2>"$tmp/$name.err" &
     session=$!
 }

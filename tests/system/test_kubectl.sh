@@ -85,6 +85,7 @@ spec:
       labels: {kubevirt.io/vm: web}
     spec:
       hostname: web-host
+      subdomain: shop
       domain:
         cpu: {cores: 2}
         memory: {guest: 64Mi}
@@ -170,7 +171,7 @@ END
 # --- apply: create, unchanged, change, warnings, refusals ---
 ok apply -f "$tmp/vm.yaml"
 is "virtualmachine.kubevirt.io/web created"
-warns "Warning: spec.template.spec.hostname"
+warns "Warning: spec.template.spec.subdomain"
 ok apply -f "$tmp/vm.yaml"
 is "virtualmachine.kubevirt.io/web unchanged"
 sed 's/cores: 2/cores: 3/' "$tmp/vm.yaml" >"$tmp/vm2.yaml"
@@ -279,6 +280,11 @@ ok get all
 says "virtualmachine.kubevirt.io/web"
 ok get --raw /apis/kubevirt.io/v1
 says APIResourceList
+ok get --raw /apis/subresources.kubevirt.io/v1
+for name in virtualmachines/start virtualmachines/stop virtualmachines/restart virtualmachines/migrate \
+    virtualmachineinstances/pause virtualmachineinstances/unpause virtualmachineinstances/console; do
+    says "\"name\":\"$name\""
+done
 wrong "error: the server doesn't have a resource type" get gadgets
 wrong 'unable to parse requirement' get vm -l 'a b'
 
@@ -426,6 +432,8 @@ scheduling() { ok get vmi busy --ignore-not-found; grep -q Scheduling "$out"; }
 wait_for scheduling
 ok get vmi busy -o jsonpath='{.metadata.ownerReferences[0].name}'
 is busy
+wrong 'want Connection: Upgrade' get --raw \
+    /apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances/busy/console
 ok describe vmi busy
 says "0/1 nodes are available"
 ok delete vm busy
