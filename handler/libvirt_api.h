@@ -40,6 +40,7 @@
     X(virDomainDefineXMLFlags)            \
     X(virDomainUndefineFlags)             \
     X(virDomainCreate)                    \
+    X(virDomainCreateXML)                 \
     X(virDomainDestroy)                   \
     X(virDomainSuspend)                   \
     X(virDomainResume)                    \

@@ -68,6 +68,9 @@ struct lv_driver {
     void (*changed)(void *ctx, bool up);
     void *ctx;
     pthread_mutex_t cpus_mu; /* from picking host CPUs until the domain has them */
+    /* guarded by cpus_mu: whether lv_host_broken_feature was asked, and what it said */
+    bool model_asked;
+    const char *broken_feature;
     pthread_mutex_t watch_mu;
     /* guarded by watch_mu */
     struct lv_guest *watched;

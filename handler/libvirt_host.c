@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api/names.h"
+#include "base/log.h"
 #include "base/sb.h"
 #include "handler/libvirt_domxml.h"
 
@@ -49,6 +50,44 @@ has_kvm(virConnectPtr c)
     AUTO_FD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
     return caps && fd >= 0;
+}
+
+/* A libvirtd that is gone or busy says nothing of KVM: only what QEMU itself says counts. */
+static bool
+model_starts(virConnectPtr c, const char *without, struct err *err)
+{
+    const struct libvirt_api *api = libvirt_api(NULL);
+    AUTO_FREE char *feature =
+        xasprintf(without ? "<feature policy='disable' name='%s'/>" : "%s", without ? without : "");
+    AUTO_FREE char *xml =
+        xasprintf("<domain type='kvm'><name>drover-probe-%d</name><memory unit='MiB'>16</memory>"
+                  "<vcpu>1</vcpu><os><type>hvm</type></os><cpu mode='host-model'>%s</cpu></domain>",
+                  (int)getpid(), feature);
+    virDomainPtr dom =
+        api->virDomainCreateXML(c, xml, VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY);
+
+    if (!dom)
+        return libvirt_error(err, "a paused guest of the host's CPU model") != -EIO;
+    api->virDomainDestroy(dom);
+    api->virDomainFree(dom);
+    return true;
+}
+
+const char *
+lv_host_broken_feature(virConnectPtr c)
+{
+    static const char *const suspects[] = {"arch-capabilities"}; /* MSR 0x10a */
+    struct err err = {0};
+
+    if (model_starts(c, NULL, &err))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(suspects); i++) {
+        if (model_starts(c, suspects[i], NULL)) {
+            log_warn("libvirt.hostmodel", LS("without", suspects[i]), LS("error", err_msg(&err)));
+            return suspects[i];
+        }
+    }
+    return NULL; /* the guest's own start says what is wrong */
 }
 
 int

@@ -109,6 +109,21 @@ make(struct start *s, struct hv_refusal *why, struct err *err)
     return rc == -EINPROGRESS ? -ENOTCONN : rc;
 }
 
+/* Asked once a handler's life, and not before somebody needs to know. */
+static const char *
+broken_feature(struct start *s)
+{
+    const char *broken;
+
+    pthread_mutex_lock(&s->d->cpus_mu);
+    if (!s->d->model_asked)
+        s->d->broken_feature = lv_host_broken_feature(s->c);
+    s->d->model_asked = true;
+    broken = s->d->broken_feature;
+    pthread_mutex_unlock(&s->d->cpus_mu);
+    return broken;
+}
+
 /* The XML, with everything of this host that goes into it. */
 static int
 describe(struct start *s, struct hv_refusal *why, struct err *err)
@@ -129,6 +144,7 @@ describe(struct start *s, struct hv_refusal *why, struct err *err)
         rc = pin(s, why, err);
     if (rc == 0) {
         xc.kvm = host.kvm;
+        xc.broken_feature = host.kvm ? broken_feature(s) : NULL;
         xc.odd_memory = host.odd_memory;
         xc.swtpm = host.swtpm;
         xc.cpuset = s->pins_len ? (const char *const *)s->pins : NULL;

@@ -21,9 +21,11 @@ struct lv_xml_config {
     const char *dir;  /* of this guest: console.sock, console.log, agent.sock, nvram.fd */
     const char *name; /* "NS_NAME": the domain's */
     bool kvm;         /* <domain type='kvm'>, else 'qemu' (emulated: TCG) */
-    bool odd_memory;  /* TCG of a QEMU before 9.0 loses dirty bits of memory that is a multiple of
+    /* What host-model must not have, because QEMU does not start with it here; NULL = nothing. */
+    const char *broken_feature;
+    bool odd_memory; /* TCG of a QEMU before 9.0 loses dirty bits of memory that is a multiple of
                           256 KiB: 8 KiB more are given (spec: libvirt 3b) */
-    bool swtpm;       /* this host has swtpm: devices.tpm can be made */
+    bool swtpm;      /* this host has swtpm: devices.tpm can be made */
     const char *vm_bridge; /* host bridge for `pod` networks with binding bridge; NULL = none */
     const char *const *
         cpuset; /* host CPU of each vCPU with dedicatedCpuPlacement; not needed for an incoming guest */

@@ -240,12 +240,22 @@ write_model(struct lv_xml *x)
             "spec.domain.cpu.model: %.64s: want host-model, host-passthrough or the name of a "
             "model",
             model);
+    x->host_model = strcmp(model, "host-model") == 0;
     if (lv_is_one_of(model, modes)) {
         xw_begin(&x->w, "cpu", "mode", model, NULL);
         return;
     }
     xw_begin(&x->w, "cpu", "mode", "custom", "match", "exact", NULL);
     xw_text(&x->w, model, "model", "fallback", "forbid", NULL);
+}
+
+static bool
+names_feature(const struct tree *features, const char *name)
+{
+    for (size_t i = 0; i < tree_len(features); i++)
+        if (strcmp(tree_find_string(tree_at(features, i), "", "name", NULL), name) == 0)
+            return true;
+    return false;
 }
 
 static void
@@ -271,6 +281,8 @@ write_cpu_features(struct lv_xml *x)
                       i, policy);
         xw_leaf(&x->w, "feature", "policy", policy, "name", name, NULL);
     }
+    if (x->c->broken_feature && x->host_model && !names_feature(features, x->c->broken_feature))
+        xw_leaf(&x->w, "feature", "policy", "disable", "name", x->c->broken_feature, NULL);
 }
 
 static bool

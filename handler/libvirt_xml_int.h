@@ -19,8 +19,9 @@ struct lv_xml {
     int rc; /* of the first refusal */
 
     char uuid[37];
-    unsigned vcpus;      /* lv_xml_vcpus */
-    uint64_t memory_kib; /* lv_xml_memory */
+    unsigned vcpus;
+    bool host_model; /* <cpu> is of that mode */ /* lv_xml_vcpus */
+    uint64_t memory_kib;                         /* lv_xml_memory */
     bool transitional;
     bool needs_usb, needs_scsi;
     size_t io_threads, io_shared;

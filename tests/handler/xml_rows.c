@@ -38,6 +38,12 @@ emulated_odd(struct lv_xml_config *c)
 }
 
 static void
+half_a_kvm(struct lv_xml_config *c)
+{
+    c->broken_feature = "arch-capabilities";
+}
+
+static void
 two_cpus(struct lv_xml_config *c)
 {
     static const char *const cpus[] = {"4", "6"};
@@ -115,6 +121,20 @@ const struct xml_row xml_rows[] = {
      DOMAIN("cpu: {model: host-passthrough}"),
      {{"cpu@mode", "host-passthrough"}}},
     {"host-model", DOMAIN("cpu: {model: host-model}"), {{"cpu@mode", "host-model"}}},
+    {"host-model where a feature does not work",
+     DOMAIN("devices: {}"),
+     {{"cpu@mode", "host-model"},
+      {"cpu/feature@name", "arch-capabilities"},
+      {"cpu/feature@policy", "disable"}},
+     .change = half_a_kvm},
+    {"a feature that does not work, asked for",
+     DOMAIN("cpu: {model: host-model, features: [{name: arch-capabilities, policy: require}]}"),
+     {{"cpu/feature@name", "arch-capabilities"}, {"cpu/feature@policy", "require"}},
+     .change = half_a_kvm},
+    {"a feature that does not work, with a named model",
+     DOMAIN("cpu: {model: Westmere, features: [{name: aes}]}"),
+     {{"cpu@mode", "custom"}, {"cpu/feature@name", "aes"}},
+     .change = half_a_kvm},
     {"host-model, emulated",
      DOMAIN("cpu: {model: host-model}"),
      {{"cpu@mode", "host-model"}},
