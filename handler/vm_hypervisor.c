@@ -100,12 +100,15 @@ vm_job_want(struct vm_job *job, enum hv_kind kind, bool incoming)
     if (kind != HV_NATIVE &&
         !(informer_synced(h->pvcs) && informer_synced(h->pvs) && informer_synced(h->nads)))
         return false;
+    pvcs = tree_list();
+    pvs = tree_list();
+    nads = tree_list();
     job->driver = h->drivers[kind];
     job->want = (struct hv_want){
         .vmi = tree_copy(e->vmi),
-        .pvcs = pvcs = tree_list(),
-        .pvs = pvs = tree_list(),
-        .nads = nads = tree_list(),
+        .pvcs = pvcs,
+        .pvs = pvs,
+        .nads = nads,
         .incoming = incoming,
         .paused = vm_wants_pause(e),
     };

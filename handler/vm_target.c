@@ -421,7 +421,7 @@ listen_for(struct vm_entry *e, bool recovering)
     if (rc == 0 && !r->mover)
         rc = err_set(&err, -ENOTCONN, "%s guests are not served here",
                      hv_kind_name(e->j.hypervisor));
-    if (rc == 0)
+    else if (rc == 0)
         rc = r->mover->target_new(&c, hv_lives(e->guest) ? e->guest : NULL, &r->t, &err);
     if (rc != 0) {
         tls_ctx_unref(r->tls);
