@@ -53,7 +53,7 @@ lv_xml_relocate(const char *xml, const char *from, const char *to, struct sb *re
 bool
 lv_xml_ident(const char *xml, struct lv_xml_ident *ret)
 {
-    struct lv_xml_ident got;
+    struct lv_xml_ident got = {0};
     struct scan s = {.ident = &got};
 
     if (!run(&s, xml) || !s.found)

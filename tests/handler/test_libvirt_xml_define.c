@@ -109,8 +109,7 @@ try_row(const struct xml_row *row, const char *xml)
     lib.virDomainFree(d);
     if (!qemu)
         return;
-    AUTO_FREE char *command =
-        lib.virConnectDomainXMLToNative(conn, "qemu-argv", xml, 0);
+    AUTO_FREE char *command = lib.virConnectDomainXMLToNative(conn, "qemu-argv", xml, 0);
 
     if (!command)
         fail_msg("%s: no command line: %s\n%s", row->name, lib.virGetLastErrorMessage(), xml);

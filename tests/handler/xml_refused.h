@@ -23,7 +23,7 @@
     "}]}}, networks: [{name: n, multus: {networkName: red}}]}"
 #define R_RED                                                                                     \
     "{domain: {" R_MEM ", devices: {interfaces: [{name: n, bridge: {}}]}}, networks: [{name: n, " \
-                       "multus: {networkName: red}}]}"
+    "multus: {networkName: red}}]}"
 #define R_NAD(config)                                                                        \
     "\n---\nkind: NetworkAttachmentDefinition\nmetadata: {namespace: ns, name: red}\nspec: " \
     "{config: '" config "'}\n"
@@ -156,10 +156,10 @@ static const struct refused_row refused_rows[] = {
      DD "disks[0].lun: volume a is a file: want a block device"},
     {R_DISK("lun: {bus: scsi, reservation: true}"), UNSUPPORTED, DD "disks[0].lun.reservation: "},
     {"{domain: {" R_MEM ", devices: {disks: [{name: a, lun: {bus: virtio}}]}}, volumes: [{name: a, "
-                        "persistentVolumeClaim: {claimName: block-a}}]}",
+     "persistentVolumeClaim: {claimName: block-a}}]}",
      UNSUPPORTED, DD "disks[0].lun.bus: virtio: want scsi"},
     {"{domain: {" R_MEM ", devices: {disks: [{name: a, disk: {}}]}}, volumes: [{name: a, "
-                        "persistentVolumeClaim: {claimName: c, readOnly: true}}]}",
+     "persistentVolumeClaim: {claimName: c, readOnly: true}}]}",
      INVALID, DD "disks[0]: volume a is read-only, which a sata disk cannot be"},
     {R_DISK("disk: {bus: sata, readonly: true}"), INVALID,
      DD "disks[0]: volume a is read-only, which a sata disk"},
@@ -202,7 +202,7 @@ static const struct refused_row refused_rows[] = {
      "{}, bootOrder: 1}]}}, networks: [{name: n, pod: {}}], " R_VOL "}",
      INVALID, DD "disks[0].bootOrder: 1 is another device's, too"},
     {"{domain: {" R_MEM ", devices: {disks: [{name: a, disk: {bus: virtio}, shareable: true}]}}, "
-                        "volumes: [{name: a, emptyDisk: {capacity: 1Gi}}]}",
+     "volumes: [{name: a, emptyDisk: {capacity: 1Gi}}]}",
      INVALID, DD "disks[0].shareable: volume a is qcow2: want raw"},
     /* interfaces */
     {R_DEV("interfaces: [{name: n, masquerade: {}}]"), INVALID,
