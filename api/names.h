@@ -54,6 +54,9 @@
 /* On a VMI, by its subresources pause ("true") and unpause ("false"): what its handler is to do. The
  * handler takes "false" away when it is done. */
 #define ANN_PAUSE_REQUEST "drover.io/pause-request"
+/* On the VMI, by the API's reset: any text; by its handler: JSON {"request", "ok", "text"}. */
+#define ANN_RESET_REQUEST "drover.io/reset-request"
+#define ANN_RESET_RESULT  "drover.io/reset-result"
 /* On the VMI, by the API: the name of a console session that its handler shall connect to
  * (docs/console.md). */
 #define ANN_CONSOLE_REQUEST "drover.io/console-request"

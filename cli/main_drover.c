@@ -30,6 +30,7 @@ static const struct verb_row verbs[] = {
     {NULL, "restart", verb_restart, "stop a VM and start it again"},
     {NULL, "pause", verb_pause, "hold a VM's vCPUs"},
     {NULL, "unpause", verb_unpause, "let a paused VM run on"},
+    {NULL, "reset", verb_reset, "press a VM's reset button"},
     {NULL, "console", verb_console, "a VM's serial console"},
     {NULL, "migrate", verb_migrate, "move a running VM to another node"},
     {NULL, "migrate-cancel", verb_migrate_cancel, "cancel a VM's migration"},

@@ -26,6 +26,7 @@ int verb_restart(int argc, char **argv);
 int verb_pause(int argc, char **argv);
 int verb_unpause(int argc, char **argv);
 int verb_console(int argc, char **argv);
+int verb_reset(int argc, char **argv);
 int verb_migrate(int argc, char **argv);
 int verb_migrate_cancel(int argc, char **argv);
 int verb_verify(int argc, char **argv);

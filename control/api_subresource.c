@@ -27,6 +27,7 @@ static const struct {
     {KIND_VM, HTTP_PUT, "migrate", migrate},
     {KIND_VMI, HTTP_PUT, "pause", api_subresource_pause},
     {KIND_VMI, HTTP_PUT, "unpause", api_subresource_pause},
+    {KIND_VMI, HTTP_PUT, "reset", api_subresource_reset},
     {KIND_VMI, HTTP_GET, "console", consoles_open},
 };
 

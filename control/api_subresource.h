@@ -18,6 +18,7 @@ void api_subresource_list(struct sb *out);
 /* Answers the call (ctx) with 202, or with what the store said. */
 void api_subresource_accepted(void *ctx, const struct store_result *res);
 int api_subresource_pause(struct api_call *c); /* pause and unpause */
+int api_subresource_reset(struct api_call *c);
 /* Upstream has this one and we do not: true, with an error that says so. */
 bool api_subresource_not_served(struct api_call *c);
 

@@ -1,10 +1,11 @@
-/* virtualmachineinstances/NAME/{pause,unpause}: what is asked for becomes an annotation of the
+/* virtualmachineinstances/NAME/{pause,unpause,reset}: what is asked for becomes an annotation of the
  * instance, which its node's handler acts on (docs/protocol.md); what is refused, and how, follows
  * upstream's lifecycle.go. See api_call.h. */
 #include <errno.h>
 #include <string.h>
 
 #include "api/names.h"
+#include "base/rng.h"
 #include "control/api_call.h"
 #include "control/api_subresource.h"
 
@@ -84,6 +85,38 @@ api_subresource_pause(struct api_call *c)
     return 0;
 }
 
+/* As store_mutate_fn. */
+static int
+press_reset(void *ctx, struct tree *vmi)
+{
+    struct api_call *c = ctx;
+    const char *hypervisor = object_annotation(vmi, ANN_RUNS_ON);
+    char id[37];
+
+    if (strcmp(tree_find_string(vmi, "", "status", "phase", NULL), "Running") != 0)
+        return refuse(c, "VMI is not running");
+    if (hypervisor && strcmp(hypervisor, "native") == 0)
+        return refuse(c, "native guests have no reset");
+    if (is_migrating(vmi)) {
+        api_err_conflict(c, c->name, "Cannot reset VM '%s' because it is currently being migrated",
+                         c->name);
+        return -EPERM;
+    }
+    rng_uuid(id);
+    tree_set_path(vmi, tree_string(id), "metadata", "annotations", ANN_RESET_REQUEST, NULL);
+    return 1;
+}
+
+int
+api_subresource_reset(struct api_call *c)
+{
+    api_call_wait(c);
+    store_mutate_opts(c->api->store, KIND_VMI, c->ns, c->name,
+                      &(struct store_opts){.dry_run = c->dry_run}, press_reset,
+                      api_subresource_accepted, c);
+    return 0;
+}
+
 bool
 api_subresource_not_served(struct api_call *c)
 {
@@ -98,7 +131,6 @@ api_subresource_not_served(struct api_call *c)
         {"userlist", "the guest agent is not asked about its users"},
         {"filesystemlist", "the guest agent is not asked about its file systems"},
         {"softreboot", "restart the VM (drover restart VM), or reboot it from inside"},
-        {"reset", "restart the VM (drover restart VM)"},
         {"freeze", "file systems are not frozen from outside"},
         {"unfreeze", "file systems are not frozen from outside"},
         {"addvolume", "volumes are not plugged in while a VM runs"},

@@ -194,6 +194,7 @@ struct vm_entry {
 
     char verify_seen[256];   /* the last verify-request that was answered */
     char trace_seen[256];    /* the last trace-request that was taken up */
+    char reset_seen[64];     /* the last reset-request that was taken up */
     char console_seen[64];   /* the last console-request that was taken up */
     struct console *console; /* the session that runs, or NULL */
     struct vm_trace *trace;  /* the recording that runs (the entry is busy with it), or NULL */
@@ -247,6 +248,8 @@ bool vm_verify_if_asked(struct vm_entry *e, const struct vmi *v);
 /* Writes r as JSON into an annotation of the VMI. When the write is lost, what was asked is taken up
  * again. */
 void vm_answer(struct vm_entry *e, const char *key, const struct tree *r);
+/* vm_reset.c: the reset button. */
+bool vm_reset_if_asked(struct vm_entry *e, const struct vmi *v);
 /* vm_console.c: serial consoles. end: it ends soon. */
 bool vm_console_if_asked(struct vm_entry *e, const struct vmi *v);
 void vm_console_end(struct vm_entry *e);

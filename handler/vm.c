@@ -154,7 +154,7 @@ reconcile(struct vm_entry *e)
     bool stop = reconcile_ended(e, v, want);
 
     if (!stop && e->has_journal && e->j.state == JOURNAL_RUNNING && strcmp(owner, me) == 0)
-        stop = vm_console_if_asked(e, v);
+        stop = vm_console_if_asked(e, v) || vm_reset_if_asked(e, v);
     if (!stop && is_source)
         stop = source_reconcile(e, v, want);
     if (!stop && is_target && !is_source)

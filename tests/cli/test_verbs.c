@@ -73,6 +73,12 @@
     "{\"name\":\"vm1\"},\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Paused\"," \
     "\"status\":\"" status "\"}]}}"
 
+#define VMI_RESET(answered, ok)                                                             \
+    "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{" \
+    "\"name\":\"vm1\",\"annotations\":{\"drover.io/reset-request\":\"x\",\"drover.io/"      \
+    "reset-result\":"                                                                       \
+    "\"{\\\"request\\\":\\\"" answered "\\\",\\\"ok\\\":" ok ",\\\"text\\\":\\\"why\\\"}\"}}}"
+
 struct row {
     const char *name;
     int (*verb)(int argc, char **argv);
@@ -546,6 +552,33 @@ static const struct row rows[] = {
      1,
      "",
      "drover pause: VMI is already paused\n",
+     NULL},
+    {"reset that works",
+     verb_reset,
+     {"reset", "vm1"},
+     {A("PUT", SUB "virtualmachineinstances/vm1/reset", 202, "{}"),
+      A("GET", NS1 "virtualmachineinstances/vm1", 200, VMI_RESET("x", "true"))},
+     0,
+     "VM default/vm1 was reset\n",
+     NULL,
+     NULL},
+    {"reset that does not",
+     verb_reset,
+     {"reset", "vm1"},
+     {A("PUT", SUB "virtualmachineinstances/vm1/reset", 202, "{}"),
+      A("GET", NS1 "virtualmachineinstances/vm1", 200, VMI_RESET("x", "false"))},
+     1,
+     "",
+     "drover reset: default/vm1: why\n",
+     NULL},
+    {"reset that nobody answers",
+     verb_reset,
+     {"reset", "vm1", "--timeout", "1ms"},
+     {A("PUT", SUB "virtualmachineinstances/vm1/reset", 202, "{}"),
+      A("GET", NS1 "virtualmachineinstances/vm1", 200, VMI_RESET("old", "true"))},
+     2,
+     "",
+     "its node has not answered in time",
      NULL},
     {"unpause",
      verb_unpause,

@@ -43,7 +43,7 @@ says '^  migrate-cancel +cancel'
 ok help drain
 says 'drover drain'
 for verb in get describe events top apply delete label annotate start stop restart pause unpause \
-    console migrate migrate-cancel verify cordon uncordon drain taint kubeconfig demo; do
+    console reset migrate migrate-cancel verify cordon uncordon drain taint kubeconfig demo; do
     ok $verb --help
     says "drover $verb"
     wrong "--frob" $verb --frob
@@ -245,6 +245,7 @@ wait_for 10 "the VM to say so" is_status Running ledger
 wrong 'not found' pause none -n shop
 wrong 'not found' unpause none -n shop
 wrong 'native guests have no console' console ledger -n shop
+wrong 'native guests have no reset' reset ledger -n shop
 wrong 'not found' console none -n shop
 
 ok verify db shop/queue -n shop

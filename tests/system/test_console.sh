@@ -103,6 +103,13 @@ says 'Paused'
 ok unpause vm1
 beats_on three
 
+# --- the reset button: it counts from 1 again ---
+firsts() { [ "$(grep -ac '^HB 1 ' "$tmp/three")" -gt "$1" ]; } # THAN
+before=$(grep -ac '^HB 1 ' "$tmp/three")
+ok reset vm1
+says '^VM default/vm1 was reset$'
+wait_for 30 "the guest to begin again" firsts "$before"
+
 # --- a migration: the session goes on where the VM is ---
 from=$("$drover" get vmi vm1 -o 'jsonpath={.status.nodeName}')
 ok migrate vm1 --wait --timeout 60s

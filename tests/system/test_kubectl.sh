@@ -282,7 +282,8 @@ ok get --raw /apis/kubevirt.io/v1
 says APIResourceList
 ok get --raw /apis/subresources.kubevirt.io/v1
 for name in virtualmachines/start virtualmachines/stop virtualmachines/restart virtualmachines/migrate \
-    virtualmachineinstances/pause virtualmachineinstances/unpause virtualmachineinstances/console; do
+    virtualmachineinstances/pause virtualmachineinstances/unpause virtualmachineinstances/reset \
+    virtualmachineinstances/console; do
     says "\"name\":\"$name\""
 done
 wrong "error: the server doesn't have a resource type" get gadgets
