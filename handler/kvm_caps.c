@@ -87,3 +87,11 @@ kvm_caps_realtime(void)
 
     return fs_read_all(RT_RUNTIME, 64, &text, &len, NULL) == 0 && atoll(text) == -1;
 }
+
+bool
+kvm_caps_usable(void)
+{
+    AUTO_FD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+    return fd >= 0;
+}

@@ -14,4 +14,7 @@ struct str_list kvm_caps_hyperv(struct arena *a);
 /* kernel.sched_rt_runtime_us is -1. */
 bool kvm_caps_realtime(void);
 
+/* /dev/kvm is there and lets itself be opened. */
+bool kvm_caps_usable(void);
+
 #endif

@@ -2,13 +2,13 @@
 #include "handler/libvirt_host.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "api/names.h"
 #include "base/log.h"
 #include "base/sb.h"
+#include "handler/kvm_caps.h"
 #include "handler/libvirt_domxml.h"
 
 #define FIXED_TCG_VERSION 9000000 /* QEMU 9.0: 03bfc2188f in upstream's history */
@@ -47,9 +47,8 @@ has_kvm(virConnectPtr c)
 {
     const struct libvirt_api *api = libvirt_api(NULL);
     AUTO_FREE char *caps = api->virConnectGetDomainCapabilities(c, NULL, NULL, NULL, "kvm", 0);
-    AUTO_FD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-    return caps && fd >= 0;
+    return caps && kvm_caps_usable();
 }
 
 /* A libvirtd that is gone or busy says nothing of KVM: only what QEMU itself says counts. */

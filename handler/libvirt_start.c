@@ -136,6 +136,8 @@ describe(struct start *s, struct hv_refusal *why, struct err *err)
         tree_find_string(s->w->vmi, NULL, "metadata", "annotations", ANN_ACCELERATOR, NULL), &host,
         why);
 
+    if (rc == 0 && host.kvm)
+        xc.broken_feature = broken_feature(s); /* before pin, which keeps cpus_mu */
     if (rc == 0)
         rc = lv_disks_plan(&dc, s->w, &s->disks, why);
     if (rc == 0) /* the XML has what is found */
@@ -144,7 +146,6 @@ describe(struct start *s, struct hv_refusal *why, struct err *err)
         rc = pin(s, why, err);
     if (rc == 0) {
         xc.kvm = host.kvm;
-        xc.broken_feature = host.kvm ? broken_feature(s) : NULL;
         xc.odd_memory = host.odd_memory;
         xc.swtpm = host.swtpm;
         xc.cpuset = s->pins_len ? (const char *const *)s->pins : NULL;

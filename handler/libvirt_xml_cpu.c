@@ -240,7 +240,7 @@ write_model(struct lv_xml *x)
             "spec.domain.cpu.model: %.64s: want host-model, host-passthrough or the name of a "
             "model",
             model);
-    x->host_model = strcmp(model, "host-model") == 0;
+    x->host_model = strcmp(model, "host-model") == 0 || strcmp(model, "host-passthrough") == 0;
     if (lv_is_one_of(model, modes)) {
         xw_begin(&x->w, "cpu", "mode", model, NULL);
         return;

@@ -20,8 +20,8 @@ struct lv_xml {
 
     char uuid[37];
     unsigned vcpus;
-    bool host_model; /* <cpu> is of that mode */ /* lv_xml_vcpus */
-    uint64_t memory_kib;                         /* lv_xml_memory */
+    bool host_model;     /* <cpu> is what the host has: host-model, host-passthrough */
+    uint64_t memory_kib; /* lv_xml_memory */
     bool transitional;
     bool needs_usb, needs_scsi;
     size_t io_threads, io_shared;

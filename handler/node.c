@@ -8,8 +8,12 @@
 #include "api/names.h"
 #include "base/log.h"
 #include "handler/handler.h"
+#include "handler/kvm_caps.h"
 #include "handler/limits.h"
 #include "netpolicy/nl_link.h"
+
+#define RESOURCE_KVM "devices.kubevirt.io/kvm"
+#define KVM_GUESTS   "1k" /* as KubeVirt's device plugin says */
 
 #define PAYLOAD_PERMILLE 940 /* of a link's speed: what TCP brings over Ethernet of 1,500 bytes */
 
@@ -327,6 +331,15 @@ add_condition(struct tree *list, const char *type, const char *status, const cha
     tree_append(list, c);
 }
 
+/* VMs under KVM can be started here. Native guests need none, so that without libvirt it says nothing. */
+static bool
+has_kvm_guests(struct handler *h)
+{
+    struct hv_driver *d = h->drivers[HV_LIBVIRT];
+
+    return d && d->ops->ready(d, NULL) == 0 && kvm_caps_usable();
+}
+
 static struct tree *
 status_of(struct handler *h)
 {
@@ -339,6 +352,8 @@ status_of(struct handler *h)
     quantity_format_bytes(h->cfg.capacity_memory_bytes, buf, sizeof buf);
     tree_set(cap, "memory", tree_string(buf));
     tree_set(cap, "pods", tree_stringf("%lld", (long long)h->cfg.capacity_pods));
+    /* null: taken away, where libvirt or KVM went */
+    tree_set(cap, RESOURCE_KVM, has_kvm_guests(h) ? tree_string(KVM_GUESTS) : tree_null());
     tree_set(st, "allocatable", tree_copy(cap));
     tree_set(st, "capacity", cap);
     tree_set(a, "type", tree_string("InternalIP"));

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "handler/kvm_caps.h"
 #include "handler/libvirt_cpu.h"
 #include "handler/libvirt_domxml.h"
 #include "handler/libvirt_guest_int.h"
@@ -26,6 +27,7 @@
 
 static struct loop *loop;
 static struct hv_driver *driver;
+static const char *accelerator = "tcg";
 
 static void
 connect_driver(void)
@@ -51,10 +53,10 @@ try_start(const char *name, const char *uid, const char *domain, struct hv_guest
 {
     AUTO_FREE char *yaml = xasprintf(
         "kind: VirtualMachineInstance\n"
-        "metadata: {namespace: ns, name: %s, uid: %s, annotations: {drover.io/accelerator: tcg}}\n"
+        "metadata: {namespace: ns, name: %s, uid: %s, annotations: {drover.io/accelerator: %s}}\n"
         "spec: {domain: {memory: {guest: 64Mi}, devices: {}, firmware: {kernelBoot: {kernelArgs: "
         "\"ws=8 rate=4\", container: {image: drover/testguest, kernelPath: /kernel}}}%s}}\n",
-        name, uid, domain);
+        name, uid, accelerator, domain);
     AUTO_TREE struct tree *docs = NULL;
     struct hv_want w = {0};
 
@@ -192,6 +194,28 @@ test_life(void **state)
     g->ops->exit_reason(g, &x);
     assert_int_equal(x.kind, HV_EXIT_QUIT);
     removed(g);
+}
+
+/* With the CPU that a guest gets when its manifest asks for none, and with all of the host's. */
+static void
+test_kvm(void **state)
+{
+    static const char *const cpus[] = {"", ", cpu: {model: host-passthrough}"};
+
+    (void)state;
+    if (!kvm_caps_usable()) {
+        print_message("skipped: /dev/kvm cannot be opened\n");
+        skip();
+    }
+    for (size_t i = 0; i < ARRAY_LEN(cpus); i++) {
+        struct hv_guest *g;
+
+        accelerator = "kvm";
+        g = started(cpus[i]);
+        accelerator = "tcg";
+        UNTIL(heartbeat() >= 2);
+        removed(g);
+    }
 }
 
 static void
@@ -343,6 +367,7 @@ test_dedicated_cpus(void **state)
         print_message("skipped: one CPU\n");
         skip();
     }
+    accelerator = kvm_caps_usable() ? "kvm" : "tcg";
     g = started(", cpu: {dedicatedCpuPlacement: true}");
     assert_int_equal(lv_guest_domain((struct lv_guest *)g, &c, &d, &err), 0);
     xml = libvirt_api(NULL)->virDomainGetXMLDesc(d, 0);
@@ -358,6 +383,7 @@ test_dedicated_cpus(void **state)
             try_start("vm2", UID2, ", cpu: {dedicatedCpuPlacement: true}", &other, &why, &err) < 0);
         assert_string_equal(why.reason, "NotEnoughDedicatedCPUs");
     }
+    accelerator = "tcg";
     removed(g);
 }
 
@@ -419,13 +445,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dedicated_cpus), /* first: whether host-model starts is asked there */
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_kvm),
         cmocka_unit_test(test_libvirtd_restarts),
         cmocka_unit_test(test_libvirtd_hangs),
         cmocka_unit_test(test_qemu_killed),
         cmocka_unit_test(test_handler_restarts),
         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_dedicated_cpus),
         cmocka_unit_test(test_cpus),
     };
 
