@@ -418,10 +418,11 @@ listen_for(struct vm_entry *e, bool recovering)
     r->l = e->h->l;
     r->j = e->j;
     r->mover = vm_mover(e);
-    if (rc == 0 && !r->mover)
-        rc = err_set(&err, -ENOTCONN, "%s guests are not served here",
-                     hv_kind_name(e->j.hypervisor));
-    else if (rc == 0)
+    if (!r->mover) {
+        rc = -ENOTCONN;
+        err_set(&err, rc, "%s guests are not served here", hv_kind_name(e->j.hypervisor));
+    }
+    if (rc == 0)
         rc = r->mover->target_new(&c, hv_lives(e->guest) ? e->guest : NULL, &r->t, &err);
     if (rc != 0) {
         tls_ctx_unref(r->tls);
