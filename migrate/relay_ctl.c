@@ -35,6 +35,7 @@ struct relay_ctl {
 };
 
 static void *ctl_main(void *arg);
+static bool is_silent(struct relay_ctl *c, uint64_t now_us);
 static int receive(struct relay_ctl *c, uint8_t *buf, uint32_t *number, struct err *err);
 static int send_frame(struct relay_ctl *c, enum relay_frame_type type, const void *msg, size_t len,
                       struct err *err);
@@ -104,7 +105,7 @@ void
 relay_ctl_tick(struct relay_ctl *c, uint64_t now_us)
 {
     struct pollfd p = {.fd = conn_fd(c->cfg.conn), .events = POLLOUT};
-    uint64_t every = c->dead_peer_us / HEARTBEATS, heard = atomic_load(&c->heard_us);
+    uint64_t every = c->dead_peer_us / HEARTBEATS;
 
     if (every > HEARTBEAT_US)
         every = HEARTBEAT_US;
@@ -115,7 +116,7 @@ relay_ctl_tick(struct relay_ctl *c, uint64_t now_us)
             send_frame(c, RELAY_FRAME_HEARTBEAT, NULL, 0, NULL);
         pthread_mutex_unlock(&c->send_mu);
     }
-    if (!atomic_load(&c->busy) && now_us > heard && now_us - heard > c->dead_peer_us) {
+    if (is_silent(c, now_us)) {
         pthread_mutex_lock(&c->mu);
         if (!c->why.code)
             err_set(&c->why, -ETIMEDOUT, "nothing was heard from the peer for %llu ms",
@@ -123,6 +124,17 @@ relay_ctl_tick(struct relay_ctl *c, uint64_t now_us)
         pthread_mutex_unlock(&c->mu);
         conn_shut(c->cfg.conn);
     }
+}
+
+static bool
+is_silent(struct relay_ctl *c, uint64_t now_us)
+{
+    struct pollfd p = {.fd = conn_fd(c->cfg.conn), .events = POLLIN};
+    bool busy = atomic_load(&c->busy); /* before the time, which it writes before it is not busy */
+    uint64_t heard = atomic_load(&c->heard_us);
+
+    /* What waits in the socket was said, though the other thread has not come to it yet. */
+    return !busy && now_us > heard && now_us - heard > c->dead_peer_us && poll(&p, 1, 0) == 0;
 }
 
 bool

@@ -33,7 +33,8 @@ int
 xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct err *err)
 {
     struct sockaddr_storage sa = {0};
-    socklen_t len = 0;
+    char control[16] = ""; /* the system's choice */
+    socklen_t len = 0, control_len = sizeof control;
     uint64_t start;
     int rc = parse(d->addr, &sa, &len, err);
 
@@ -47,6 +48,10 @@ xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct
     rc = bind_to(fd, d->local_ip, d->device, err);
     if (rc != 0)
         return rc;
+    /* Before connecting: a socket that BBR once had keeps its pacing by timers for ever. */
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, &control_len) < 0)
+        control_len = 0;
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, XPORT_NEAR_CONTROL, sizeof XPORT_NEAR_CONTROL - 1);
     start = clock_mono_us();
     if (connect(fd, (struct sockaddr *)&sa, len) < 0) {
         if (errno != EINPROGRESS)
@@ -60,9 +65,8 @@ xport_dial(const struct xport_dial *d, int *ret_fd, uint64_t *ret_rtt_us, struct
     if (rc != 0)
         return err_set(err, rc, "socket: %s", strerror(-rc));
     xport_tune(fd, d->user_timeout_us);
-    if (xport_is_near(fd))
-        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, XPORT_NEAR_CONTROL,
-                   sizeof XPORT_NEAR_CONTROL - 1);
+    if (!xport_is_near(fd) && control_len > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, control_len);
     *ret_fd = take_fd(&fd);
     return 0;
 }
