@@ -167,10 +167,13 @@ read_result(const struct tree *vmim, struct arena *a, struct migration *m)
         return;
     m->has_result = true;
     m->cause = text(a, tree_find_string(t, "", "cause", NULL));
+    m->method = text(a, tree_find_string(t, "", "method", NULL));
     m->result_rounds = number(t, "rounds");
     m->result_sent_bytes = number(t, "sentBytes");
     m->result_total_ms = number(t, "totalMs");
     m->result_downtime_ms = tree_get(t, "downtimeMs") ? number(t, "downtimeMs") : -1;
+    if (strcmp(m->method, "relay") == 0)
+        m->guest_downtime_ms = m->result_downtime_ms;
     m->result_channels = number(t, "channels");
     m->encryption = encryption(vmim, t, a);
     read_common(t, a, m);
@@ -216,6 +219,7 @@ migration_read(const struct tree *vmim, struct arena *a, struct migration *ret)
         .waiting = "",
         .mode = "",
         .encodings = "",
+        .method = "",
         .downtime_phases = "",
     };
 

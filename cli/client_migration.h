@@ -36,6 +36,7 @@ struct migration { /* strings are never NULL, "" when unknown; they live in the 
 
     bool has_result; /* drover.io/migration-result */
     const char *cause;
+    const char *method; /* engine relay; "" = an older handler */
     int64_t result_rounds, result_sent_bytes, result_total_ms, result_channels;
     int64_t result_downtime_ms; /* -1 = not measured */
     int64_t raw_pages, zero_pages, absent_pages, again_pages;
@@ -49,7 +50,8 @@ struct migration { /* strings are never NULL, "" when unknown; they live in the 
     struct migration_decision *decisions; /* drover.io/migration-decisions */
     size_t decisions_len;
 
-    int64_t guest_downtime_ms; /* drover.io/guest-result; -1 = unknown */
+    /* drover.io/guest-result; with method relay, whose guests say nothing, QEMU's; -1 = unknown */
+    int64_t guest_downtime_ms;
 };
 
 void migration_read(const struct tree *vmim, struct arena *a, struct migration *ret);

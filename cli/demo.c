@@ -84,6 +84,9 @@ cluster_up(struct demo *d)
         .dir = d->cfg.dir,
         .nodes = d->nodes,
         .nodes_len = d->nodes_len,
+        /* A guest that is emulated needs no /dev/kvm, and does not keep a CPU busy. */
+        .hypervisor = d->real ? DEV_LIBVIRT : DEV_NATIVE,
+        .emulate = true,
         .stop = &client_stop,
     };
     AUTO_TABLE struct table *t = table_new();
@@ -117,8 +120,8 @@ cluster_up(struct demo *d)
     }
     demo_say(d, 0,
              "One drover-controller and %zu drover-handlers, each in a network namespace of its "
-             "own.",
-             d->cluster->nodes_len);
+             "own%s.",
+             d->cluster->nodes_len, d->real ? ", each host with a libvirtd" : "");
     demo_table(d, t);
     return client_open(d->cluster->url, &d->client, &d->err);
 }

@@ -31,6 +31,7 @@ struct demo_config {
     const char
         *examples;   /* folder with the manifests; offline/nodes.yaml in it describes the hosts */
     const char *dir; /* of the cluster; missing or empty */
+    bool native;     /* no real VM, also where libvirt is installed */
 };
 
 struct demo_net {        /* bytes on the wire since the node exists, all nodes together */
@@ -52,6 +53,7 @@ struct demo {
     struct tree *drain; /* the NodeMaintenance, likewise */
     char *move_file, *drain_file;
     struct demo_net net_before, net_after;
+    bool real; /* one of the VMs is real: QEMU under libvirt */
     int step;
     uint64_t start_us;
     struct err err;

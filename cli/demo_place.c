@@ -10,9 +10,11 @@
 #include "cli/client_apply.h"
 #include "cli/client_manifest.h"
 #include "cli/demo.h"
+#include "cli/dev_libvirt.h"
 #include "sched/place.h"
 
 #define NODES_FILE "offline/nodes.yaml"
+#define REAL_FILE  "libvirt/demo.yaml"
 
 /* --- reading --- */
 
@@ -60,6 +62,27 @@ sort_out(struct demo *d, const char *name, struct tree *objects)
     return 0;
 }
 
+static int
+load_file(struct demo *d, const char *name)
+{
+    AUTO_FREE char *path = xasprintf("%s/%s", d->cfg.examples, name);
+    AUTO_TREE struct tree *objects = NULL;
+    const char *paths[] = {path};
+    int rc = client_manifests_load(paths, 1, "default", false, &objects, &d->err);
+
+    return rc != 0 ? rc : sort_out(d, name, objects);
+}
+
+/* The real VM, where QEMU and libvirt are installed and the examples have one. */
+static int
+load_real(struct demo *d)
+{
+    AUTO_FREE char *path = xasprintf("%s/" REAL_FILE, d->cfg.examples);
+
+    d->real = !d->cfg.native && dev_libvirt_installed(NULL) == 0 && access(path, R_OK) == 0;
+    return d->real ? load_file(d, REAL_FILE) : 0;
+}
+
 int
 demo_load(struct demo *d)
 {
@@ -76,17 +99,13 @@ demo_load(struct demo *d)
         return err_set(&d->err, -errno, "%s: %s", d->cfg.examples, strerror(errno));
     d->files = tree_list();
     for (int i = 0; i < n; i++) {
-        AUTO_FREE char *path = xasprintf("%s/%s", d->cfg.examples, names[i]->d_name);
-        AUTO_TREE struct tree *objects = NULL;
-
-        paths[0] = path;
         if (rc == 0)
-            rc = client_manifests_load(paths, 1, "default", false, &objects, &d->err);
-        if (rc == 0)
-            rc = sort_out(d, names[i]->d_name, objects);
+            rc = load_file(d, names[i]->d_name);
         free(names[i]);
     }
     free(names);
+    if (rc == 0)
+        rc = load_real(d);
     if (rc == 0 && (!d->move || !d->drain))
         rc = err_set(&d->err, -EINVAL,
                      "%s: want a VirtualMachineInstanceMigration and a "

@@ -106,6 +106,10 @@ look_at(struct dev_node *n, const struct tree *list, struct sb *missing)
     snprintf(n->mig_ip, sizeof n->mig_ip, "%s", tree_find_string(address, "", "address", NULL));
     if (strcmp(tree_find_string(ready, "", "status", NULL), "True") != 0)
         sb_printf(missing, "%s%s", missing->len ? ", " : "", n->name);
+    else if (n->libvirt &&
+             strcmp(tree_find_string(o, "", "metadata", "labels", LABEL_HYPERVISOR_LIBVIRT, NULL),
+                    "true") != 0)
+        sb_printf(missing, "%s%s (its libvirt)", missing->len ? ", " : "", n->name);
     else if (network && strcmp(tree_find_string(network, "", "status", NULL), "True") != 0)
         sb_printf(missing, "%s%s (migration network: %s)", missing->len ? ", " : "", n->name,
                   tree_find_string(network, "", "message", NULL));

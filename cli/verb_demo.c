@@ -16,6 +16,9 @@ static const struct options_def defs[] = {
      .type = OPTIONS_STRING,
      .arg = "DIR",
      .help = "where the cluster's files lie meanwhile (else a new one in /tmp)"},
+    {.name = "native",
+     .type = OPTIONS_BOOL,
+     .help = "no real VM among them, also where QEMU and libvirt are installed"},
     {0},
 };
 
@@ -74,7 +77,8 @@ verb_demo(int argc, char **argv)
         options_given(o, "examples") ? xstrdup(options_string(o, "examples")) : examples_beside();
     dir = options_given(o, "dir") ? xstrdup(options_string(o, "dir"))
                                   : xasprintf("/tmp/drover-demo-%d", (int)getpid());
-    cfg = (struct demo_config){.examples = examples, .dir = dir};
+    cfg =
+        (struct demo_config){.examples = examples, .dir = dir, .native = options_bool(o, "native")};
     rc = demo_run(&cfg, &err);
     if (rc == 0)
         return EXIT_DONE;

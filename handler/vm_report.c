@@ -178,6 +178,8 @@ report_result(struct vm_entry *e)
     if (e->writing)
         return true;
     t = stats_tree_result(&e->src_stats, moved, e->src_cause, clock_mono_us());
+    if (e->h->movers[vm_hypervisor_now(e)])
+        tree_set(t, "method", tree_string(e->h->movers[vm_hypervisor_now(e)]->method));
     if (!vmim_annotate(e->h, e->src_uid, ANN_MIGRATION_RESULT, t, NULL, on_result, e)) {
         e->src_result_sent = true; /* the object is gone: nobody will read it */
         return false;

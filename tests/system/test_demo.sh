@@ -21,10 +21,14 @@ says '^    management, 198\.18\.0\.0/24 +[0-9.]+ [KM]iB +[0-4]\.[0-9]+ %'
 says 'n1 is empty after'
 says 'nothing stays'
 nothing_stays "after a good end"
+if [ -x /usr/sbin/libvirtd ] && [ -x /usr/bin/qemu-system-x86_64 ]; then
+    says '^    real +production +n1 +n[23] +10\.200\.5\.[23]:'
+    says 'VM real is QEMU.s, and moved by method relay; on its console: HB [0-9]+ '
+fi
 
 # --- on a terminal: bars that move, the same answers; NO_COLOR is honoured ---
 if command -v script >/dev/null; then
-    NO_COLOR=1 LC_ALL=C.UTF-8 TERM=xterm script -qec "stty cols 100 rows 50; bin/drover demo --dir $dir" /dev/null \
+    NO_COLOR=1 LC_ALL=C.UTF-8 TERM=xterm script -qec "stty cols 100 rows 50; bin/drover demo --native --dir $dir" /dev/null \
         </dev/null >"$out" 2>"$err" || die "on a terminal: exit $?"
     says '█'
     says $'\033\\[[0-9]+A' # the cursor goes up: redrawn in place
@@ -35,11 +39,11 @@ fi
 
 # --- started and stopped: Ctrl-C, a closed terminal, TERM, and kill -9 in each step ---
 cluster_id() { sed -n 's/.*"id": *"\([0-9a-f]*\)".*/\1/p' "$dir/cluster.json" 2>/dev/null | head -n 1; }
-interrupt() { # signal, line to wait for
+interrupt() { # signal, line to wait for, further arguments of the demo
     id=
     : >"$out"
     # a session of its own: the signal is for the demo alone
-    setsid bin/drover demo --dir "$dir" >"$out" 2>"$err" &
+    setsid bin/drover demo --dir "$dir" "${@:3}" >"$out" 2>"$err" &
     pid=$!
     until grep -q -- "$2" "$out"; do
         kill -0 $pid 2>/dev/null || die "$1 at \"$2\": it ended before"
@@ -62,16 +66,16 @@ interrupt() { # signal, line to wait for
     nothing_stays "$1 at \"$2\""
 }
 interrupt INT '^ 1  '
-interrupt INT '^ 2  '
-interrupt INT 'round 1'
-interrupt TERM '^ 5  '
-interrupt HUP '^ 3  '
-interrupt KILL '^ 2  '
+interrupt INT '^ 2  ' --native
+interrupt INT 'round 1' --native
+interrupt TERM '^ 5  ' --native
+interrupt HUP '^ 3  ' --native
+interrupt KILL '^ 2  ' --native
 interrupt KILL '^ 5  '
 id=
 
 # --- whoever reads goes away ---
-bin/drover demo --dir "$dir" 2>"$err" | head -n 3 >"$out"
+bin/drover demo --native --dir "$dir" 2>"$err" | head -n 3 >"$out"
 [ "${PIPESTATUS[0]}" -eq 1 ] || die "a closed pipe: want exit 1"
 nothing_stays "after a closed pipe"
 
