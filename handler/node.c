@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "api/names.h"
 #include "base/log.h"
@@ -306,6 +307,8 @@ metadata_of(struct handler *h)
     if (*arch_name())
         tree_set(labels, LABEL_ARCH, tree_string(arch_name()));
     tree_set(labels, LABEL_SCHEDULABLE, tree_string("true"));
+    if (ready(h, HV_LIBVIRT) && sysconf(_SC_NPROCESSORS_ONLN) > 1) /* one is never given away */
+        tree_set(labels, LABEL_CPUMANAGER, tree_string("true"));
     for (size_t i = 0; i < h->cfg.labels.len; i++)
         tree_set(labels, h->cfg.labels.items[i].key, tree_string(h->cfg.labels.items[i].value));
     tree_set(labels, LABEL_HYPERVISOR_LIBVIRT,
@@ -335,9 +338,7 @@ add_condition(struct tree *list, const char *type, const char *status, const cha
 static bool
 has_kvm_guests(struct handler *h)
 {
-    struct hv_driver *d = h->drivers[HV_LIBVIRT];
-
-    return d && d->ops->ready(d, NULL) == 0 && kvm_caps_usable();
+    return ready(h, HV_LIBVIRT) && kvm_caps_usable();
 }
 
 static struct tree *
