@@ -281,6 +281,8 @@ handle(struct lv_target *t, struct relay_msg *m, struct err *err)
     case RELAY_MSG_COMMIT:
         if (t->state == LV_T_PREPARED)
             return on_commit(t, m, err);
+        if (t->state == LV_T_POSTCOPY)
+            return GO_ON; /* said with each Finish, and one that goes on ends with one, too */
         break;
     case RELAY_MSG_ABORT:
         if (!before && t->state != LV_T_PREPARED)
