@@ -83,6 +83,7 @@ vm_set_guest(struct vm_entry *e, struct hv_guest *g)
 {
     vm_drop_guest(e);
     e->guest = g;
+    e->resets = 0;
     g->ops->watch(g, e->h->l, on_guest_changed, e);
 }
 
