@@ -285,7 +285,7 @@ bool vm_job_want(struct vm_job *job, enum hv_kind kind, bool incoming);
 void vm_want_done(struct hv_want *w);
 /* Keeps why; tried again later (with backoff) or when vm_refused_again is called, unless that is of no
  * use. */
-void vm_start_refused(struct vm_entry *e, enum hv_kind kind, int rc, const struct hv_refusal *why,
+void vm_start_refused(struct vm_entry *e, enum hv_kind kind, const struct hv_refusal *why,
                       const struct err *err);
 void vm_refused_forget(struct vm_entry *e);
 void vm_refused_again(struct handler *h);

@@ -157,12 +157,24 @@ vm_want_done(struct hv_want *w)
 
 /* --- refused --- */
 
+/* What only another manifest helps against; everything else may change beside it. */
+static bool
+of_the_manifest(const char *reason)
+{
+    static const char *const reasons[] = {"UnsupportedField", "InvalidField", "InvalidAnnotation",
+                                          "VolumeSourceNotSupported"};
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (strcmp(reason, reasons[i]) == 0)
+            return true;
+    return false;
+}
+
 void
-vm_start_refused(struct vm_entry *e, enum hv_kind kind, int rc, const struct hv_refusal *why,
+vm_start_refused(struct vm_entry *e, enum hv_kind kind, const struct hv_refusal *why,
                  const struct err *err)
 {
     uint64_t delay_us = HANDLER_START_AGAIN_US;
-    bool manifest = rc == -EINVAL || rc == -ENOTSUP;
 
     e->refused = (struct hv_refusal){0};
     snprintf(e->refused.reason, sizeof e->refused.reason, "%s",
@@ -170,7 +182,7 @@ vm_start_refused(struct vm_entry *e, enum hv_kind kind, int rc, const struct hv_
     snprintf(e->refused.text, sizeof e->refused.text, "%s",
              why->text[0] ? why->text : err_msg(err));
     /* Nothing is there that could make a native guest's start succeed later. */
-    e->refused_final = manifest || kind == HV_NATIVE;
+    e->refused_final = of_the_manifest(e->refused.reason) || kind == HV_NATIVE;
     log_warn("guest.refused", LS("uid", e->uid), LS("reason", e->refused.reason),
              LS("text", e->refused.text), LI("final", e->refused_final));
     if (e->refused_final)

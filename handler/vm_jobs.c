@@ -150,7 +150,7 @@ vm_start_guest(struct vm_entry *e, const struct vmi *v)
         return false;
     }
     if (rc != 0) {
-        vm_start_refused(e, HV_LIBVIRT, rc, &why, &err);
+        vm_start_refused(e, HV_LIBVIRT, &why, &err);
         return false;
     }
     job = vm_job_new(e);
@@ -197,7 +197,7 @@ start_done(struct vm_job *job)
         vm_refused_forget(e);
     if (job->rc != 0 && !job->guest) {
         e->has_journal = false;
-        vm_start_refused(e, job->j.hypervisor, job->rc, &job->why, &job->err);
+        vm_start_refused(e, job->j.hypervisor, &job->why, &job->err);
         job->rc = 0; /* what to do about it is known */
     }
     log_info("guest.started", LS("uid", e->uid), LS("namespace", job->j.namespace_),

@@ -74,8 +74,8 @@ test_refused_until_the_volume_is_there(void **state)
     unsigned starts;
 
     (void)state;
-    d->refuse_rc = -ENOENT;
-    d->refuse = (struct hv_refusal){"VolumeNotFound", "volume root: no claim db-root"};
+    d->refuse_rc = -EINVAL; /* the code of a manifest's faults, too: the reason counts */
+    d->refuse = (struct hv_refusal){"FailedPvcNotFound", "volume root: no claim db-root"};
     tree_set_path(w.vmi, tree_list(), "spec", "volumes", NULL);
     tree_append(tree_get(tree_get(w.vmi, "spec"), "volumes"), tree_map());
     tree_set_path(tree_at(tree_get(tree_get(w.vmi, "spec"), "volumes"), 0), tree_string("db-root"),
@@ -88,7 +88,7 @@ test_refused_until_the_volume_is_there(void **state)
     run(SECONDS / 2);
     assert_string_equal(phase(), "Scheduled");
     assert_string_equal(condition("Synchronized"),
-                        "False VolumeNotFound: volume root: no claim db-root");
+                        "False FailedPvcNotFound: volume root: no claim db-root");
     assert_false(entry()->has_journal);
     run(600 * SECONDS); /* tried again, and less and less often */
     assert_in_range(d->starts, 10, 20);
