@@ -25,7 +25,7 @@ struct libvirt {
     pthread_mutex_t mu;
     pthread_cond_t cond; /* anything below has changed; CLOCK_MONOTONIC */
     /* guarded by mu */
-    unsigned refs;   /* owner, keeper, and libvirt while it has our close callback */
+    unsigned refs;   /* owner, keeper */
     bool stop, kept; /* kept: the keeper is at work, or hangs in libvirt */
     virConnectPtr conn;
     bool broken;                   /* conn was closed by the other side, or does not answer */
@@ -44,7 +44,7 @@ static void on_close(virConnectPtr conn, int reason, void *ctx);
 static int ready_locked(struct libvirt *lv, struct err *err);
 static void nap_locked(struct libvirt *lv, uint64_t us);
 static int wait_locked(struct libvirt *lv, uint64_t until_us);
-static void unref(void *ctx);
+static void unref(struct libvirt *lv);
 
 int
 libvirt_new(const struct libvirt_config *cfg, struct libvirt **ret, struct err *err)
@@ -336,13 +336,10 @@ opened(struct libvirt *lv)
     lv->api->virConnectSetKeepAlive(c, LIBVIRT_KEEPALIVE_S, LIBVIRT_KEEPALIVE_COUNT);
     pthread_mutex_lock(&lv->mu);
     lv->broken = false;
-    lv->refs++; /* libvirt's */
     pthread_mutex_unlock(&lv->mu);
-    if (lv->api->virConnectRegisterCloseCallback(c, on_close, lv, unref) != 0) {
-        pthread_mutex_lock(&lv->mu);
-        lv->refs--; /* not the last: we are here */
-        pthread_mutex_unlock(&lv->mu);
-    }
+    /* Unregistering waits for a call that is under way. No free function: drivers within this process
+     * take the callback and forget it. */
+    lv->api->virConnectRegisterCloseCallback(c, on_close, lv, NULL);
     lv_events_attach(lv->events, c);
     lv->api->virConnectGetLibVersion(c, &version);
     lv->api->virConnectGetVersion(c, &driver);
@@ -416,9 +413,8 @@ wait_locked(struct libvirt *lv, uint64_t until_us)
 }
 
 static void
-unref(void *ctx)
+unref(struct libvirt *lv)
 {
-    struct libvirt *lv = ctx;
     bool last;
 
     pthread_mutex_lock(&lv->mu);
