@@ -52,7 +52,6 @@
     X(virDomainMigrateToURI3)             \
     X(virDomainMigrateStartPostCopy)      \
     X(virDomainMigrateSetMaxDowntime)     \
-    X(virDomainMigrateSetMaxSpeed)        \
     X(virDomainGetJobStats)               \
     X(virDomainAbortJob)                  \
     X(virTypedParamsAddString)            \

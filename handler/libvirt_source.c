@@ -472,10 +472,14 @@ after(struct lv_source *s, int rc, enum mig_cause *ret_cause, struct err *err)
         err_prefix(err, rc, "%s", err_msg(&s->broken));
     } else if (rc == 0) {
         *ret_cause = MIG_CAUSE_LOCAL;
-        rc = err_set(err, -EPROTO, "libvirt has migrated the guest past this handler");
+        err_set(err, -EPROTO, "libvirt has migrated the guest past this handler");
     } else if (s->call) {
         *ret_cause = rc == -ENOTCONN ? MIG_CAUSE_LOCAL : MIG_CAUSE_GUEST;
     }
+    pthread_mutex_lock(&s->mu);
+    if (s->network_why[0] && (*ret_cause == MIG_CAUSE_PEER || *ret_cause == MIG_CAUSE_CONNECT))
+        err_prefix(err, err->code, "this node's migration network: %s", s->network_why);
+    pthread_mutex_unlock(&s->mu);
     snprintf(m.text, sizeof m.text, "%.500s", err_msg(err));
     (void)lv_link_send(s, &m, NULL);
     lv_link_cut(s);
