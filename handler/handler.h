@@ -155,6 +155,7 @@ struct vm_entry {
     bool foreign_said;         /* the log has it already */
     struct hv_refusal refused; /* why the guest was not made; reason "": it was not refused */
     bool refused_final;        /* of no use to try again: Failed */
+    bool refused_again;        /* something changed while it was tried: at once, then */
     unsigned refused_times;
     struct loop_timer *refused_timer; /* tried again then, or when something changes */
     struct loop_timer *stop_timer;    /* asked to power off: looked at again then */

@@ -190,6 +190,9 @@ vm_start_refused(struct vm_entry *e, enum hv_kind kind, const struct hv_refusal 
     for (unsigned i = 0; i < e->refused_times && delay_us < HANDLER_START_AGAIN_MAX_US; i++)
         delay_us *= 2;
     e->refused_times++;
+    if (e->refused_again)
+        delay_us = 0;
+    e->refused_again = false;
     loop_timer_del(e->refused_timer);
     e->refused_timer = loop_timer_add(
         e->h->l, delay_us < HANDLER_START_AGAIN_MAX_US ? delay_us : HANDLER_START_AGAIN_MAX_US,
@@ -225,8 +228,10 @@ vm_refused_again(struct handler *h)
     while (strmap_next(h->vms, &it, NULL, &v)) {
         struct vm_entry *e = v;
 
+        e->refused_again = e->busy; /* a start that runs may not have seen the change */
         if (!e->refused.reason[0] || e->refused_final || e->busy)
             continue;
+        e->refused_times = 0;
         loop_timer_del(e->refused_timer);
         on_again(e);
     }

@@ -111,6 +111,28 @@ test_refused_until_the_volume_is_there(void **state)
     assert_string_equal(condition("Synchronized"), "");
 }
 
+/* The volume comes while a start without it is under way: that start's refusal is not waited out. */
+static void
+test_refused_while_the_volume_comes(void **state)
+{
+    struct fake_driver *d = &w.drivers[HV_LIBVIRT];
+
+    (void)state;
+    d->refuse_rc = -EINVAL;
+    d->refuse = (struct hv_refusal){"FailedPvcNotFound", "volume root: no claim db-root"};
+    changed();
+    run(100 * SECONDS); /* the next try is far away */
+    w.slow = true;
+    vm_refused_again(&w.h);
+    assert_true(entry()->busy);
+    d->refuse_rc = 0;
+    vm_refused_again(&w.h);
+    run(SECONDS);
+    assert_true(w.dom.there);
+    w.slow = false;
+    run(SECONDS);
+}
+
 static void
 test_refused_for_good(void **state)
 {
@@ -536,6 +558,7 @@ main(void)
     struct CMUnitTest tests[64] = {
         cmocka_unit_test_setup_teardown(test_choice_waits_for_libvirt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_until_the_volume_is_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_while_the_volume_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pause_of_others, setup, teardown),
