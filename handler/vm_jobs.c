@@ -200,9 +200,10 @@ start_done(struct vm_job *job)
         vm_start_refused(e, job->j.hypervisor, &job->why, &job->err);
         job->rc = 0; /* what to do about it is known */
     }
-    log_info("guest.started", LS("uid", e->uid), LS("namespace", job->j.namespace_),
-             LS("name", job->j.name), LS("hypervisor", hv_kind_name(job->j.hypervisor)),
-             LI("rc", job->rc), LI("generation", (int64_t)job->j.generation));
+    if (job->guest)
+        log_info("guest.started", LS("uid", e->uid), LS("namespace", job->j.namespace_),
+                 LS("name", job->j.name), LS("hypervisor", hv_kind_name(job->j.hypervisor)),
+                 LI("rc", job->rc), LI("generation", (int64_t)job->j.generation));
 }
 
 void
