@@ -125,9 +125,9 @@ begin_slow(struct network_move *m, char from[64], bool post_copy_too)
     network_vm_node(&s, from, 64);
     if (post_copy_too)
         real_policy(&s, "drover.io/post-copy: immediate",
-                    "allowPostCopy: true, bandwidthPerMigration: 6Mi, ");
+                    "allowPostCopy: true, bandwidthPerMigration: 4Mi, ");
     else
-        real_policy(&s, "", "bandwidthPerMigration: 3Mi, ");
+        real_policy(&s, "", "bandwidthPerMigration: 3Mi, completionTimeoutPerGiB: 240, ");
     real_move_start(&s, m);
     sys_wait(&s, 30, "the migration is in the midst of it", in_the_midst, &k);
 }
@@ -340,7 +340,7 @@ main(int argc, char **argv)
     }
     real_up(&s, 2, !kvm);
     h = real_start(&s, &(struct real_vm){
-                           .args = "ws=24 rate=10",
+                           .args = "ws=40 rate=10",
                            .domain = "cpu: {cores: 1},",
                        });
     read_addresses(addresses, sizeof addresses);
