@@ -52,7 +52,7 @@ out=$(
     foreign 'openssl/' 'migrate/[a-z_]*tls|bench/bench_aes|proto/websocket'
 )
 [ -z "$out" ] || say "$out"
-out=$(grep -rnE '^#include "[^"]*pb-c\.h"' --include='*.c' --include='*.h' . 2>/dev/null | grep -vE '^\./(proto|build)/')
+out=$(grep -rnE '^#include "[^"]*pb-c\.h"' --include='*.c' --include='*.h' . 2>/dev/null | grep -vE '^\./(proto|tests/proto|build)/')
 [ -z "$out" ] || say "generated types stay in proto/: $out"
 
 while read -r f; do

@@ -25,6 +25,7 @@
 #include "handler/mover.h"
 #include "migrate/relay.h"
 #include "proto/relay_msg.h"
+#include "tests/handler/libvirt_rpc.h"
 
 #define GENERATION 7
 #define FINISH     306
@@ -306,46 +307,6 @@ fake_job(virDomainPtr dom, int *type, virTypedParameterPtr *params, int *n, unsi
     return 0;
 }
 
-static void
-put32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
-static uint32_t
-get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-#define FRAME 40u /* a header, a cookie of 4 bytes, flags, cancelled */
-
-static void
-frame(uint8_t *m, uint32_t proc, uint32_t type, uint32_t status, uint32_t flags, uint32_t cancelled)
-{
-    const uint32_t words[FRAME / 4] = {FRAME, 0x20008086, 1,          proc,  type,
-                                       9,     status,     0x636f6f6b, flags, cancelled};
-
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        put32(m + 4 * i, words[i]);
-}
-
-static int
-dial(const char *path)
-{
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
-    if (connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
 /* The source's libvirtd. */
 static int
 fake_migrate(virDomainPtr dom, const char *uri, virTypedParameterPtr params, unsigned n,
@@ -353,7 +314,7 @@ fake_migrate(virDomainPtr dom, const char *uri, virTypedParameterPtr params, uns
 {
     bool resume = (flags & VIR_MIGRATE_POSTCOPY_RESUME) != 0, post_copy, ok = false;
     const char *path = strstr(uri, "socket="), *xml = NULL;
-    uint8_t m[FRAME];
+    uint8_t m[LIBVIRT_RPC_SIZE];
     int fd;
 
     (void)dom;
@@ -368,11 +329,12 @@ fake_migrate(virDomainPtr dom, const char *uri, virTypedParameterPtr params, uns
             xml = params[i].value.s;
     if (!resume && (!xml || !strstr(xml, "/var/lib/b/guests/u/console.sock")))
         return refused(VIR_ERR_INTERNAL_ERROR, "the XML is not the target's");
-    fd = path ? dial(path + strlen("socket=")) : -1;
+    fd = path ? libvirt_rpc_dial(path + strlen("socket=")) : -1;
     if (fd < 0)
         return refused(VIR_ERR_NO_CONNECT, "cannot connect to the other libvirtd");
-    frame(m, 303, 0, 0, flags, 0); /* Prepare */
-    ok = send(fd, m, FRAME, MSG_NOSIGNAL) == FRAME && recv(fd, m, FRAME, MSG_WAITALL) == FRAME;
+    libvirt_rpc_make(m, 303, 0, 0, flags, 0); /* Prepare */
+    ok = send(fd, m, LIBVIRT_RPC_SIZE, MSG_NOSIGNAL) == LIBVIRT_RPC_SIZE &&
+         recv(fd, m, LIBVIRT_RPC_SIZE, MSG_WAITALL) == LIBVIRT_RPC_SIZE;
     pthread_mutex_lock(&w.mu);
     w.moving = true;
     while (ok && !resume && w.stays && !w.aborted && !w.asked_post_copy) {
@@ -392,8 +354,8 @@ fake_migrate(virDomainPtr dom, const char *uri, virTypedParameterPtr params, uns
         become_locked(SOURCE, true, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION);
     pthread_mutex_unlock(&w.mu);
     if (ok) {
-        frame(m, FINISH, 0, 0, flags, 0);
-        ok = send(fd, m, FRAME, MSG_NOSIGNAL) == FRAME;
+        libvirt_rpc_make(m, FINISH, 0, 0, flags, 0);
+        ok = send(fd, m, LIBVIRT_RPC_SIZE, MSG_NOSIGNAL) == LIBVIRT_RPC_SIZE;
     }
     if (ok && w.gives_up) { /* as when its keepalive runs out */
         pthread_mutex_lock(&w.mu);
@@ -402,7 +364,8 @@ fake_migrate(virDomainPtr dom, const char *uri, virTypedParameterPtr params, uns
         pthread_mutex_unlock(&w.mu);
         ok = false;
     }
-    ok = ok && recv(fd, m, FRAME, MSG_WAITALL) == FRAME && get32(m + 24) == 0;
+    ok = ok && recv(fd, m, LIBVIRT_RPC_SIZE, MSG_WAITALL) == LIBVIRT_RPC_SIZE &&
+         libvirt_rpc_get(m + 24) == 0;
     pthread_mutex_lock(&w.mu);
     if (ok) { /* it ends its QEMU, and closes the connection afterwards */
         struct timespec t;
@@ -429,10 +392,10 @@ static void
 serve(int fd)
 {
     bool done = false;
-    uint8_t m[FRAME];
+    uint8_t m[LIBVIRT_RPC_SIZE];
 
-    while (recv(fd, m, FRAME, MSG_WAITALL) == FRAME) {
-        uint32_t proc = get32(m + 12), flags = get32(m + 32), status = 0;
+    while (recv(fd, m, LIBVIRT_RPC_SIZE, MSG_WAITALL) == LIBVIRT_RPC_SIZE) {
+        uint32_t proc = libvirt_rpc_get(m + 12), flags = libvirt_rpc_get(m + 32), status = 0;
 
         pthread_mutex_lock(&w.mu);
         if (proc == FINISH) {
@@ -463,8 +426,8 @@ serve(int fd)
             done = true;
         }
         pthread_mutex_unlock(&w.mu);
-        frame(m, proc, 1, status, 0, 0);
-        if (send(fd, m, FRAME, MSG_NOSIGNAL) != FRAME)
+        libvirt_rpc_make(m, proc, 1, status, 0, 0);
+        if (send(fd, m, LIBVIRT_RPC_SIZE, MSG_NOSIGNAL) != LIBVIRT_RPC_SIZE)
             break;
     }
     if (!done)
