@@ -184,11 +184,9 @@ need_node(struct dev_cluster *c, const char *name, struct dev_node **ret, struct
 static int
 need_libvirt(struct dev_cluster *c, const char *name, struct dev_node **ret, struct err *err)
 {
-    int rc = need_node(c, name, ret, err);
-
-    if (rc == 0 && !(*ret)->libvirt)
-        rc = err_set(err, -ENOTSUP, "node %s: has no libvirtd", name);
-    return rc;
+    if (need_node(c, name, ret, err) != 0 || !*ret)
+        return -ENOENT;
+    return (*ret)->libvirt ? 0 : err_set(err, -ENOTSUP, "node %s: has no libvirtd", name);
 }
 
 /* n NULL: on the switch. */

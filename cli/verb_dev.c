@@ -254,8 +254,9 @@ dev_up(const struct options *o)
                          strerror(errno));
         cfg.images = images;
     }
-    while (strcmp(hypervisors[cfg.hypervisor], options_string(o, "hypervisor")) != 0)
-        cfg.hypervisor++;
+    for (int i = 0; hypervisors[i]; i++)
+        if (strcmp(hypervisors[i], options_string(o, "hypervisor")) == 0)
+            cfg.hypervisor = i;
     if (rc == 0)
         rc = load_nodes(o, &cfg, a, &err);
     if (rc == 0)
