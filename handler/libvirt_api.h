@@ -52,6 +52,7 @@
     X(virDomainMigrateToURI3)             \
     X(virDomainMigrateStartPostCopy)      \
     X(virDomainMigrateSetMaxDowntime)     \
+    X(virDomainMigrateSetMaxSpeed)        \
     X(virDomainGetJobStats)               \
     X(virDomainAbortJob)                  \
     X(virTypedParamsAddString)            \

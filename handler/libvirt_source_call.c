@@ -9,6 +9,11 @@
 #include "base/clock.h"
 #include "handler/libvirt_xml.h"
 
+/* From these on libvirt passes QEMU's avail-switchover-bandwidth on. */
+#define LV_SWITCHOVER_LIBVIRT 11001000
+#define LV_SWITCHOVER_QEMU    8002000
+#define LV_NO_SPEED_LIMIT_MIB (INT64_MAX >> 20) /* the most that it takes */
+
 struct lv_call {
     atomic_int users; /* its thread, and the source */
     const struct libvirt_api *api;
@@ -84,6 +89,35 @@ flags_of(const struct lv_source *s, bool resume)
     return f;
 }
 
+/* QEMU keeps to the relay's limit by itself, so that little waits in the relay and the switchover is decided
+ * by what the link gives. In whole MiB, rounded up: the relay enforces. Several channels do not keep to it
+ * together, and get none. 0: no limit. */
+static uint64_t
+speed_mib(const struct lv_source *s, uint64_t limit)
+{
+    return s->parallel ? 0 : (limit + (1u << 20) - 1) >> 20;
+}
+
+/* What is known of the bandwidth before it begins, for QEMU's decision to switch over. */
+static int
+add_bandwidth(struct lv_source *s, struct lv_call *c, int *max)
+{
+    uint64_t known = s->bandwidth ? s->bandwidth : s->cfg.link_estimate_bytes_per_s;
+    unsigned long lib, hypervisor;
+    int rc = 0;
+
+    s->speed_mib = speed_mib(s, s->bandwidth);
+    if (s->speed_mib > 0)
+        rc = s->api->virTypedParamsAddULLong(&c->params, &c->params_len, max,
+                                             VIR_MIGRATE_PARAM_BANDWIDTH, s->speed_mib);
+    libvirt_versions(s->lv, &lib, &hypervisor);
+    if (rc == 0 && lib >= LV_SWITCHOVER_LIBVIRT && hypervisor >= LV_SWITCHOVER_QEMU &&
+        known >> 20 > 0)
+        rc = s->api->virTypedParamsAddULLong(&c->params, &c->params_len, max,
+                                             "bandwidth.avail.switchover", known >> 20);
+    return rc;
+}
+
 static int
 fill(struct lv_source *s, struct lv_call *c, bool resume, struct err *err)
 {
@@ -102,6 +136,8 @@ fill(struct lv_source *s, struct lv_call *c, bool resume, struct err *err)
         rc = a->virTypedParamsAddInt(&c->params, &c->params_len, &max,
                                      VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS,
                                      (int)mig_channels(s->cfg.channels));
+    if (rc == 0 && !resume)
+        rc = add_bandwidth(s, c, &max);
     /* QEMU holds post-copy back by itself, or not at all: the relay does it for both. */
     mib = s->bandwidth >> 20;
     if (rc == 0 && (c->flags & VIR_MIGRATE_POSTCOPY) && mib > 0)
@@ -217,6 +253,22 @@ unref(struct lv_call *c)
 
 /* --- its job --- */
 
+/* The limit in force has changed: by a user, or by others who share the link. */
+static void
+follow_limit(struct lv_source *s, uint64_t limit)
+{
+    uint64_t mib = speed_mib(s, limit);
+    struct err err = {0};
+
+    if (mib == s->speed_mib || s->post_copy)
+        return;
+    s->speed_mib = mib;
+    if (s->api->virDomainMigrateSetMaxSpeed(s->dom, mib ? mib : LV_NO_SPEED_LIMIT_MIB, 0) < 0) {
+        libvirt_error(&err, "libvirt does not take the limit of bandwidth");
+        lv_source_say(s, err_msg(&err));
+    }
+}
+
 void
 lv_call_watch(struct lv_source *s, uint64_t now_us)
 {
@@ -237,6 +289,7 @@ lv_call_watch(struct lv_source *s, uint64_t now_us)
     if (limit != s->limit) {
         s->limit = limit;
         lv_watch_limit(&s->watch, limit);
+        follow_limit(s, limit);
     }
     if (!known)
         return;

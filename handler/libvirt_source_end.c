@@ -149,7 +149,12 @@ ask(struct lv_source *s, enum lv_truth truth, bool *ret_incomplete, struct err *
         lv_source_silence(s);
         return MIG_MOVED;
     case RELAY_MSG_ANSWER_NEVER:
-        err_set(err, -ENOENT, "the target does not have the guest, and never will");
+        err_set(
+            err, -ENOENT,
+            s->cfg.recovering || s->switched
+                ? "the target lost the guest before it ran there; its memory is whole here, but "
+                  "QEMU does not leave post-copy: it has to be restarted"
+                : "the target does not have the guest, and never will");
         return MIG_FAILED;
     default:
         err_set(err, -EAGAIN, "the target does not know yet");

@@ -57,7 +57,8 @@ struct lv_source {
     bool user_paused; /* before it began */
     bool parallel, disk_copy;
     struct lv_watch watch;
-    uint64_t limit; /* that the watch knows */
+    uint64_t limit;     /* that the watch knows */
+    uint64_t speed_mib; /* that QEMU was told; 0 = none */
 };
 
 /* The first trouble counts. Returns rc. Any thread. */
