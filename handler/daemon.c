@@ -178,6 +178,7 @@ open_libvirt(struct handler *h)
         .state_dir = h->cfg.state_dir,
         .uri = h->cfg.libvirt_uri,
         .images = h->cfg.images ? h->cfg.images : images,
+        .vm_bridge = h->cfg.vm_bridge,
         .loop = h->l,
         .changed = on_libvirt,
         .ctx = h,

@@ -32,8 +32,9 @@ struct handler_config {
     const char *guest_program;                                /* NULL: beside this program */
     const char *tls_dir;                                      /* NULL: none */
     enum handler_hypervisor hypervisor;
-    const char *images; /* of containerDisks and kernels; NULL: STATE/images */
-    bool plaintext;     /* migrations are not encrypted, by an explicit word */
+    const char *vm_bridge; /* for pod networks with binding bridge; NULL: there is none */
+    const char *images;    /* of containerDisks and kernels; NULL: STATE/images */
+    bool plaintext;        /* migrations are not encrypted, by an explicit word */
     struct kv_list labels;
     struct labeller_files label_files; /* what libvirt said of this host, instead of asking it */
     const char *libvirt_uri;           /* NULL: there is none */

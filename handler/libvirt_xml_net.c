@@ -87,10 +87,11 @@ write_pod(struct lv_xml *x, const struct nic *n)
         write_rest(x, n, true, 0);
     } else if (strcmp(b, "bridge") == 0) {
         if (!x->c->vm_bridge)
-            lv_refuse(x, LV_UNSUPPORTED,
-                      "%s.bridge: this host has no bridge for pod networks: want masquerade, or a "
-                      "multus network",
-                      n->path);
+            lv_refuse(
+                x, LV_UNSUPPORTED,
+                "%s.bridge: this host has no bridge for pod networks (drover-handler --vm-bridge): "
+                "want masquerade, or a multus network",
+                n->path);
         xw_begin(&x->w, "interface", "type", "bridge", NULL);
         xw_leaf(&x->w, "source", "bridge", x->c->vm_bridge, NULL);
         write_rest(x, n, false, 0);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/ifname.h"
 #include "api/names.h"
 #include "api/selector.h"
 #include "base/fault.h"
@@ -53,6 +54,11 @@ static const struct options_def defs[] = {
      .arg = "DIR",
      .help = "images that VMs name as containerDisk and kernelBoot; without: images in the "
              "state directory"},
+    {.name = "vm-bridge",
+     .type = OPTIONS_STRING,
+     .arg = "NAME",
+     .help = "bridge of this host for interfaces of pod networks with binding bridge; without: "
+             "they are refused"},
     {.name = "domcapabilities",
      .type = OPTIONS_STRING,
      .arg = "FILE",
@@ -233,6 +239,9 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     c->guest_program = options_string(o, "guest-program");
     c->tls_dir = options_string(o, "tls-dir");
     c->images = options_string(o, "images");
+    c->vm_bridge = options_string(o, "vm-bridge");
+    if (c->vm_bridge && !ifname_valid(c->vm_bridge))
+        return err_set(err, -EINVAL, "--vm-bridge %s: %s", c->vm_bridge, IFNAME_TEXT);
     c->libvirt_uri = options_string(o, "libvirt-uri");
     if (strcmp(c->libvirt_uri, "none") == 0)
         c->libvirt_uri = NULL;
