@@ -125,6 +125,34 @@ verb_timeout_us(struct verb *v, int64_t dflt_us, int64_t *ret_us)
     return 0;
 }
 
+int
+verb_each_vm(const struct options_program *program, int argc, char **argv, int64_t dflt_us,
+             verb_vm_fn one, void *ctx)
+{
+    AUTO_VERB struct verb v = {0};
+    int64_t timeout_us;
+    int exit_code;
+
+    if (!verb_begin(&v, program, argc, argv, &exit_code))
+        return exit_code;
+    client_catch_signals();
+    if (verb_timeout_us(&v, dflt_us, &timeout_us) < 0)
+        return verb_error(&v);
+    exit_code = EXIT_DONE;
+    for (size_t i = 0; i < v.args_len; i++) {
+        AUTO_FREE char *ns = NULL, *name = NULL;
+        int rc;
+
+        if (verb_split_name(&v, v.args[i], &ns, &name, &v.err) < 0)
+            rc = verb_error(&v);
+        else
+            rc = one(&v, ns, name, timeout_us, ctx);
+        if (rc == EXIT_ERROR || exit_code == EXIT_DONE)
+            exit_code = rc;
+    }
+    return exit_code;
+}
+
 /* --- objects as people name them --- */
 
 /* One kind by what people type; the error lists the kinds. */

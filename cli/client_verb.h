@@ -68,6 +68,13 @@ int verb_no(struct verb *v, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* --timeout in microseconds; dflt_us when it was not given. */
 int verb_timeout_us(struct verb *v, int64_t dflt_us, int64_t *ret_us);
 
+/* A verb whose arguments are VMs, "NS/NAME" or "NAME", and that waits for each (--timeout, else dflt_us):
+ * one is called for each in turn and returns an exit code; EXIT_ERROR outweighs EXIT_NO. */
+typedef int (*verb_vm_fn)(struct verb *v, const char *ns, const char *name, int64_t timeout_us,
+                          void *ctx);
+int verb_each_vm(const struct options_program *program, int argc, char **argv, int64_t dflt_us,
+                 verb_vm_fn one, void *ctx);
+
 /* --- objects as people name them --- */
 struct verb_target {
     const struct kind_info *ki;

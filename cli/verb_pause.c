@@ -34,8 +34,9 @@ look(void *ctx, const struct tree *vmi)
 }
 
 static int
-pause_one(struct verb *v, const char *ns, const char *name, bool pause, int64_t timeout_us)
+pause_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us, void *ctx)
 {
+    bool pause = *(const bool *)ctx;
     const char *done = pause ? "paused" : "running again";
     int rc = client_action(v->client, ns, "virtualmachineinstances", name,
                            pause ? "pause" : "unpause", NULL, &v->err);
@@ -69,28 +70,8 @@ run(int argc, char **argv, const char *program_name, const char *about, bool pau
         .min_args = 1,
         .max_args = 10000,
     };
-    AUTO_VERB struct verb v = {0};
-    int64_t timeout_us;
-    int exit_code;
 
-    if (!verb_begin(&v, &program, argc, argv, &exit_code))
-        return exit_code;
-    client_catch_signals();
-    if (verb_timeout_us(&v, WAIT_US, &timeout_us) < 0)
-        return verb_error(&v);
-    exit_code = EXIT_DONE;
-    for (size_t i = 0; i < v.args_len; i++) {
-        AUTO_FREE char *ns = NULL, *name = NULL;
-        int rc;
-
-        if (verb_split_name(&v, v.args[i], &ns, &name, &v.err) < 0)
-            rc = verb_error(&v);
-        else
-            rc = pause_one(&v, ns, name, pause, timeout_us);
-        if (rc == EXIT_ERROR || exit_code == EXIT_DONE)
-            exit_code = rc;
-    }
-    return exit_code;
+    return verb_each_vm(&program, argc, argv, WAIT_US, pause_one, &pause);
 }
 
 int

@@ -28,11 +28,12 @@ static const struct options_program program = {
 };
 
 static int
-reset_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us)
+reset_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us, void *ctx)
 {
     AUTO_TREE struct tree *vmi = NULL, *answer = NULL;
     int rc = client_action(v->client, ns, "virtualmachineinstances", name, "reset", NULL, &v->err);
 
+    (void)ctx;
     if (rc == 0)
         rc = client_get(v->client, kind_info(KIND_VMI), ns, name, &vmi, &v->err);
     if (rc == 0) {
@@ -54,26 +55,5 @@ reset_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us)
 int
 verb_reset(int argc, char **argv)
 {
-    AUTO_VERB struct verb v = {0};
-    int64_t timeout_us;
-    int exit_code;
-
-    if (!verb_begin(&v, &program, argc, argv, &exit_code))
-        return exit_code;
-    client_catch_signals();
-    if (verb_timeout_us(&v, WAIT_US, &timeout_us) < 0)
-        return verb_error(&v);
-    exit_code = EXIT_DONE;
-    for (size_t i = 0; i < v.args_len; i++) {
-        AUTO_FREE char *ns = NULL, *name = NULL;
-        int rc;
-
-        if (verb_split_name(&v, v.args[i], &ns, &name, &v.err) < 0)
-            rc = verb_error(&v);
-        else
-            rc = reset_one(&v, ns, name, timeout_us);
-        if (rc == EXIT_ERROR || exit_code == EXIT_DONE)
-            exit_code = rc;
-    }
-    return exit_code;
+    return verb_each_vm(&program, argc, argv, WAIT_US, reset_one, NULL);
 }

@@ -379,11 +379,12 @@ static const struct options_program verify_program = {
 };
 
 static int
-verify_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us)
+verify_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us, void *ctx)
 {
     struct verify_result r;
     int rc;
 
+    (void)ctx;
     rc = verify_ask(v->client, ns, name, &r, &v->err);
     if (rc == 0)
         rc = verify_wait(v->client, ns, name, timeout_us, &r, &v->err);
@@ -402,26 +403,5 @@ verify_one(struct verb *v, const char *ns, const char *name, int64_t timeout_us)
 int
 verb_verify(int argc, char **argv)
 {
-    AUTO_VERB struct verb v = {0};
-    int64_t timeout_us;
-    int exit_code;
-
-    if (!verb_begin(&v, &verify_program, argc, argv, &exit_code))
-        return exit_code;
-    client_catch_signals();
-    if (verb_timeout_us(&v, VERIFY_TIMEOUT_US, &timeout_us) < 0)
-        return verb_error(&v);
-    exit_code = EXIT_DONE;
-    for (size_t i = 0; i < v.args_len; i++) {
-        AUTO_FREE char *ns = NULL, *name = NULL;
-        int rc;
-
-        if (verb_split_name(&v, v.args[i], &ns, &name, &v.err) < 0)
-            rc = verb_error(&v);
-        else
-            rc = verify_one(&v, ns, name, timeout_us);
-        if (rc == EXIT_ERROR || exit_code == EXIT_DONE)
-            exit_code = rc;
-    }
-    return exit_code;
+    return verb_each_vm(&verify_program, argc, argv, VERIFY_TIMEOUT_US, verify_one, NULL);
 }
