@@ -145,7 +145,7 @@ test_ends(void **state)
         const char *says;
     } rows[] = {
         {"the controller goes", UPGRADED, false, true, 0, ""},
-        {"we end it", UPGRADED, true, false, 0, ""},
+        {"we end it", UPGRADED "x", true, false, 0, ""},
         {"we end it before it began", "", true, false, -ECANCELED, "stopped"},
         {"the session was over",
          "HTTP/1.1 404 Not Found\r\nContent-Length: 44\r\n\r\n"
@@ -163,8 +163,11 @@ test_ends(void **state)
         answer(&w, rows[i].answer);
         if (rows[i].hang_up)
             shutdown(w.controller, SHUT_RDWR);
-        if (rows[i].stop)
+        if (rows[i].stop) {
+            if (*rows[i].answer)
+                want(w.guest, "x"); /* it has begun */
             console_stop(w.c);
+        }
         finish(&w);
         if (w.why.code != rows[i].code || !strstr(err_msg(&w.why), rows[i].says))
             fail_msg("%s: %d %s", rows[i].name, w.why.code, err_msg(&w.why));
