@@ -32,6 +32,10 @@ struct lv_source {
     struct mig_source_config place; /* where to dial from and to, now */
     uint64_t bandwidth;
     bool cancel, stop;
+    enum { LV_COMMIT_NOT_ASKED, LV_COMMIT_ASKING, LV_COMMIT_OVER } commit_state;
+    int commit_rc; /* of LV_COMMIT_OVER */
+    enum mig_cause commit_cause;
+    struct err commit_err;
     bool committing, committed, commit_sent;
     bool closed;    /* it has failed: nothing commits any more */
     bool post_copy; /* it was asked to switch */

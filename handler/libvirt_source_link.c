@@ -186,8 +186,8 @@ lv_link_await(struct lv_source *s, const bool *flag, uint64_t us, const char *wh
     return rc;
 }
 
-int
-lv_link_commit(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
+static int
+commit(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
 {
     struct relay_msg m = {.type = RELAY_MSG_FINISH, .post_copy = s->post_copy};
     uint64_t began = clock_mono_us();
@@ -217,6 +217,41 @@ lv_link_commit(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mu);
     (void)FAULT(SRC_COMMIT_RECORDED);
+    return rc;
+}
+
+/* A migration may end by itself just when it is told to switch to post-copy: then the gate's thread and the
+ * session's both come here, and what the first one got is the other's answer, too. */
+int
+lv_link_commit(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
+{
+    bool first;
+    int rc;
+
+    pthread_mutex_lock(&s->mu);
+    while (s->commit_state == LV_COMMIT_ASKING)
+        pthread_cond_wait(&s->cond, &s->mu);
+    first = s->commit_state == LV_COMMIT_NOT_ASKED;
+    if (first)
+        s->commit_state = LV_COMMIT_ASKING;
+    pthread_mutex_unlock(&s->mu);
+    if (first) {
+        struct err why = {0};
+
+        rc = commit(s, ret_cause, &why);
+        pthread_mutex_lock(&s->mu);
+        s->commit_rc = rc;
+        s->commit_cause = *ret_cause;
+        s->commit_err = why;
+        s->commit_state = LV_COMMIT_OVER;
+        pthread_cond_broadcast(&s->cond);
+        pthread_mutex_unlock(&s->mu);
+    }
+    pthread_mutex_lock(&s->mu);
+    rc = s->commit_rc;
+    *ret_cause = s->commit_cause;
+    *err = s->commit_err;
+    pthread_mutex_unlock(&s->mu);
     return rc;
 }
 

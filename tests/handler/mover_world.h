@@ -280,6 +280,8 @@ fake_post_copy(virDomainPtr dom, unsigned flags)
 {
     (void)dom;
     (void)flags;
+    if (!w.plan.stays)
+        return refused(VIR_ERR_OPERATION_INVALID, "it has ended by itself");
     pthread_mutex_lock(&w.mu);
     assert_true(w.committed); /* before the switch, not behind it */
     w.asked_post_copy = true;

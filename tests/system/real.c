@@ -160,11 +160,20 @@ real_start(struct sys *s, const struct real_vm *vm)
     return h;
 }
 
+static bool
+is_gone(void *ctx)
+{
+    AUTO_TREE struct tree *vm = sys_get(ctx, KIND_VM, REAL_NS, REAL_VM);
+
+    return !vm;
+}
+
 void
 real_delete(struct sys *s)
 {
     real_do(s, "delete vm " REAL_VM " -n " REAL_NS " --wait=false");
     real_only_on(s, NULL, WAIT_S);
+    sys_wait(s, WAIT_S, "the VM's object is gone", is_gone, s);
 }
 
 void
