@@ -130,7 +130,7 @@ verb_each_vm(const struct options_program *program, int argc, char **argv, int64
              verb_vm_fn one, void *ctx)
 {
     AUTO_VERB struct verb v = {0};
-    int64_t timeout_us;
+    int64_t timeout_us = dflt_us;
     int exit_code;
 
     if (!verb_begin(&v, program, argc, argv, &exit_code))
