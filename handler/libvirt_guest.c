@@ -133,6 +133,16 @@ save(struct lv_guest *g)
         (void)lv_record_write(g->dir, &r, NULL);
 }
 
+static bool
+in_post_copy(int state, int reason)
+{
+    return state == VIR_DOMAIN_RUNNING
+               ? reason == VIR_DOMAIN_RUNNING_POSTCOPY ||
+                     reason == VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
+               : state == VIR_DOMAIN_PAUSED && (reason == VIR_DOMAIN_PAUSED_POSTCOPY ||
+                                                reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED);
+}
+
 int
 lv_guest_look(struct lv_guest *g, struct err *err)
 {
@@ -150,11 +160,15 @@ lv_guest_look(struct lv_guest *g, struct err *err)
 
         pthread_mutex_lock(&g->mu);
         seq = g->seq;
+        d.agent_connected = g->agent;
         pthread_mutex_unlock(&g->mu);
         rc = lv_guest_domain(g, &c, &dom, err);
         if (rc == 0) {
-            if (g->api->virDomainGetState(dom, &state, &reason, 0) != 0 ||
-                !(xml = g->api->virDomainGetXMLDesc(dom, 0)))
+            if (g->api->virDomainGetState(dom, &state, &reason, 0) != 0)
+                rc = libvirt_error(err, g->rec.domain);
+            else if (in_post_copy(state, reason))
+                ; /* libvirt 11 gives no XML before all memory is there */
+            else if (!(xml = g->api->virDomainGetXMLDesc(dom, 0)))
                 rc = libvirt_error(err, g->rec.domain);
             else
                 (void)lv_domxml_read(xml, &d, a, NULL);
