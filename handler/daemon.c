@@ -173,11 +173,10 @@ start(struct handler *h, struct err *err)
 static void
 open_libvirt(struct handler *h)
 {
-    AUTO_FREE char *images = xasprintf("%s/images", h->cfg.state_dir);
     const struct lv_driver_config c = {
         .state_dir = h->cfg.state_dir,
         .uri = h->cfg.libvirt_uri,
-        .images = h->cfg.images ? h->cfg.images : images,
+        .images = h->cfg.images,
         .vm_bridge = h->cfg.vm_bridge,
         .loop = h->l,
         .changed = on_libvirt,

@@ -12,7 +12,7 @@
 
 struct lv_driver_config {
     const char *state_dir, *uri;
-    const char *images;    /* directory of images */
+    const char *images;    /* directory of images; NULL: STATE/images */
     const char *vm_bridge; /* or NULL */
     struct loop *loop;
     /* On the loop's thread: libvirt is there now, or is not any more. */
