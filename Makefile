@@ -214,7 +214,8 @@ check:
 systest-build: $(SYSTEM_TESTS)
 .PHONY: systest-build
 
-system-check: all systest-build
+system-check: deps
+	$(Q)$(MAKE) --no-print-directory -j2 all systest-build
 	$(Q)tests/run --system
 
 bench: all
