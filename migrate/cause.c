@@ -23,3 +23,11 @@ mig_cause_text(enum mig_cause c)
         return "unknown cause";
     return texts[c];
 }
+
+const char *
+mig_transport_name(enum mig_transport t)
+{
+    static const char *const names[] = {"auto", "rdma", "tcp"};
+
+    return (unsigned)t < ARRAY_LEN(names) ? names[t] : "?";
+}

@@ -15,6 +15,7 @@
 #include "migrate/tls.h"
 
 struct conn;
+struct lane;
 
 /* Takes fd, which blocks. Never NULL. */
 struct conn *conn_plain(int fd);
@@ -23,6 +24,11 @@ struct conn *conn_plain(int fd);
  * it is over. */
 int conn_tls(int fd, struct tls_ctx *ctx, bool accepts, const char *peer, struct conn **ret,
              struct err *err);
+/* The same over RDMA (rdma_lane.h): takes the lane. It is plain, and has no descriptor (conn_fd is -1):
+ * the calls that never block, and those of a handshake, are not for it. */
+struct conn *conn_rdma(struct lane *l);
+/* Its lane, borrowed; NULL: it is TCP. */
+struct lane *conn_lane(struct conn *c);
 /* 1: over; 0: call it again when poll says conn_events; -errno: the peer is not who it must be, or
  * speaks no TLS. Never blocks. 1 on a plain connection. */
 int conn_handshake(struct conn *c, struct err *err);

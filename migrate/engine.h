@@ -56,6 +56,15 @@ enum mig_encoding {
     MIG_ENC_COUNT
 };
 
+/* What carries the data channels. The control connection is TCP always. */
+enum mig_transport {
+    MIG_TRANSPORT_AUTO, /* RDMA where both ends have it, the network is trusted, and the policy asks
+                           for no encoding that works on the processor anyway; else TCP */
+    MIG_TRANSPORT_RDMA, /* RDMA where it can be had; else TCP */
+    MIG_TRANSPORT_TCP
+};
+const char *mig_transport_name(enum mig_transport t); /* "auto", "rdma", "tcp" */
+
 /* What the policy lets the migration do. All zero: plain pre-copy, encodings automatic. */
 struct mig_policy {
     bool allow_auto_converge;   /* writers, then the whole guest, may be slowed down */
@@ -65,6 +74,7 @@ struct mig_policy {
     bool verify_full;           /* both ends digest all memory at the switchover and compare */
     enum mig_encoding encoding; /* AUTO, or what is fixed (never ZERO) */
     uint32_t weight;            /* of this migration in shares of a link; 0 = 1 */
+    enum mig_transport transport;
 };
 
 /* Over which of its two addresses an end's connections go now; NONE: there are none, because none was
@@ -110,6 +120,14 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     enum mig_mode mode;
     uint32_t reconnects; /* connections that were lost and made again */
     enum mig_link link;
+    enum mig_transport transport; /* in use: RDMA or TCP; AUTO = no connection yet */
+    char transport_why
+        [MIG_ESTIMATE_SIZE]; /* source: why TCP, where RDMA was wanted or could have been;
+                                              "" = nothing to say */
+    char rdma_device[64];    /* "" = none in use */
+    uint64_t placed_pages;   /* written straight into the target's memory by RDMA */
+    uint64_t registered_bytes, registered_peak_bytes; /* guest memory that is registered, pinned */
+    uint64_t read_faults;                             /* of `faults`: answered by an RDMA READ */
     uint32_t path_mtu_bytes;  /* the largest packet that the path takes whole; 0 = not known */
     uint32_t segment_bytes;   /* of it for us: what one TCP segment carries */
     uint64_t shaping_wait_us; /* source: how long workers have waited for bandwidth, all together */
@@ -169,7 +187,9 @@ struct mig_source_config {
     struct mig_policy policy;
     struct tls_ctx *tls;          /* NULL: plaintext. Borrowed (migrate/tls.h) */
     char tls_peer[TLS_NODE_SIZE]; /* node name that the target's certificate must bear */
-    struct share *share; /* the node's budget that this migration draws from, or NULL. Borrowed */
+    struct share *share;  /* the node's budget that this migration draws from, or NULL. Borrowed */
+    bool network_trusted; /* declared so: what RDMA sends is neither encrypted nor authenticated */
+    uint64_t rdma_window_bytes;        /* guest memory that is registered at once; 0 = 1 GiB */
     char fallback_addr[MIG_ADDR_SIZE]; /* tried, from any local address and through any device, when
                                           target_addr cannot be reached any more; "" */
     /* What somebody measured of the link, and what that was, for the log: counts until this process
@@ -235,6 +255,8 @@ struct mig_target_config {
     char fallback_listen_ip[INET6_ADDRSTRLEN]; /* listens there, too; "" = no */
     struct tls_ctx *tls;                       /* NULL: plaintext. Borrowed */
     char tls_peer[TLS_NODE_SIZE]; /* node name that the source's certificate must bear */
+    bool network_trusted;         /* as in mig_source_config: both ends must have been told */
+    uint64_t rdma_window_bytes;
     char
         state_path[256]; /* post-copy: what has arrived is kept in this file, so that a handler that
                              is restarted goes on; "" = kept in memory */

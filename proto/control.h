@@ -36,6 +36,9 @@ enum control_type { /* wire values, never reused */
                     CONTROL_MISSING = 16,
                     CONTROL_COMPLETE = 17,
                     CONTROL_BYE = 18,
+                    CONTROL_RDMA_OFF = 21,
+                    CONTROL_WINDOWS_WANTED = 22,
+                    CONTROL_WINDOWS = 23,
 };
 
 enum control_guest_state { /* as on the wire */
@@ -69,8 +72,15 @@ struct control_hello {
     struct layout_region regions[CONTROL_MAX_REGIONS];
     uint32_t regions_len;
     uint32_t channels, stripe_bytes;
-    bool urgent, resume, serve;
+    bool urgent, resume, serve, rdma;
     uint32_t epoch, round;
+};
+
+struct control_rdma {
+    uint16_t port; /* 0: over TCP, and why */
+    uint8_t token[CONTROL_TOKEN_SIZE];
+    uint64_t window_bytes;
+    char why[CONTROL_TEXT_SIZE];
 };
 
 struct control_accept {
@@ -78,6 +88,8 @@ struct control_accept {
     uint64_t capabilities;
     uint8_t token[CONTROL_TOKEN_SIZE];
     bool urgent;
+    bool has_rdma;
+    struct control_rdma rdma;
 };
 
 struct control_round_begin {
@@ -134,12 +146,23 @@ struct control_digests {
     uint64_t *sums; /* encode: borrowed; decode: freed by control_msg_done */
 };
 
+struct control_window {
+    uint64_t first_page, pages, address;
+    uint32_t key;
+};
+
+struct control_windows {                      /* WINDOWS_WANTED, WINDOWS (release_len 0) */
+    uint32_t len, release_len;                /* at most CONTROL_MAX_WINDOWS each */
+    struct control_window *windows, *release; /* encode: borrowed; decode: freed by
+                                                 control_msg_done */
+};
+
 struct control_question {
     char vmi_uid[CONTROL_UID_SIZE], migration_uid[CONTROL_UID_SIZE];
     bool commit;
 };
 
-struct control_text {       /* ABORT, ANSWER, ERROR */
+struct control_text {       /* ABORT, ANSWER, ERROR, RDMA_OFF */
     int code;               /* enum control_guest_state, enum control_error_code, or 0 */
     uint64_t missing_pages; /* ANSWER */
     char text[CONTROL_TEXT_SIZE];
@@ -159,6 +182,7 @@ struct control_msg {
         struct control_digests digests;
         struct control_question question;
         struct control_missing missing;
+        struct control_windows windows;
         struct control_text text;
         uint64_t heartbeat_seq;
     };

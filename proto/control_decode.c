@@ -14,7 +14,7 @@ typedef int decode_fn(const void *pb, struct control_msg *m, struct err *err);
 
 static decode_fn get_hello, get_accept, get_round_begin, get_round_end, get_round_done, get_state,
     get_finish, get_digests, get_compared, get_nothing, get_abort, get_question, get_answer,
-    get_heartbeat, get_error, get_missing;
+    get_heartbeat, get_error, get_missing, get_rdma_off, get_wanted, get_windows;
 
 static const struct {
     const ProtobufCMessageDescriptor *descriptor;
@@ -40,8 +40,14 @@ static const struct {
     [CONTROL_MISSING] = {&drover__missing__descriptor, get_missing},
     [CONTROL_COMPLETE] = {&drover__complete__descriptor, get_nothing},
     [CONTROL_BYE] = {&drover__bye__descriptor, get_nothing},
+    [CONTROL_RDMA_OFF] = {&drover__rdma_off__descriptor, get_rdma_off},
+    [CONTROL_WINDOWS_WANTED] = {&drover__windows_wanted__descriptor, get_wanted},
+    [CONTROL_WINDOWS] = {&drover__windows__descriptor, get_windows},
 };
 
+static int get_rdma(const Drover__Rdma *p, struct control_accept *a, struct err *err);
+static int get_window_list(Drover__Window *const *from, size_t n, struct control_window **ret,
+                           uint32_t *ret_len, struct err *err);
 static int get_bad(uint32_t round, size_t n, Drover__BadRun *const *bad, bool more,
                    struct control_round_done *r, struct err *err);
 static int get_uid(char out[CONTROL_UID_SIZE], const char *s, const char *field, struct err *err);
@@ -108,6 +114,10 @@ control_msg_done(struct control_msg *m)
         free(m->state.data);
     else if (m->type == CONTROL_MISSING)
         free(m->missing.bits);
+    else if (m->type == CONTROL_WINDOWS || m->type == CONTROL_WINDOWS_WANTED) {
+        free(m->windows.windows);
+        free(m->windows.release);
+    }
     m->type = 0;
 }
 
@@ -156,6 +166,7 @@ get_hello(const void *pb, struct control_msg *m, struct err *err)
     h->serve = p->serve;
     h->epoch = p->epoch;
     h->round = p->round;
+    h->rdma = p->rdma;
     rc = get_uid(h->vmi_uid, p->vmi_uid, "vmi_uid", err);
     return rc ? rc : get_uid(h->migration_uid, p->migration_uid, "migration_uid", err);
 }
@@ -176,6 +187,22 @@ get_accept(const void *pb, struct control_msg *m, struct err *err)
     m->accept.channels = p->channels;
     m->accept.urgent = p->urgent;
     memcpy(m->accept.token, p->token.data, CONTROL_TOKEN_SIZE);
+    return p->rdma ? get_rdma(p->rdma, &m->accept, err) : 0;
+}
+
+static int
+get_rdma(const Drover__Rdma *p, struct control_accept *a, struct err *err)
+{
+    if (p->port > UINT16_MAX)
+        return err_set(err, -EPROTO, "rdma: port %u: at most %u", p->port, UINT16_MAX);
+    if (p->token.len != CONTROL_TOKEN_SIZE)
+        return err_set(err, -EPROTO, "rdma: token of %zu bytes: want %d", p->token.len,
+                       CONTROL_TOKEN_SIZE);
+    a->has_rdma = true;
+    a->rdma.port = (uint16_t)p->port;
+    a->rdma.window_bytes = p->window_bytes;
+    memcpy(a->rdma.token, p->token.data, CONTROL_TOKEN_SIZE);
+    get_text(a->rdma.why, p->why);
     return 0;
 }
 
@@ -383,6 +410,61 @@ get_missing(const void *pb, struct control_msg *m, struct err *err)
     out->bits = out->words ? xcalloc(out->words, 8) : NULL;
     for (size_t i = 0; i < out->words; i++)
         out->bits[i] = wire_get64(p->bits.data + i * 8);
+    return 0;
+}
+
+static int
+get_rdma_off(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__RdmaOff *p = pb;
+
+    (void)err;
+    get_text(m->text.text, p->text);
+    return 0;
+}
+
+static int
+get_wanted(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__WindowsWanted *p = pb;
+    struct control_windows *w = &m->windows;
+    int rc = get_window_list(p->want, p->n_want, &w->windows, &w->len, err);
+
+    if (rc == 0)
+        rc = get_window_list(p->release, p->n_release, &w->release, &w->release_len, err);
+    if (rc != 0)
+        free(w->windows);
+    return rc;
+}
+
+static int
+get_windows(const void *pb, struct control_msg *m, struct err *err)
+{
+    const Drover__Windows *p = pb;
+
+    return get_window_list(p->windows, p->n_windows, &m->windows.windows, &m->windows.len, err);
+}
+
+/* Where they lie in the guest's memory is looked at by who knows its layout. */
+static int
+get_window_list(Drover__Window *const *from, size_t n, struct control_window **ret,
+                uint32_t *ret_len, struct err *err)
+{
+    if (n > CONTROL_MAX_WINDOWS)
+        return err_set(err, -EPROTO, "%zu windows: at most %d", n, CONTROL_MAX_WINDOWS);
+    for (size_t i = 0; i < n; i++) {
+        if (from[i]->pages == 0 || from[i]->pages > UINT64_MAX - from[i]->first_page)
+            return err_set(err, -EPROTO, "a window of %llu pages from page %llu",
+                           (unsigned long long)from[i]->pages,
+                           (unsigned long long)from[i]->first_page);
+    }
+    *ret = n ? xcalloc(n, sizeof **ret) : NULL;
+    *ret_len = (uint32_t)n;
+    for (size_t i = 0; i < n; i++)
+        (*ret)[i] = (struct control_window){.first_page = from[i]->first_page,
+                                            .pages = from[i]->pages,
+                                            .address = from[i]->address,
+                                            .key = from[i]->key};
     return 0;
 }
 

@@ -15,6 +15,7 @@ static void put_round_end(struct sb *out, const struct control_round_end *r);
 static void put_round_done(struct sb *out, const struct control_round_done *r);
 static void put_text(struct sb *out, const struct control_msg *m);
 static void put_missing(struct sb *out, const struct control_missing *m);
+static void put_windows(struct sb *out, const struct control_msg *m);
 
 static const char *const type_names[] = {
     [CONTROL_HELLO] = "HELLO",
@@ -87,6 +88,16 @@ control_encode(struct sb *out, const struct control_msg *m)
         pb.urgent = m->accept.urgent;
         pb.token.len = CONTROL_TOKEN_SIZE;
         pb.token.data = (uint8_t *)(uintptr_t)m->accept.token;
+
+        Drover__Rdma rdma;
+
+        drover__rdma__init(&rdma);
+        rdma.port = m->accept.rdma.port;
+        rdma.token.len = CONTROL_TOKEN_SIZE;
+        rdma.token.data = (uint8_t *)(uintptr_t)m->accept.rdma.token;
+        rdma.window_bytes = m->accept.rdma.window_bytes;
+        rdma.why = unconst(m->accept.rdma.why);
+        pb.rdma = m->accept.has_rdma ? &rdma : NULL;
         put(out, &pb.base);
         break;
     }
@@ -155,7 +166,12 @@ control_encode(struct sb *out, const struct control_msg *m)
     case CONTROL_ABORT:
     case CONTROL_ANSWER:
     case CONTROL_ERROR:
+    case CONTROL_RDMA_OFF:
         put_text(out, m);
+        break;
+    case CONTROL_WINDOWS_WANTED:
+    case CONTROL_WINDOWS:
+        put_windows(out, m);
         break;
     case CONTROL_HEARTBEAT: {
         Drover__Heartbeat pb;
@@ -237,6 +253,7 @@ put_hello(struct sb *out, const struct control_hello *h)
     pb.serve = h->serve;
     pb.epoch = h->epoch;
     pb.round = h->round;
+    pb.rdma = h->rdma;
     put(out, &pb.base);
 }
 
@@ -293,6 +310,12 @@ put_text(struct sb *out, const struct control_msg *m)
         drover__abort__init(&pb);
         pb.text = unconst(m->text.text);
         put(out, &pb.base);
+    } else if (m->type == CONTROL_RDMA_OFF) {
+        Drover__RdmaOff pb;
+
+        drover__rdma_off__init(&pb);
+        pb.text = unconst(m->text.text);
+        put(out, &pb.base);
     } else if (m->type == CONTROL_ANSWER) {
         Drover__Answer pb;
 
@@ -326,4 +349,40 @@ put_missing(struct sb *out, const struct control_missing *m)
     pb.bits.data = bits;
     pb.last = m->last;
     put(out, &pb.base);
+}
+
+static void
+put_windows(struct sb *out, const struct control_msg *m)
+{
+    const struct control_windows *w = &m->windows;
+    Drover__Window windows[2 * CONTROL_MAX_WINDOWS], *list[2 * CONTROL_MAX_WINDOWS];
+
+    assert(w->len <= CONTROL_MAX_WINDOWS && w->release_len <= CONTROL_MAX_WINDOWS);
+    for (uint32_t i = 0; i < w->len + w->release_len; i++) {
+        const struct control_window *from = i < w->len ? &w->windows[i] : &w->release[i - w->len];
+
+        drover__window__init(&windows[i]);
+        windows[i].first_page = from->first_page;
+        windows[i].pages = from->pages;
+        windows[i].address = from->address;
+        windows[i].key = from->key;
+        list[i] = &windows[i];
+    }
+    if (m->type == CONTROL_WINDOWS) {
+        Drover__Windows pb;
+
+        drover__windows__init(&pb);
+        pb.n_windows = w->len;
+        pb.windows = list;
+        put(out, &pb.base);
+    } else {
+        Drover__WindowsWanted pb;
+
+        drover__windows_wanted__init(&pb);
+        pb.n_want = w->len;
+        pb.want = list;
+        pb.n_release = w->release_len;
+        pb.release = list + w->len;
+        put(out, &pb.base);
+    }
 }

@@ -46,7 +46,8 @@
 #define FRAME_ANSWER_SIZE   16
 #define FRAME_REQUEST_SIZE  32
 
-#define FRAME_URGENT_CHANNEL CONTROL_MAX_CHANNELS /* number that the urgent channel shows */
+#define FRAME_URGENT_CHANNEL CONTROL_MAX_CHANNELS       /* number that the urgent channel shows */
+#define FRAME_READ_CHANNEL   (CONTROL_MAX_CHANNELS + 1) /* and the one for the target's RDMA READs */
 
 enum frame_type { /* wire values, never reused */
                   FRAME_BATCH = 1,
@@ -61,6 +62,10 @@ enum frame_kind { /* wire values, never reused */
                   FRAME_DELTA = 3,
                   FRAME_LZ4 = 4,
                   FRAME_ZSTD = 5,
+                  FRAME_PLACED =
+                      6, /* raw pages that an RDMA WRITE of the same lane has put into the
+                                       guest's memory already: nothing of them is in the payload, but
+                                       each has its sum */
 };
 
 struct frame_run {

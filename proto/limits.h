@@ -8,17 +8,19 @@
 #define PROTO_VERSION_MIN 1 /* lowest that we speak */
 
 /* control connection (control.h) */
-#define CONTROL_MAX_PAYLOAD  (256u << 10) /* bytes of one frame without its header */
-#define CONTROL_STATE_CHUNK  (128u << 10) /* bytes of device state in one frame */
-#define CONTROL_MAX_STATE    (64u << 20)  /* bytes of device state in all */
-#define CONTROL_MAX_REGIONS  16
-#define CONTROL_MAX_CHANNELS 64
-#define CONTROL_MAX_BAD_RUNS 4096         /* of one ROUND_DONE */
-#define CONTROL_MAX_DIGESTS  16384        /* of one DIGESTS */
-#define CONTROL_MISSING_SIZE (128u << 10) /* bytes of bitmap in one MISSING */
-#define CONTROL_UID_SIZE     64           /* with the NUL */
-#define CONTROL_TEXT_SIZE    512          /* with the NUL */
-#define CONTROL_TOKEN_SIZE   16
+#define CONTROL_MAX_PAYLOAD    (256u << 10) /* bytes of one frame without its header */
+#define CONTROL_STATE_CHUNK    (128u << 10) /* bytes of device state in one frame */
+#define CONTROL_MAX_STATE      (64u << 20)  /* bytes of device state in all */
+#define CONTROL_MAX_REGIONS    16
+#define CONTROL_MAX_CHANNELS   64
+#define CONTROL_MAX_BAD_RUNS   4096         /* of one ROUND_DONE */
+#define CONTROL_MAX_DIGESTS    16384        /* of one DIGESTS */
+#define CONTROL_MISSING_SIZE   (128u << 10) /* bytes of bitmap in one MISSING */
+#define CONTROL_UID_SIZE       64           /* with the NUL */
+#define CONTROL_TEXT_SIZE      512          /* with the NUL */
+#define CONTROL_TOKEN_SIZE     16
+#define CONTROL_MAX_WINDOWS    256 /* of one WINDOWS_WANTED or WINDOWS */
+#define CONTROL_WINDOW_STRIPES 16  /* of one window that is wanted */
 
 /* relay (relay_frame.h) */
 #define RELAY_MAX_MESSAGE (256u << 10) /* bytes of one control message */

@@ -6,7 +6,7 @@ set -u
 mode=${1:-}
 need="gcc make pkg-config libc6-dev libevent-dev libyaml-dev libjansson-dev libsqlite3-dev
       libcurl4-openssl-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libnl-3-dev libnl-route-3-dev
-      libexpat1-dev libxxhash-dev liblz4-dev libzstd-dev libcmocka-dev libvirt-dev libarchive-dev
+      libexpat1-dev libxxhash-dev libibverbs-dev librdmacm-dev liblz4-dev libzstd-dev libcmocka-dev libvirt-dev libarchive-dev
       iproute2 procps"
 real_vms="qemu-system-x86 qemu-utils libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients socat"
 [ -n "$mode" ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq"

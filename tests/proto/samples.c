@@ -11,6 +11,7 @@ static struct control_bad_run bad[] = {{.offset = 4096, .region = 0, .pages = 3}
                                        {.offset = 0, .region = 1, .pages = 512}};
 const uint64_t samples_sums[3] = {1, 0x0807060504030201ull, 3};
 static uint64_t missing[] = {1, 0x8000000000000001ull};
+static struct control_window windows[] = {{512, 512, 0x7f0000200000, 0x1234}, {1024, 3, 0, 0}};
 static uint8_t chunk[] = "device state";
 
 void
@@ -31,11 +32,17 @@ samples_control(unsigned i, struct control_msg *ret)
                                          .stripe_bytes = LAYOUT_STRIPE_BYTES,
                                          .urgent = true,
                                          .resume = true,
+                                         .rdma = true,
                                          .epoch = 2,
                                          .round = 5};
         break;
     case CONTROL_ACCEPT:
-        m.accept = (struct control_accept){.version = 1, .channels = 3, .token = {1, 2, 3, 0, 255}};
+        m.accept = (struct control_accept){
+            .version = 1,
+            .channels = 3,
+            .token = {1, 2, 3, 0, 255},
+            .has_rdma = true,
+            .rdma = {.port = 4791, .token = {9, 8}, .window_bytes = 1 << 30, .why = ""}};
         break;
     case CONTROL_ROUND_BEGIN:
         m.round_begin = (struct control_round_begin){.round = 2, .paused = true, .pages = 77};
@@ -74,6 +81,16 @@ samples_control(unsigned i, struct control_msg *ret)
         break;
     case CONTROL_ERROR:
         m.text = (struct control_text){.code = CONTROL_ERR_BUSY, .text = "busy"};
+        break;
+    case CONTROL_RDMA_OFF:
+        m.text = (struct control_text){.text = "no route"};
+        break;
+    case CONTROL_WINDOWS_WANTED:
+        m.windows = (struct control_windows){
+            .len = 2, .windows = windows, .release_len = 1, .release = windows};
+        break;
+    case CONTROL_WINDOWS:
+        m.windows = (struct control_windows){.len = 2, .windows = windows};
         break;
     case CONTROL_HEARTBEAT:
         m.heartbeat_seq = 9;

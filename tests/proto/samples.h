@@ -6,7 +6,7 @@
 #include "proto/control.h"
 #include "proto/frame.h"
 
-#define SAMPLES_CONTROL 18
+#define SAMPLES_CONTROL 23
 
 /* i from 0 to SAMPLES_CONTROL - 1; what it points to is static. */
 void samples_control(unsigned i, struct control_msg *ret);

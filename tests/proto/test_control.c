@@ -126,7 +126,7 @@ FRAME_CHANGE(magic, o->buf[0] ^= 1)
 FRAME_CHANGE(version0, wire_put16(o->buf + 4, 0))
 FRAME_CHANGE(version9, wire_put16(o->buf + 4, 9))
 FRAME_CHANGE(type0, wire_put16(o->buf + 6, 0))
-FRAME_CHANGE(type21, wire_put16(o->buf + 6, 21))
+FRAME_CHANGE(type24, wire_put16(o->buf + 6, 24))
 FRAME_CHANGE(type_max, wire_put16(o->buf + 6, 0xffff))
 FRAME_CHANGE(length_over, wire_put32(o->buf + 8, CONTROL_MAX_PAYLOAD + 1))
 FRAME_CHANGE(length_max, wire_put32(o->buf + 8, UINT32_MAX))
@@ -136,6 +136,10 @@ FRAME_CHANGE(shorter, wire_put32(o->buf + 8, wire_get32(o->buf + 8) - 1); o->len
 FRAME_CHANGE(garbage, memset(o->buf + CONTROL_HEADER_SIZE, 0xff, o->len - CONTROL_HEADER_SIZE);
              put_sum(o))
 
+MSG_CHANGE(window_empty, static struct control_window w; m->windows.windows = &w;
+           m->windows.len = 1)
+MSG_CHANGE(window_wraps, static struct control_window w; w.first_page = 2; w.pages = UINT64_MAX;
+           m->windows.windows = &w; m->windows.len = 1)
 MSG_CHANGE(no_region, m->hello.regions_len = 0)
 MSG_CHANGE(size0, m->hello.regions[0].size_bytes = 0)
 MSG_CHANGE(size_odd, m->hello.regions[1].size_bytes = 4097)
@@ -174,7 +178,7 @@ static const struct refused refused[] = {
     {"version 0", CONTROL_HELLO, version0, false, "version 0"},
     {"version 9", CONTROL_HELLO, version9, false, "version 9"},
     {"type 0", CONTROL_HELLO, type0, false, "type 0"},
-    {"type 21", CONTROL_HELLO, type21, false, "type 21"},
+    {"type 24", CONTROL_HELLO, type24, false, "type 24"},
     {"type 65535", CONTROL_HELLO, type_max, false, "type 65535"},
     {"length over the limit", CONTROL_HELLO, length_over, false, "at most"},
     {"length of 4 GiB", CONTROL_HELLO, length_max, false, "at most"},
@@ -200,6 +204,8 @@ static const struct refused refused[] = {
     {"serve without the urgent channel", CONTROL_HELLO, serve_slowly, true, "serve 1"},
     {"missing from page 65", CONTROL_MISSING, missing_odd, true, "page 65"},
     {"missing nothing", CONTROL_MISSING, missing_nothing, true, "0 bytes of bitmap"},
+    {"a window of nothing", CONTROL_WINDOWS, window_empty, true, "0 pages"},
+    {"a window behind all numbers", CONTROL_WINDOWS_WANTED, window_wraps, true, "pages from page"},
     {"unknown version accepted", CONTROL_ACCEPT, accept_version, true, "version 2"},
     {"round 0 begins", CONTROL_ROUND_BEGIN, round0, true, "round 0"},
     {"round 0 ends", CONTROL_ROUND_END, end_round0, true, "round 0"},
