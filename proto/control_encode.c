@@ -38,6 +38,9 @@ static const char *const type_names[] = {
     [CONTROL_MISSING] = "MISSING",
     [CONTROL_COMPLETE] = "COMPLETE",
     [CONTROL_BYE] = "BYE",
+    [CONTROL_RDMA_OFF] = "RDMA_OFF",
+    [CONTROL_WINDOWS_WANTED] = "WINDOWS_WANTED",
+    [CONTROL_WINDOWS] = "WINDOWS",
 };
 
 const char *

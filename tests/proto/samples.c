@@ -10,6 +10,7 @@
 static struct control_bad_run bad[] = {{.offset = 4096, .region = 0, .pages = 3},
                                        {.offset = 0, .region = 1, .pages = 512}};
 const uint64_t samples_sums[3] = {1, 0x0807060504030201ull, 3};
+static uint64_t sums[] = {1, 0x0807060504030201ull, 3};
 static uint64_t missing[] = {1, 0x8000000000000001ull};
 static struct control_window windows[] = {{512, 512, 0x7f0000200000, 0x1234}, {1024, 3, 0, 0}};
 static uint8_t chunk[] = "device state";
@@ -81,6 +82,13 @@ samples_control(unsigned i, struct control_msg *ret)
         break;
     case CONTROL_ERROR:
         m.text = (struct control_text){.code = CONTROL_ERR_BUSY, .text = "busy"};
+        break;
+    case CONTROL_DIGESTS:
+        m.digests = (struct control_digests){
+            .round = 2, .first_stripe = 4, .len = ARRAY_LEN(samples_sums), .sums = sums};
+        break;
+    case CONTROL_COMPARED:
+        m.round_done = (struct control_round_done){.round = 2, .bad_len = 1, .bad = bad};
         break;
     case CONTROL_RDMA_OFF:
         m.text = (struct control_text){.text = "no route"};
