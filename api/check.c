@@ -20,6 +20,7 @@ static void add(struct check *c, struct tree_pos pos, const char *type, const ch
 static bool is_full(const struct check *c);
 static void path_text(const struct path *p, struct sb *out);
 static void check_migration_option(struct check *c, const char *key, const struct tree *v);
+static void check_trusted_network(struct check *c, const struct tree *v);
 static void value_text(const struct tree *t, struct sb *out);
 static void quoted(const char *s, struct sb *out);
 static bool has_suffix(const char *s, const char *suffix);
@@ -330,6 +331,8 @@ check_annotations(struct check *c, struct tree *map)
         }
         if (migration_option_find(key) != MIGRATION_OPTION_COUNT)
             check_migration_option(c, key, v);
+        if (strcmp(key, ANN_TRUSTED_NETWORK) == 0)
+            check_trusted_network(c, v);
         check_leave(c);
     }
     if (bytes > API_MAX_ANNOTATIONS_BYTES)
@@ -349,6 +352,18 @@ check_migration_option(struct check *c, const char *key, const struct tree *v)
     else if (migration_option_parse(migration_option_find(key), tree_get_string(v, ""), &value,
                                     &why) != 0)
         check_invalid(c, v, "%s", why.msg);
+}
+
+/* Trust that somebody only thinks to have declared, or withdrawn, is worse than none. */
+static void
+check_trusted_network(struct check *c, const struct tree *v)
+{
+    const char *text = tree_get_string(v, "");
+
+    if (c->kind->kind != KIND_NAD)
+        check_warn(c, "counts on a NetworkAttachmentDefinition only");
+    else if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+        check_invalid(c, v, "want \"true\" or \"false\"");
 }
 
 void

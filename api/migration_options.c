@@ -22,6 +22,10 @@ static const char *const encodings[] = {
 static const char *const verifies[] = {"none", "full", NULL};
 static const char *const fallbacks[] = {"none", "management", NULL};
 static const char *const post_copies[] = {"when-needed", "immediate", NULL};
+static const char *const transports[] = {[MIGRATION_TRANSPORT_AUTO] = "auto",
+                                         [MIGRATION_TRANSPORT_RDMA] = "rdma",
+                                         [MIGRATION_TRANSPORT_TCP] = "tcp",
+                                         NULL};
 
 static const struct option options[MIGRATION_OPTION_COUNT] = {
     [MIGRATION_OPTION_ENCODING] = {ANN_ENCODING, "encoding", encodings, 0, 0, 0},
@@ -30,6 +34,7 @@ static const struct option options[MIGRATION_OPTION_COUNT] = {
     [MIGRATION_OPTION_WEIGHT] = {ANN_WEIGHT, "weight", NULL, 1, API_MAX_WEIGHT, 1},
     [MIGRATION_OPTION_FALLBACK] = {ANN_NETWORK_FALLBACK, "networkFallback", fallbacks, 0, 0, 0},
     [MIGRATION_OPTION_POST_COPY] = {ANN_POST_COPY, "postCopy", post_copies, 0, 0, 0},
+    [MIGRATION_OPTION_TRANSPORT] = {ANN_TRANSPORT, "transport", transports, 0, 0, 0},
 };
 
 static int64_t get(const struct migration_options *m, enum migration_option o);
@@ -112,6 +117,9 @@ migration_options_set(struct migration_options *m, enum migration_option o, int6
     case MIGRATION_OPTION_POST_COPY:
         m->post_copy_immediate = value != 0;
         break;
+    case MIGRATION_OPTION_TRANSPORT:
+        m->transport = (enum migration_transport)value;
+        break;
     case MIGRATION_OPTION_COUNT:
         break;
     }
@@ -133,6 +141,8 @@ get(const struct migration_options *m, enum migration_option o)
         return m->fallback_management;
     case MIGRATION_OPTION_POST_COPY:
         return m->post_copy_immediate;
+    case MIGRATION_OPTION_TRANSPORT:
+        return m->transport;
     case MIGRATION_OPTION_COUNT:
         break;
     }

@@ -13,6 +13,7 @@ enum migration_option {
     MIGRATION_OPTION_WEIGHT,
     MIGRATION_OPTION_FALLBACK,
     MIGRATION_OPTION_POST_COPY,
+    MIGRATION_OPTION_TRANSPORT,
     MIGRATION_OPTION_COUNT
 };
 
@@ -24,6 +25,12 @@ enum migration_encoding {
     MIGRATION_ENCODING_ZSTD
 };
 
+enum migration_transport {
+    MIGRATION_TRANSPORT_AUTO,
+    MIGRATION_TRANSPORT_RDMA,
+    MIGRATION_TRANSPORT_TCP
+};
+
 /* All resolved: nothing here can be absent. */
 struct migration_options {
     enum migration_encoding encoding;
@@ -32,6 +39,7 @@ struct migration_options {
     int64_t weight;           /* in shares of a cap; at least 1 */
     bool fallback_management; /* a cut dedicated network is replaced by the management network */
     bool post_copy_immediate; /* no pre-copy round; counts only with allowPostCopy */
+    enum migration_transport transport; /* what carries the data connections */
 };
 
 /* "drover.io/encoding" -> the option; MIGRATION_OPTION_COUNT when key is none. */

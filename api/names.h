@@ -73,6 +73,7 @@
 #define ANN_WEIGHT           "drover.io/weight"           /* in shares of a bandwidth cap */
 #define ANN_NETWORK_FALLBACK "drover.io/network-fallback" /* none management */
 #define ANN_POST_COPY        "drover.io/post-copy"        /* when-needed immediate */
+#define ANN_TRANSPORT        "drover.io/transport"        /* auto rdma tcp */
 /* Fencing (rule 1): the generation at which status.nodeName may run the VMI, and the one that the
  * current migration's target will run it at. Written by the controller only. */
 #define ANN_GENERATION           "drover.io/generation"
@@ -119,6 +120,9 @@
 #define ANN_MIGRATION_LINK "drover.io/migration-link"
 #define ANN_URGENT_DSCP \
     "drover.io/urgent-dscp" /* on a NAD: DSCP of post-copy's urgent packets, 0-63 */
+/* On a NAD: "true": who can read or write what crosses this network may read and write the memory of
+ * the guests that migrate over it. Only then does RDMA carry it, which encrypts nothing. */
+#define ANN_TRUSTED_NETWORK    "drover.io/trusted-network"
 #define LABEL_NMSTATE_NODE     "nmstate.io/node"   /* on enactments */
 #define LABEL_NMSTATE_POLICY   "nmstate.io/policy" /* likewise */
 #define LABEL_CHECKUP          "kiagnose/checkup-type"

@@ -19,11 +19,17 @@
     "{apiVersion: migrations.kubevirt.io/v1alpha1, kind: MigrationPolicy, metadata: {name: p, " \
     "annotations: {%s}}, spec: {selectors: {}}}"
 
+#define NAD(trust)                                                                             \
+    "{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: n, " \
+    "namespace: d, annotations: {drover.io/trusted-network: " trust                            \
+    "}}, spec: {config: '{\"type\": "                                                          \
+    "\"macvlan\", \"cniVersion\": \"0.3.1\", \"name\": \"n\", \"master\": \"eth1\"}'}}"
+
 static const struct object_row rows[] = {
     {.name = "all",
      .text = "drover.io/encoding: lz4, drover.io/verify: full, drover.io/channels: \"8\", "
              "drover.io/weight: \"3\", drover.io/network-fallback: management, "
-             "drover.io/post-copy: immediate"},
+             "drover.io/post-copy: immediate, drover.io/transport: rdma"},
     {.name = "smallest and largest numbers",
      .text = "drover.io/channels: \"0\", drover.io/weight: \"1000\""},
     {.name = "encoding that nobody asks for",
@@ -60,6 +66,19 @@ static const struct object_row rows[] = {
     {.name = "post-copy",
      .text = "drover.io/post-copy: \"true\"",
      .error = "want one of when-needed, immediate"},
+    {.name = "transport", .text = "drover.io/transport: tcp"},
+    {.name = "transport that does not exist",
+     .text = "drover.io/transport: tls",
+     .error =
+         "metadata.annotations[drover.io/transport]: Invalid value: \"tls\": want one of auto, "
+         "rdma, tcp"},
+    {.name = "transport in another case",
+     .text = "drover.io/transport: RDMA",
+     .error = "want one of auto, rdma, tcp"},
+    {.name = "a network's trust is not a policy's to give",
+     .text = "drover.io/trusted-network: \"true\"",
+     .warning = "metadata.annotations[drover.io/trusted-network] counts on a "
+                "NetworkAttachmentDefinition only"},
 };
 
 static void
@@ -95,6 +114,20 @@ static const struct object_row elsewhere[] = {
              "m, namespace: d, annotations: {drover.io/bandwidth-override: fast}}, spec: {vmiName: "
              "v}}",
      .error = "metadata.annotations[drover.io/bandwidth-override]: Invalid value: \"fast\""},
+    {.name = "transport of one VM",
+     .text = "{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstanceMigration, metadata: {name: "
+             "m, namespace: d, annotations: {drover.io/transport: tcp}}, spec: {vmiName: v}}",
+     .warning = "metadata.annotations[drover.io/transport] counts on a MigrationPolicy, "
+                "HyperConverged or KubeVirt only"},
+    {.name = "a network that is trusted", .text = NAD("\"true\"")},
+    {.name = "a network that is not", .text = NAD("\"false\"")},
+    {.name = "half trust",
+     .text = NAD("\"yes\""),
+     .error = "metadata.annotations[drover.io/trusted-network]: Invalid value: \"yes\": want "
+              "\"true\" or \"false\""},
+    {.name = "trust that was left open",
+     .text = NAD("\"\""),
+     .error = "want \"true\" or \"false\""},
 };
 
 static void
@@ -114,15 +147,17 @@ test_json_round_trip(void **state)
     migration_options_init(&m);
     t = migration_options_tree(&m);
     tree_to_json(t, 0, &json);
-    assert_string_equal(sb_str(&json),
-                        "{\"encoding\":\"auto\",\"verify\":\"none\",\"channels\":0,\"weight\":1,"
-                        "\"networkFallback\":\"none\",\"postCopy\":\"when-needed\"}");
+    assert_string_equal(
+        sb_str(&json),
+        "{\"encoding\":\"auto\",\"verify\":\"none\",\"channels\":0,\"weight\":1,"
+        "\"networkFallback\":\"none\",\"postCopy\":\"when-needed\",\"transport\":\"auto\"}");
     m = (struct migration_options){.encoding = MIGRATION_ENCODING_ZSTD,
                                    .verify_full = true,
                                    .channels = 7,
                                    .weight = 12,
                                    .fallback_management = true,
-                                   .post_copy_immediate = true};
+                                   .post_copy_immediate = true,
+                                   .transport = MIGRATION_TRANSPORT_TCP};
     sb_reset(&json);
     tree_free(t);
     t = migration_options_tree(&m);
@@ -130,6 +165,7 @@ test_json_round_trip(void **state)
     migration_options_read(sb_str(&json), &back);
     assert_int_equal(back.encoding, MIGRATION_ENCODING_ZSTD);
     assert_true(back.verify_full && back.fallback_management && back.post_copy_immediate);
+    assert_int_equal(back.transport, MIGRATION_TRANSPORT_TCP);
     assert_int_equal(back.channels, 7);
     assert_int_equal(back.weight, 12);
 }
@@ -145,7 +181,7 @@ test_json_unreadable(void **state)
         "[]",
         "3",
         "{\"weight\":0,\"channels\":65,\"encoding\":\"zero\"}",
-        "{\"weight\":\"x\",\"verify\":true,\"postCopy\":1,\"more\":{}}"};
+        "{\"weight\":\"x\",\"verify\":true,\"postCopy\":1,\"transport\":\"udp\",\"more\":{}}"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -154,6 +190,7 @@ test_json_unreadable(void **state)
         memset(&m, 0xff, sizeof m);
         migration_options_read(texts[i], &m);
         assert_int_equal(m.encoding, MIGRATION_ENCODING_AUTO);
+        assert_int_equal(m.transport, MIGRATION_TRANSPORT_AUTO);
         assert_int_equal(m.weight, 1);
         assert_int_equal(m.channels, 0);
         assert_false(m.verify_full || m.fallback_management || m.post_copy_immediate);

@@ -82,6 +82,13 @@ static const struct row rows[] = {
      {"migratable", CLUSTER, "--vm", "shop/scratch"},
      2,
      {"shop/scratch cannot be live-migrated: DisksNotLiveMigratable\n"}},
+    {"a policy that wants RDMA, over a network of its own",
+     verb_policy,
+     {"policy", "-f", "examples/network/trusted-rdma.yaml", "-f", "examples/30-vms.yaml", "--vm",
+      "shop/db"},
+     0,
+     {"network                             openshift-cnv/rdma     HyperConverged\n",
+      "drover.io/transport                 rdma                   policy over-rdma\n"}},
 };
 
 static void

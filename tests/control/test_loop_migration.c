@@ -106,7 +106,7 @@ test_good(void **unused)
                      strtoull(generation, NULL, 10) + 1);
     assert_string_equal(object_annotation(t, ANN_MIGRATION_OPTIONS),
                         "{\"encoding\":\"auto\",\"verify\":\"none\",\"channels\":0,\"weight\":3,"
-                        "\"networkFallback\":\"none\",\"postCopy\":\"when-needed\"}");
+                        "\"networkFallback\":\"none\",\"postCopy\":\"when-needed\",\"transport\":\"auto\"}");
     for (int k = 0; k < 2; k++) { /* the VMI's state and its copy */
         enum kind kind = k ? KIND_VMIM : KIND_VMI;
         const char *name = k ? "m" : "vm";

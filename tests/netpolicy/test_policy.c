@@ -647,17 +647,20 @@ static void
 test_options(void **state)
 {
     struct arena *a = arena_new();
-    struct kv own[] = {{"drover.io/encoding", "delta"}, {"drover.io/weight", "many"}};
+    struct kv own[] = {{"drover.io/encoding", "delta"},
+                       {"drover.io/weight", "many"},
+                       {"drover.io/transport", "rdma"}};
     struct kv cluster[] = {{"drover.io/encoding", "raw"},
                            {"drover.io/weight", "4"},
-                           {"drover.io/post-copy", "immediate"}};
+                           {"drover.io/post-copy", "immediate"},
+                           {"drover.io/transport", "tcp"}};
     struct kv other[] = {{"drover.io/verify", "full"}};
     struct migration_policy p = {
-        .meta = {.name = "p", .annotations = {own, 2}},
+        .meta = {.name = "p", .annotations = {own, 3}},
         .has_selectors = true,
     };
     const struct migration_policy *list[] = {&p};
-    struct hco hco = {.meta.annotations = {cluster, 3}};
+    struct hco hco = {.meta.annotations = {cluster, 4}};
     struct kubevirt kv = {.meta.annotations = {other, 1}};
     struct vmi vmi = {0};
     struct policy_decision d;
@@ -669,12 +672,19 @@ test_options(void **state)
     assert_int_equal(d.options.weight, 4);
     assert_string_equal(d.option_source[MIGRATION_OPTION_WEIGHT], "HyperConverged");
     assert_true(d.options.post_copy_immediate);
+    assert_int_equal(d.options.transport, MIGRATION_TRANSPORT_RDMA);
+    assert_string_equal(d.option_source[MIGRATION_OPTION_TRANSPORT], "policy p");
     assert_false(d.options.verify_full);
     assert_string_equal(d.option_source[MIGRATION_OPTION_VERIFY], "default");
 
     p.has_selectors = false; /* it does not apply: neither do its annotations */
+    policy_decide(list, 1, &hco, &kv, NULL, &vmi, GIB, &d, a);
+    assert_int_equal(d.options.transport, MIGRATION_TRANSPORT_TCP);
+    assert_string_equal(d.option_source[MIGRATION_OPTION_TRANSPORT], "HyperConverged");
     policy_decide(list, 1, NULL, &kv, NULL, &vmi, GIB, &d, a);
     assert_int_equal(d.options.encoding, MIGRATION_ENCODING_AUTO);
+    assert_int_equal(d.options.transport, MIGRATION_TRANSPORT_AUTO);
+    assert_string_equal(d.option_source[MIGRATION_OPTION_TRANSPORT], "default");
     assert_true(d.options.verify_full);
     assert_string_equal(d.option_source[MIGRATION_OPTION_VERIFY], "KubeVirt");
     arena_free(a);
@@ -736,7 +746,8 @@ test_json(void **state)
         "\"allowPostCopy\":false,\"allowWorkloadDisruption\":false,\"maxDowntimeMs\":300,"
         "\"parallelMigrationsPerCluster\":5,\"parallelOutboundMigrationsPerNode\":2,"
         "\"network\":null},\"options\":{\"encoding\":\"auto\",\"verify\":\"none\","
-        "\"channels\":0,\"weight\":1,\"networkFallback\":\"none\",\"postCopy\":\"when-needed\"},"
+        "\"channels\":0,\"weight\":1,\"networkFallback\":\"none\",\"postCopy\":\"when-needed\","
+        "\"transport\":\"auto\"},"
         "\"candidates\":["
         "{\"name\":\"none\",\"matches\":false,\"matchingLabels\":0,"
         "\"reason\":\"It has no selectors, and such a policy applies to no VM.\"},"
