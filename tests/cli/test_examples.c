@@ -84,7 +84,7 @@ static const struct row rows[] = {
      {"shop/scratch cannot be live-migrated: DisksNotLiveMigratable\n"}},
     {"a policy that wants RDMA, over a network of its own",
      verb_policy,
-     {"policy", "-f", "examples/network/trusted-rdma.yaml", "-f", "examples/30-vms.yaml", "--vm",
+     {"policy", "-f", "examples/rdma/trusted-network.yaml", "-f", "examples/30-vms.yaml", "--vm",
       "shop/db"},
      0,
      {"network                             openshift-cnv/rdma     HyperConverged\n",
