@@ -123,10 +123,12 @@ struct mig_source {
     /* The connections, which can be lost and made again (source_link.c). Owned by the run thread. */
     uint32_t epoch; /* of the present ones; 0 = none yet */
     uint8_t token[CONTROL_TOKEN_SIZE];
-    bool around;    /* they are dialled at the fallback address */
-    bool lost;      /* the first trouble was that they are gone */
-    bool mark_said; /* that the urgent channel could not be marked */
-    int refused;    /* enum control_error_code of the last refusal */
+    bool around;           /* they are dialled at the fallback address */
+    struct nic *nic;       /* the data channels are lanes of it; NULL: they are TCP */
+    uint64_t window_bytes; /* of Accept.rdma */
+    bool lost;             /* the first trouble was that they are gone */
+    bool mark_said;        /* that the urgent channel could not be marked */
+    int refused;           /* enum control_error_code of the last refusal */
     struct source_urgent urgent;
 
     /* post-copy (source_post.c) */

@@ -77,9 +77,10 @@ struct mig_target {
     bool urgent;    /* post-copy is possible */
     bool has_token;
     uint8_t token[CONTROL_TOKEN_SIZE];
-    uint32_t kinds; /* of runs that may come: FRAME_KIND_BITs */
-    bool lost;      /* the first trouble was that, and nothing else */
-    struct err err; /* first trouble */
+    uint32_t kinds;  /* of runs that may come: FRAME_KIND_BITs */
+    struct nic *nic; /* the data channels are lanes of it; NULL: they are TCP */
+    bool lost;       /* the first trouble was that, and nothing else */
+    struct err err;  /* first trouble */
     enum control_error_code code;
     /* owned by the run thread */
     uint32_t round; /* begun */

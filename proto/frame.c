@@ -85,10 +85,11 @@ frame_decode_header(const uint8_t buf[FRAME_HEADER_SIZE], struct frame_header *r
     if (h.pages > FRAME_MAX_RAW_PAGES)
         return err_set(err, -EPROTO, "page stream: %u pages in a batch: at most %u", h.pages,
                        FRAME_MAX_RAW_PAGES);
-    if (h.bytes > (uint64_t)h.pages * LAYOUT_PAGE_BYTES || (h.pages > 0) != (h.bytes > 0))
+    /* pages without bytes: they were placed, or the runs say otherwise */
+    if (h.bytes > (uint64_t)h.pages * LAYOUT_PAGE_BYTES)
         return err_set(err, -EPROTO, "page stream: %llu bytes for %u pages",
                        (unsigned long long)h.bytes, h.pages);
-    if ((h.type == FRAME_ROUND_END) != (h.runs == 0) || (h.type == FRAME_ROUND_END && h.bytes > 0))
+    if ((h.type == FRAME_ROUND_END) != (h.runs == 0) || (h.type == FRAME_ROUND_END && h.pages > 0))
         return err_set(err, -EPROTO, "page stream: frame of type %d with %u runs", h.type, h.runs);
     if (h.round == 0)
         return err_set(err, -EPROTO, "page stream: round 0");
@@ -256,7 +257,7 @@ static int
 check_run(const struct frame_run *run, uint32_t i, const struct layout *l, uint32_t channel,
           uint32_t kinds, struct err *err)
 {
-    if (run->kind < FRAME_RAW || run->kind > FRAME_ZSTD || !(kinds & FRAME_KIND_BIT(run->kind)))
+    if (run->kind < FRAME_RAW || run->kind > FRAME_PLACED || !(kinds & FRAME_KIND_BIT(run->kind)))
         return err_set(err, -EPROTO, "page stream: run %u: unknown kind %u", i, run->kind);
     if (!layout_run_ok(l, run->region, run->offset, run->pages))
         return err_set(

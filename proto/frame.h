@@ -4,10 +4,10 @@
  *   header  40 bytes   magic "DRVP", version u8, type u8, pages u16, round u32, runs u32, bytes u64,
  *                      seq u64, head_sum u64
  *   records 16 bytes   one for each run: offset u64, bytes u32, pages u16, region u8, kind u8
- *   sums     8 bytes   one for each page that the payload carries: XXH3-64 of the page itself,
- *                      whatever its encoding
- *   payload            run after run. raw: its pages; zero: nothing; the others: `bytes` bytes that
- *                      decode to its pages (migrate/codec.h says how)
+ *   sums     8 bytes   one for each page that the payload carries or that was placed: XXH3-64 of
+ *                      the page itself, whatever its encoding
+ *   payload            run after run. raw: its pages; zero and placed: nothing; the others: `bytes`
+ *                      bytes that decode to its pages (migrate/codec.h says how)
  *
  * An lz4 or zstd run with bytes 0 goes on with the group of the run before it, of the same kind: its
  * pages follow that run's in what the group decodes to. So pages that lie apart are compressed
@@ -74,14 +74,14 @@ struct frame_run {
     uint16_t region;
     uint16_t kind;  /* enum frame_kind */
     uint32_t bytes; /* delta, lz4, zstd: of the encoded payload; 0: goes on with the group before.
-                       raw and zero: 0 */
+                       raw, zero and placed: 0 */
 };
 
 struct frame_header {
     enum frame_type type;
     uint32_t round; /* 1 = first */
     uint32_t runs;
-    uint32_t pages; /* that the payload carries */
+    uint32_t pages; /* that the payload carries, and those that were placed */
     uint64_t bytes; /* of the payload */
     uint64_t seq;   /* 0, 1, 2 ... of this channel */
     uint64_t head_sum;

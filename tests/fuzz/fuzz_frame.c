@@ -12,7 +12,7 @@
 
 #define ALL_KINDS                                                                  \
     (FRAME_KINDS_PLAIN | FRAME_KIND_BIT(FRAME_DELTA) | FRAME_KIND_BIT(FRAME_LZ4) | \
-     FRAME_KIND_BIT(FRAME_ZSTD))
+     FRAME_KIND_BIT(FRAME_ZSTD) | FRAME_KIND_BIT(FRAME_PLACED))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,7 +38,8 @@ check(const struct layout *l, const struct frame_header *h, const struct frame_r
         pages += runs[i].kind == FRAME_ZERO ? 0 : runs[i].pages;
         bytes +=
             runs[i].kind == FRAME_RAW ? (uint64_t)runs[i].pages * LAYOUT_PAGE_BYTES : runs[i].bytes;
-        if (runs[i].kind > FRAME_ZSTD || (i == 0 && runs[i].kind > FRAME_ZERO && !runs[i].bytes))
+        if (runs[i].kind > FRAME_PLACED || (runs[i].kind == FRAME_PLACED && runs[i].bytes) ||
+            (i == 0 && runs[i].kind > FRAME_ZERO && runs[i].kind < FRAME_PLACED && !runs[i].bytes))
             abort();
     }
     if (pages != h->pages || bytes != h->bytes)

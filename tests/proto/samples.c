@@ -168,6 +168,10 @@ samples_write(const char *dir)
         {.offset = 32768, .pages = 1, .kind = FRAME_LZ4},
         {.offset = 65536, .pages = 1, .kind = FRAME_ZSTD, .bytes = 50},
     };
+    static const struct frame_run placed[] = {
+        {.offset = 0, .pages = 2, .kind = FRAME_PLACED},
+        {.offset = 8192, .pages = 1, .kind = FRAME_RAW},
+    };
     const struct frame_preamble p = {.channel = 1, .epoch = 1, .uid_sum = 5, .token = {9}};
     size_t len;
 
@@ -179,6 +183,10 @@ samples_write(const char *dir)
         .type = FRAME_BATCH, .round = 2, .runs = 4, .pages = 6, .bytes = 16 + 100 + 50};
     len = frame_encode(buf, &h, encoded, (const uint64_t[6]){1, 2, 3, 4, 5, 6});
     rc = rc ? rc : put_file(sub, "encoded", buf, len);
+    h = (struct frame_header){
+        .type = FRAME_BATCH, .round = 2, .runs = 2, .pages = 3, .bytes = 4096};
+    len = frame_encode(buf, &h, placed, samples_sums);
+    rc = rc ? rc : put_file(sub, "placed", buf, len);
     len = frame_encode(buf, &end, NULL, NULL);
     rc = rc ? rc : put_file(sub, "round_end", buf, len);
     samples_batch(&h, &runs);

@@ -18,7 +18,8 @@
 #define MAX_FRAME FRAME_MAX_HEAD
 
 static const uint32_t all_kinds = FRAME_KINDS_PLAIN | FRAME_KIND_BIT(FRAME_DELTA) |
-                                  FRAME_KIND_BIT(FRAME_LZ4) | FRAME_KIND_BIT(FRAME_ZSTD);
+                                  FRAME_KIND_BIT(FRAME_LZ4) | FRAME_KIND_BIT(FRAME_ZSTD) |
+                                  FRAME_KIND_BIT(FRAME_PLACED);
 
 static int
 decode(const uint8_t *buf, uint32_t channel, struct frame_header *h, struct frame_run *runs,
@@ -96,6 +97,50 @@ test_encoded_runs(void **state)
         assert_int_equal(
             frame_decode_runs(buf, &got, &l, 0, all_kinds & ~FRAME_KIND_BIT(k), back, &err),
             -EPROTO);
+}
+
+/* What a WRITE has placed has sums and nothing in the payload, alone and among others. */
+static void
+test_placed_runs(void **state)
+{
+    const struct frame_run runs[] = {{.offset = 0, .pages = 2, .kind = FRAME_PLACED},
+                                     {.offset = 8192, .pages = 1, .kind = FRAME_RAW},
+                                     {.offset = 16384, .pages = 253, .kind = FRAME_PLACED}};
+    static const struct {
+        uint32_t from, runs, pages;
+        uint64_t bytes;
+    } rows[] = {{0, 1, 2, 0}, {0, 2, 3, 4096}, {0, 3, 256, 4096}, {2, 1, 253, 0}};
+    uint64_t sums[FRAME_MAX_RAW_PAGES];
+
+    (void)state;
+    for (uint32_t i = 0; i < FRAME_MAX_RAW_PAGES; i++)
+        sums[i] = i * 0x0101010101010101ull;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct frame_header got, h = {.type = FRAME_BATCH,
+                                      .round = 1,
+                                      .runs = rows[i].runs,
+                                      .pages = rows[i].pages,
+                                      .bytes = rows[i].bytes};
+        struct frame_run back[FRAME_MAX_RUNS];
+        uint8_t buf[MAX_FRAME];
+        struct layout l;
+        struct err err = {0};
+
+        samples_layout(&l);
+        assert_int_equal(frame_encode(buf, &h, runs + rows[i].from, sums), frame_head_size(&h));
+        assert_int_equal(decode(buf, 0, &got, back, &err), 0);
+        assert_int_equal(got.pages, rows[i].pages);
+        assert_int_equal(got.bytes, rows[i].bytes);
+        for (uint32_t k = 0; k < got.runs; k++)
+            assert_int_equal(back[k].kind, runs[rows[i].from + k].kind);
+        for (uint32_t k = 0; k < got.pages; k++)
+            assert_int_equal(frame_sum(buf, &got, k), sums[k]);
+        /* whoever has no lane takes none */
+        assert_int_equal(
+            frame_decode_runs(buf, &got, &l, 0, all_kinds & ~FRAME_KIND_BIT(6), back, &err),
+            -EPROTO);
+        assert_non_null(strstr(err_msg(&err), "unknown kind 6"));
+    }
 }
 
 /* The bytes of version 1, for ever: a change here breaks every peer there is. */
@@ -200,7 +245,7 @@ static const struct refused refused[] = {
      0,
      "run 2"},
     {"kind 0", {{.pages = 1}}, BATCH(1, 0, 0), 0, "kind 0"},
-    {"kind 6", {{.pages = 1, .kind = 6}}, BATCH(1, 0, 0), 0, "kind 6"},
+    {"kind 7", {{.pages = 1, .kind = 7}}, BATCH(1, 0, 0), 0, "unknown kind 7"},
     {"kind 40", {{.pages = 1, .kind = 40}}, BATCH(1, 0, 0), 0, "kind 40"},
     {"fewer pages than the runs",
      {RAW(0, 0, 2)},
@@ -228,6 +273,34 @@ static const struct refused refused[] = {
      BATCH(1, 1, 4096),
      0,
      "4096 bytes for 1"},
+    {"placed with a length",
+     {ENCODED(FRAME_PLACED, 0, 1, 8)},
+     BATCH(1, 1, 8),
+     0,
+     "run 0: kind 6: 8 bytes"},
+    {"placed with a payload",
+     {ENCODED(FRAME_PLACED, 0, 1, 0)},
+     BATCH(1, 1, 4096),
+     0,
+     "runs of 0 bytes for 1 pages"},
+    {"placed, and not counted",
+     {ENCODED(FRAME_PLACED, 0, 1, 0)},
+     BATCH(1, 0, 0),
+     0,
+     "runs of 0 bytes for 1 pages"},
+    {"257 pages placed", {ENCODED(FRAME_PLACED, 0, 257, 0)}, BATCH(1, 257, 0), 0, "257 pages"},
+    {"placed outside memory",
+     {ENCODED(FRAME_PLACED, 8u << 20, 1, 0)},
+     BATCH(1, 1, 0),
+     2,
+     "not inside a stripe"},
+    {"a group goes on behind what was placed",
+     {ENCODED(FRAME_LZ4, 0, 1, 9), ENCODED(FRAME_PLACED, 4096, 1, 0),
+      ENCODED(FRAME_LZ4, 8192, 1, 0)},
+     BATCH(3, 3, 9),
+     0,
+     "run 2: kind 4"},
+    {"an end of a round with pages", {{0}}, {.type = 2, .round = 1, .pages = 1}, 0, "type 2"},
     {"zero with a length", {ENCODED(FRAME_ZERO, 0, 1, 8)}, BATCH(1, 1, 8), 0, "run 0: kind 2"},
     {"delta of no bytes", {ENCODED(FRAME_DELTA, 0, 1, 0)}, BATCH(1, 1, 8), 0, "kind 3: 0 bytes"},
     {"delta too short", {ENCODED(FRAME_DELTA, 0, 2, 15)}, BATCH(1, 2, 15), 0, "kind 3: 15 bytes"},
@@ -518,7 +591,7 @@ main(void)
         cmocka_unit_test(test_preamble),       cmocka_unit_test(test_answer),
         cmocka_unit_test(test_request),        cmocka_unit_test(test_pages_of_any_channel),
         cmocka_unit_test(test_layout_covers),  cmocka_unit_test(test_sum),
-        cmocka_unit_test(test_encoded_runs),
+        cmocka_unit_test(test_encoded_runs),   cmocka_unit_test(test_placed_runs),
     };
     struct CMUnitTest tests[ARRAY_LEN(refused) + ARRAY_LEN(others)] = {0};
     size_t n = 0;
