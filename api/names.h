@@ -116,7 +116,8 @@
 /* On an IPPool, by the controller: the name of its NetworkAttachmentDefinition. */
 #define ANN_POOL_NETWORK "drover.io/network"
 /* On a Node, by its handler with each heartbeat: JSON {"interface", "address", "mtu", "speedMbps",
- * "state", "rxBytes", "txBytes", "rxDropped", "txDropped", "limitBytesPerSecond"}. */
+ * "state", "rxBytes", "txBytes", "rxDropped", "txDropped", "limitBytesPerSecond",
+ * "trusted"}. */
 #define ANN_MIGRATION_LINK "drover.io/migration-link"
 #define ANN_URGENT_DSCP \
     "drover.io/urgent-dscp" /* on a NAD: DSCP of post-copy's urgent packets, 0-63 */

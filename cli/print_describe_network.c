@@ -63,6 +63,11 @@ describe_migration_network(struct describe *d, const struct tree *node)
         return;
     line_text(d, "  Interface", link, "interface");
     line_text(d, "  Address", link, "address");
+    if (tree_get(link, "trusted"))
+        describe_line(d, "  Trusted", "%s",
+                      tree_get_bool(tree_get(link, "trusted"), false)
+                          ? "yes: RDMA may be used, which does not encrypt"
+                          : "no: only TCP is used");
     if (mtu > 0)
         describe_line(d, "  MTU", "%" PRId64, mtu);
     if (speed > 0)

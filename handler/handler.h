@@ -45,7 +45,9 @@ struct handler_config {
     uint64_t bandwidth_bytes_per_s; /* of all outgoing migrations together; 0 = none */
     uint64_t link_bytes_per_s;      /* of the migration network's link; 0 = none */
     bool link_auto;                 /* it is what the link says of itself */
-    uint64_t probe_timeout_us;      /* the controller must answer after a change of the network */
+    bool no_rdma;
+    uint64_t rdma_window_bytes; /* of guest memory that a migration registers at once */
+    uint64_t probe_timeout_us;  /* the controller must answer after a change of the network */
 };
 
 struct handler {
@@ -127,10 +129,11 @@ unsigned migrations_over_network(struct handler *h, bool *ret_cut_off);
  * network without its interface. */
 struct vm_place {
     char ip[INET6_ADDRSTRLEN], device[16]; /* device "": any (no dedicated network) */
+    bool trusted;                          /* RDMA may be used there */
 };
 int vm_place_now(const struct handler *h, struct vm_place *ret, struct err *err);
 bool vm_place_equal(const struct vm_place *a, const struct vm_place *b);
-/* "10.200.5.1 on migration0", "198.18.0.11 on the management network". */
+/* "10.200.5.1 on migration0, trusted", "198.18.0.11 on the management network". */
 const char *vm_place_text(const struct vm_place *p, char *buf, size_t size);
 /* How post-copy's urgent channel is marked. */
 void vm_urgent_mark(const struct handler *h, uint32_t *ret_priority, uint8_t *ret_dscp);

@@ -572,10 +572,12 @@ lv_source_redirect(struct mover_source *m, const char *addr, const char *fallbac
 }
 
 void
-lv_source_rebind(struct mover_source *m, const char *local_ip, const char *device, const char *why)
+lv_source_rebind(struct mover_source *m, const char *local_ip, const char *device, bool trusted,
+                 const char *why)
 {
     struct lv_source *s = of(m);
 
+    (void)trusted; /* a relay is TCP always */
     pthread_mutex_lock(&s->mu);
     if (local_ip)
         snprintf(s->place.local_ip, sizeof s->place.local_ip, "%s", local_ip);

@@ -126,7 +126,7 @@ bool lv_source_cancel(struct mover_source *m);
 void lv_source_stop(struct mover_source *m);
 void lv_source_redirect(struct mover_source *m, const char *addr, const char *fallback_addr);
 void lv_source_rebind(struct mover_source *m, const char *local_ip, const char *device,
-                      const char *why);
+                      bool trusted, const char *why);
 void lv_source_set_bandwidth(struct mover_source *m, uint64_t bytes_per_s);
 void lv_source_stats(struct mover_source *m, struct mig_stats *ret);
 void lv_source_free(struct mover_source *m);

@@ -595,9 +595,10 @@ lv_target_fallback_address(const struct mover_target *m)
 }
 
 int
-lv_target_relisten(struct mover_target *m, const char *ip, const char *device,
+lv_target_relisten(struct mover_target *m, const char *ip, const char *device, bool trusted,
                    const char *fallback_ip, struct err *err)
 {
+    (void)trusted; /* a relay is TCP always */
     return relay_target_relisten(of(m)->relay, ip, device, fallback_ip, err);
 }
 

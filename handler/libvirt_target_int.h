@@ -64,7 +64,7 @@ int lv_target_new(const struct mig_target_config *cfg, struct hv_guest *g,
 const char *lv_target_address(const struct mover_target *m);
 const char *lv_target_fallback_address(const struct mover_target *m);
 enum mig_target_outcome lv_target_run(struct mover_target *m, struct err *err);
-int lv_target_relisten(struct mover_target *m, const char *ip, const char *device,
+int lv_target_relisten(struct mover_target *m, const char *ip, const char *device, bool trusted,
                        const char *fallback_ip, struct err *err);
 void lv_target_stop(struct mover_target *m);
 void lv_target_source_lost(struct mover_target *m);

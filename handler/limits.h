@@ -16,6 +16,7 @@
 #define HANDLER_STOP_GRACE_US         2000000u   /* for writes in flight when the daemon ends */
 #define HANDLER_LABELS_US             180000000u /* between two looks at the host for its labels */
 #define HANDLER_MAX_NET_JOURNAL_BYTES (8u << 20)
+#define HANDLER_MIN_RDMA_WINDOW       (1u << 20)
 #define HANDLER_MAX_POLICIES          1024       /* network policies of a node */
 #define HANDLER_MAX_PEERS             256        /* neighbours on the migration network */
 #define HANDLER_PEER_FORGET_US        120000000u /* a neighbour that fails for so long is forgotten */

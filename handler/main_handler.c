@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "handler/handler.h"
+#include "handler/limits.h"
 #include "handler/net_apply.h"
 
 #define DEFAULT_PODS 110
@@ -111,6 +112,16 @@ static const struct options_def defs[] = {
      .help =
          "bytes a second of the migration network's link, a cap like the other; 0 = no cap, auto "
          "= what real hardware says of itself"},
+    {.name = "rdma-window",
+     .type = OPTIONS_SIZE,
+     .arg = "BYTES",
+     .dflt = "1Gi",
+     .min = HANDLER_MIN_RDMA_WINDOW,
+     .help = "guest memory that each migration over RDMA registers at once, locked so long; less "
+             "where the limit of locked memory is lower"},
+    {.name = "no-rdma",
+     .type = OPTIONS_BOOL,
+     .help = "migrations from and to this node go over TCP, whatever their policy says"},
     {.name = "tls-dir",
      .type = OPTIONS_STRING,
      .arg = "DIR",
@@ -264,6 +275,8 @@ config_of(const struct options *o, struct handler_config *c, struct err *err)
     c->capacity_memory_bytes = options_int(o, "capacity-memory");
     c->capacity_pods = DEFAULT_PODS;
     c->channels = (unsigned)options_int(o, "channels");
+    c->no_rdma = options_bool(o, "no-rdma");
+    c->rdma_window_bytes = (uint64_t)options_int(o, "rdma-window");
     c->bandwidth_bytes_per_s = (uint64_t)options_int(o, "migration-bandwidth");
     rc = link_of(options_string(o, "migration-link-speed"), c, err);
     if (rc != 0)

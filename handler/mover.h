@@ -27,7 +27,7 @@ struct mover {
     void (*source_stop)(struct mover_source *s);
     void (*source_redirect)(struct mover_source *s, const char *addr, const char *fallback_addr);
     void (*source_rebind)(struct mover_source *s, const char *local_ip, const char *device,
-                          const char *why);
+                          bool trusted, const char *why);
     void (*source_set_bandwidth)(struct mover_source *s, uint64_t bytes_per_s);
     void (*source_stats)(struct mover_source *s, struct mig_stats *ret);
     void (*source_free)(struct mover_source *s);
@@ -41,7 +41,7 @@ struct mover {
     const char *(*target_address)(const struct mover_target *t);
     const char *(*target_fallback_address)(const struct mover_target *t);
     enum mig_target_outcome (*target_run)(struct mover_target *t, struct err *err);
-    int (*target_relisten)(struct mover_target *t, const char *ip, const char *device,
+    int (*target_relisten)(struct mover_target *t, const char *ip, const char *device, bool trusted,
                            const char *fallback_ip, struct err *err);
     void (*target_stop)(struct mover_target *t);
     void (*target_source_lost)(struct mover_target *t);

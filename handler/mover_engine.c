@@ -62,9 +62,10 @@ source_redirect(struct mover_source *s, const char *addr, const char *fallback_a
 }
 
 static void
-source_rebind(struct mover_source *s, const char *local_ip, const char *device, const char *why)
+source_rebind(struct mover_source *s, const char *local_ip, const char *device, bool trusted,
+              const char *why)
 {
-    mig_source_rebind(source(s), local_ip, device, why);
+    mig_source_rebind(source(s), local_ip, device, trusted, why);
 }
 
 static void
@@ -139,10 +140,10 @@ target_run(struct mover_target *t, struct err *err)
 }
 
 static int
-target_relisten(struct mover_target *t, const char *ip, const char *device, const char *fallback_ip,
-                struct err *err)
+target_relisten(struct mover_target *t, const char *ip, const char *device, bool trusted,
+                const char *fallback_ip, struct err *err)
 {
-    return mig_target_relisten(target(t), ip, device, fallback_ip, err);
+    return mig_target_relisten(target(t), ip, device, trusted, fallback_ip, err);
 }
 
 static void

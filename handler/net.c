@@ -180,16 +180,21 @@ objects_set(struct net_objects *o, const char *ref, const struct tree *nad, cons
     o->assignment = assignment ? xstrdup(assignment) : NULL;
 }
 
-/* As far as it matters to the kernel. */
+/* As far as it matters to the kernel and to migrations. */
 static bool
 objects_equal(const struct net_objects *a, const struct net_objects *b)
 {
-    const char *dscp = a->nad ? object_annotation(a->nad, ANN_URGENT_DSCP) : NULL;
-    const char *other = b->nad ? object_annotation(b->nad, ANN_URGENT_DSCP) : NULL;
+    static const char *const annotations[] = {ANN_URGENT_DSCP, ANN_TRUSTED_NETWORK};
 
+    for (size_t i = 0; i < ARRAY_LEN(annotations); i++) {
+        const char *x = a->nad ? object_annotation(a->nad, annotations[i]) : NULL;
+        const char *y = b->nad ? object_annotation(b->nad, annotations[i]) : NULL;
+
+        if (strcmp(x ? x : "", y ? y : "") != 0)
+            return false;
+    }
     return strcmp(a->ref, b->ref) == 0 &&
            tree_equal(tree_get(a->nad, "spec"), tree_get(b->nad, "spec")) && !a->nad == !b->nad &&
-           strcmp(dscp ? dscp : "", other ? other : "") == 0 &&
            strcmp(a->assignment ? a->assignment : "", b->assignment ? b->assignment : "") == 0;
 }
 

@@ -29,6 +29,7 @@ struct mignet {
     uint64_t speed_mbps;        /* 0 = not known */
     uint64_t limit_bytes_per_s; /* the kernel's, as it is set; 0 = none */
     uint8_t urgent_dscp;        /* 0 = not marked */
+    bool trusted; /* declared so (ANN_TRUSTED_NETWORK); never without a dedicated network */
 };
 
 struct net_agent;

@@ -22,6 +22,7 @@ static const struct net_link *link_allowed(const struct net_state *now, const st
                                            const char *ifname, struct ip *ret);
 static void as_found(struct net_mig_want *w, const struct net_link *l, const struct ip *ip);
 static uint8_t dscp_of(const struct tree *nad);
+static bool is_trusted(const struct tree *nad);
 
 void
 net_mig_want(const struct net_mig_objects *o, const struct net_state *now, struct arena *a,
@@ -50,6 +51,7 @@ net_mig_want(const struct net_mig_objects *o, const struct net_state *now, struc
     if (!read_config(o, a, &c, m))
         return;
     ret->expect.urgent_dscp = dscp_of(o->nad);
+    ret->expect.trusted = is_trusted(o->nad);
     rc = net_want_nad(&c, arena_strdup(a, origin), NULL, a, &ret->wants, &ifname, &err);
     if (rc != 0) {
         ret->wants.len = 0;
@@ -131,6 +133,7 @@ net_mig_find(const struct net_mig_objects *o, const struct net_state *now, struc
     as_found(&w, l, &ip);
     *ret = w.expect;
     ret->urgent_dscp = dscp_of(o->nad);
+    ret->trusted = is_trusted(o->nad);
     return true;
 }
 
@@ -146,6 +149,7 @@ net_mig_check(const struct net_mig_expect *e, const char *ref, const struct net_
     snprintf(ret->ref, sizeof ret->ref, "%s", ref);
     snprintf(ret->ifname, sizeof ret->ifname, "%s", e->ifname);
     ret->urgent_dscp = e->urgent_dscp;
+    ret->trusted = e->trusted;
     if (e->has_addr)
         ip_format(&e->addr, ip, sizeof ip);
     if (!l) {
@@ -204,7 +208,7 @@ net_mig_equal(const struct mignet *a, const struct mignet *b)
            strcmp(a->base, b->base) == 0 && strcmp(a->ref, b->ref) == 0 &&
            strcmp(a->code, b->code) == 0 && strcmp(a->reason, b->reason) == 0 && a->mtu == b->mtu &&
            a->speed_mbps == b->speed_mbps && a->limit_bytes_per_s == b->limit_bytes_per_s &&
-           a->urgent_dscp == b->urgent_dscp;
+           a->urgent_dscp == b->urgent_dscp && a->trusted == b->trusted;
 }
 
 static bool
@@ -292,4 +296,13 @@ dscp_of(const struct tree *nad)
     long n = s && *s ? strtol(s, &end, 10) : 0;
 
     return s && *s && *end == '\0' && n >= 0 && n <= 63 ? (uint8_t)n : 0;
+}
+
+/* Only by the exact word: whatever else somebody wrote was refused, or is no declaration. */
+static bool
+is_trusted(const struct tree *nad)
+{
+    const char *s = object_annotation(nad, ANN_TRUSTED_NETWORK);
+
+    return s && strcmp(s, "true") == 0;
 }

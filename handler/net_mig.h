@@ -22,6 +22,7 @@ struct net_mig_expect {
     bool has_addr; /* false: without IPAM, the first that the interface has */
     uint32_t mtu;  /* 0: not looked at */
     uint8_t urgent_dscp;
+    bool trusted;
     bool as_found; /* it was there without us, and is used as it is */
 };
 

@@ -127,6 +127,7 @@ node_network_link(struct handler *h)
     tree_set(t, "rxDropped", tree_int((int64_t)own.rx_dropped));
     tree_set(t, "txDropped", tree_int((int64_t)own.tx_dropped));
     tree_set(t, "limitBytesPerSecond", tree_int((int64_t)m->limit_bytes_per_s));
+    tree_set(t, "trusted", tree_bool(m->trusted));
     return t;
 }
 

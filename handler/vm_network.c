@@ -41,20 +41,22 @@ vm_place_now(const struct handler *h, struct vm_place *ret, struct err *err)
     snprintf(ret->ip, sizeof ret->ip, "%s", net->ip);
     if (net->state == MIGNET_READY)
         snprintf(ret->device, sizeof ret->device, "%s", net->ifname);
+    ret->trusted = net->state == MIGNET_READY && net->trusted;
     return 0;
 }
 
 bool
 vm_place_equal(const struct vm_place *a, const struct vm_place *b)
 {
-    return strcmp(a->ip, b->ip) == 0 && strcmp(a->device, b->device) == 0;
+    return strcmp(a->ip, b->ip) == 0 && strcmp(a->device, b->device) == 0 &&
+           a->trusted == b->trusted;
 }
 
 const char *
 vm_place_text(const struct vm_place *p, char *buf, size_t size)
 {
     if (p->device[0])
-        snprintf(buf, size, "%s on %s", p->ip, p->device);
+        snprintf(buf, size, "%s on %s%s", p->ip, p->device, p->trusted ? ", trusted" : "");
     else
         snprintf(buf, size, "%s on the management network", p->ip);
     return buf;

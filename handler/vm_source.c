@@ -238,6 +238,7 @@ follow_network(struct vm_entry *e)
         return;
     snprintf(began.ip, sizeof began.ip, "%s", r->cfg.local_ip);
     snprintf(began.device, sizeof began.device, "%s", r->cfg.bind_device);
+    began.trusted = r->cfg.network_trusted;
     if (vm_place_now(e->h, &p, &err) != 0) {
         p = r->place;
         snprintf(why, sizeof why, "%s", err_msg(&err));
@@ -257,7 +258,7 @@ follow_network(struct vm_entry *e)
              LS("interface", p.device), LS("why", why));
     r->place = p;
     memcpy(r->network_why, why, sizeof why);
-    r->mover->source_rebind(r->src, p.ip, p.device, why);
+    r->mover->source_rebind(r->src, p.ip, p.device, p.trusted, why);
 }
 
 /* What a network checkup found of the way from here. */
@@ -286,6 +287,11 @@ fill_policy(struct vm_entry *e, const struct migration_configuration *mc,
         [MIGRATION_ENCODING_DELTA] = MIG_ENC_DELTA, [MIGRATION_ENCODING_LZ4] = MIG_ENC_LZ4,
         [MIGRATION_ENCODING_ZSTD] = MIG_ENC_ZSTD,
     };
+    static const enum mig_transport transports[] = {
+        [MIGRATION_TRANSPORT_AUTO] = MIG_TRANSPORT_AUTO,
+        [MIGRATION_TRANSPORT_RDMA] = MIG_TRANSPORT_RDMA,
+        [MIGRATION_TRANSPORT_TCP] = MIG_TRANSPORT_TCP,
+    };
     struct migration_options o;
 
     migration_options_read(object_annotation(e->vmi, ANN_MIGRATION_OPTIONS), &o);
@@ -297,6 +303,7 @@ fill_policy(struct vm_entry *e, const struct migration_configuration *mc,
         .verify_full = o.verify_full,
         .encoding = encodings[o.encoding],
         .weight = (uint32_t)o.weight,
+        .transport = transports[o.transport],
     };
     c->policy.post_copy_at_once = c->policy.allow_post_copy && o.post_copy_immediate;
 }
@@ -322,6 +329,9 @@ fill_config(struct vm_entry *e, const struct vmi *v, struct mig_source_config *c
         return err_set(err, -EINVAL, "the target's address cannot be used");
     memcpy(c->local_ip, place.ip, sizeof c->local_ip);
     memcpy(c->bind_device, place.device, sizeof c->bind_device);
+    c->network_trusted = place.trusted;
+    c->rdma_off = e->h->cfg.no_rdma;
+    c->rdma_window_bytes = e->h->cfg.rdma_window_bytes;
     vm_urgent_mark(e->h, &c->urgent_priority, &c->urgent_dscp);
     fill_policy(e, mc, c);
     fill_estimate(e, c);
@@ -489,6 +499,7 @@ start_thread(struct vm_entry *e, struct source_run *r)
     r->state_dir = xstrdup(e->h->cfg.state_dir);
     memcpy(r->place.ip, r->cfg.local_ip, sizeof r->place.ip);
     memcpy(r->place.device, r->cfg.bind_device, sizeof r->place.device);
+    r->place.trusted = r->cfg.network_trusted;
     e->src = r;
     if (pthread_create(&r->thread, NULL, r->resolving ? run_resolve : run_source, r) != 0)
         abort(); /* no thread can be had: the journal says what is true at the next start */

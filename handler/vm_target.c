@@ -372,7 +372,7 @@ follow_network(struct vm_entry *e)
     if (vm_place_now(e->h, &p, NULL) != 0 ||
         (vm_place_equal(&p, &r->place) && (!p.device[0] || if_nametoindex(p.device) == r->ifindex)))
         return;
-    if (r->mover->target_relisten(r->t, p.ip, p.device, fallback_ip(e), &err) != 0) {
+    if (r->mover->target_relisten(r->t, p.ip, p.device, p.trusted, fallback_ip(e), &err) != 0) {
         log_warn("migration.listen", LS("uid", e->uid), LS("error", err_msg(&err)));
         handler_retry_later(e->h);
         return;
@@ -402,6 +402,9 @@ listen_for(struct vm_entry *e, bool recovering)
     c.ident.generation = e->j.generation;
     memcpy(c.listen_ip, place.ip, sizeof c.listen_ip);
     memcpy(c.bind_device, place.device, sizeof c.bind_device);
+    c.network_trusted = place.trusted;
+    c.rdma_off = e->h->cfg.no_rdma;
+    c.rdma_window_bytes = e->h->cfg.rdma_window_bytes;
     snprintf(c.fallback_listen_ip, sizeof c.fallback_listen_ip, "%s", fallback_ip(e));
     vm_urgent_mark(e->h, &c.urgent_priority, &c.urgent_dscp);
     c.recovering = recovering && e->j.state != JOURNAL_RUNNING;

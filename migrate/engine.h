@@ -189,6 +189,7 @@ struct mig_source_config {
     char tls_peer[TLS_NODE_SIZE]; /* node name that the target's certificate must bear */
     struct share *share;  /* the node's budget that this migration draws from, or NULL. Borrowed */
     bool network_trusted; /* declared so: what RDMA sends is neither encrypted nor authenticated */
+    bool rdma_off;        /* none at this host, whatever the policy says */
     uint64_t rdma_window_bytes;        /* guest memory that is registered at once; 0 = 1 GiB */
     char fallback_addr[MIG_ADDR_SIZE]; /* tried, from any local address and through any device, when
                                           target_addr cannot be reached any more; "" */
@@ -229,10 +230,10 @@ void mig_source_stop(struct mig_source *s);
  * one). NULL: as before. */
 void mig_source_redirect(struct mig_source *s, const char *addr, const char *fallback_addr);
 /* From any thread: this node's network has changed. Connections that there are go on; those that are
- * made from now on come from local_ip and device (NULL: both as before). why: what became of the
- * network, in words, which the failure says when the target cannot be reached any more; "" = nothing
+ * made from now on come from local_ip and device, over a network that is declared trusted or not
+ * (local_ip NULL: all three as before). why: what became of the network, in words, which the failure says when the target cannot be reached any more; "" = nothing
  * to say any more. */
-void mig_source_rebind(struct mig_source *s, const char *local_ip, const char *device,
+void mig_source_rebind(struct mig_source *s, const char *local_ip, const char *device, bool trusted,
                        const char *why);
 /* Any thread, while it runs; 0 = no limit of its own. Takes effect within 100 ms. */
 void mig_source_set_bandwidth(struct mig_source *s, uint64_t bytes_per_s);
@@ -256,6 +257,7 @@ struct mig_target_config {
     struct tls_ctx *tls;                       /* NULL: plaintext. Borrowed */
     char tls_peer[TLS_NODE_SIZE]; /* node name that the source's certificate must bear */
     bool network_trusted;         /* as in mig_source_config: both ends must have been told */
+    bool rdma_off;
     uint64_t rdma_window_bytes;
     char
         state_path[256]; /* post-copy: what has arrived is kept in this file, so that a handler that
@@ -304,10 +306,10 @@ int mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret,
 const char *mig_target_address(const struct mig_target *t);
 const char *mig_target_fallback_address(const struct mig_target *t); /* likewise; "" = none */
 enum mig_target_outcome mig_target_run(struct mig_target *t, struct err *err);
-/* This node's network has changed: listens on this address and device instead (fallback_ip: "" = on no
- * other). Connections that there are go on; a source that was cut off is waited for here. On an error
+/* This node's network has changed: listens on this address and device instead, where the network is
+ * declared trusted or not (fallback_ip: "" = on no other). Connections that there are go on; a source that was cut off is waited for here. On an error
  * all is as before. Any thread, but one at a time, which is also the one that asks for addresses. */
-int mig_target_relisten(struct mig_target *t, const char *ip, const char *device,
+int mig_target_relisten(struct mig_target *t, const char *ip, const char *device, bool trusted,
                         const char *fallback_ip, struct err *err);
 /* From any thread: ends run() with FAILED / IN_DOUBT soon. */
 void mig_target_stop(struct mig_target *t);

@@ -42,6 +42,7 @@ mig_source_new(const struct mig_source_config *cfg)
     snprintf(s->redirect_fallback, sizeof s->redirect_fallback, "%s", cfg->fallback_addr);
     memcpy(s->own_ip, cfg->local_ip, sizeof s->own_ip);
     memcpy(s->own_device, cfg->bind_device, sizeof s->own_device);
+    s->own_trusted = cfg->network_trusted;
     s->channels = mig_channels(cfg->channels);
     s->workers = xcalloc(s->channels, sizeof *s->workers);
     for (uint32_t i = 0; i < s->channels; i++) {
@@ -128,12 +129,14 @@ mig_source_redirect(struct mig_source *s, const char *addr, const char *fallback
 }
 
 void
-mig_source_rebind(struct mig_source *s, const char *local_ip, const char *device, const char *why)
+mig_source_rebind(struct mig_source *s, const char *local_ip, const char *device, bool trusted,
+                  const char *why)
 {
     pthread_mutex_lock(&s->mu);
     if (local_ip) {
         snprintf(s->own_ip, sizeof s->own_ip, "%s", local_ip);
         snprintf(s->own_device, sizeof s->own_device, "%s", device);
+        s->own_trusted = trusted;
     }
     snprintf(s->network_why, sizeof s->network_why, "%s", why);
     pthread_mutex_unlock(&s->mu);

@@ -180,6 +180,7 @@ struct mig_source {
     bool cancel, committing, stop_serving;
     char redirect[MIG_ADDR_SIZE], redirect_fallback[MIG_ADDR_SIZE]; /* where the target listens */
     char own_ip[INET6_ADDRSTRLEN], own_device[16]; /* where the first of the two is dialled from */
+    bool own_trusted;                              /* over a network that is */
     char network_why[MIG_DECISION_TEXT / 2];       /* what became of this node's network */
     struct mig_stats stats;
     uint64_t run_cpu_us, ctl_bytes; /* ctl_bytes: of a control connection that is closed */

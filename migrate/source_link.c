@@ -176,6 +176,7 @@ next_address(struct mig_source *s, unsigned tries)
     memcpy(s->cfg.target_addr, s->around ? s->redirect_fallback : s->redirect, MIG_ADDR_SIZE);
     memcpy(s->cfg.local_ip, s->own_ip, sizeof s->own_ip);
     memcpy(s->cfg.bind_device, s->own_device, sizeof s->own_device);
+    s->cfg.network_trusted = s->own_trusted;
     pthread_mutex_unlock(&s->mu);
     if (s->around) /* another network: the kernel knows the way */
         s->cfg.local_ip[0] = s->cfg.bind_device[0] = '\0';

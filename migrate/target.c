@@ -50,7 +50,8 @@ mig_target_new(const struct mig_target_config *cfg, struct mig_target **ret, str
     if (t->wake_fd < 0)
         rc = err_set(err, -errno, "eventfd: %s", strerror(errno));
     else
-        rc = mig_target_relisten(t, cfg->listen_ip, cfg->bind_device, cfg->fallback_listen_ip, err);
+        rc = mig_target_relisten(t, cfg->listen_ip, cfg->bind_device, cfg->network_trusted,
+                                 cfg->fallback_listen_ip, err);
     if (rc == 0 && !cfg->recovering && !cfg->recovering_committed) {
         rc = cfg->guest.ops->regions(cfg->guest.impl, t->regions, err);
         t->regions_len = rc > 0 ? (uint32_t)rc : 0;
@@ -76,7 +77,7 @@ swap_fd(int *a, int *b)
 }
 
 int
-mig_target_relisten(struct mig_target *t, const char *ip, const char *device,
+mig_target_relisten(struct mig_target *t, const char *ip, const char *device, bool trusted,
                     const char *fallback_ip, struct err *err)
 {
     char address[MIG_ADDR_SIZE] = "", fallback_address[MIG_ADDR_SIZE] = "";
@@ -93,6 +94,7 @@ mig_target_relisten(struct mig_target *t, const char *ip, const char *device,
     pthread_mutex_lock(&t->mu);
     swap_fd(&t->next_listen_fd, &fd); /* what comes back is of a change that this one overtakes */
     swap_fd(&t->next_fallback_fd, &fallback_fd);
+    t->next_trusted = trusted;
     t->relisten = true;
     pthread_mutex_unlock(&t->mu);
     eventfd_write(t->wake_fd, 1);

@@ -154,6 +154,7 @@ take_listeners(struct mig_target *t)
             close(t->fallback_fd);
         t->listen_fd = take_fd(&t->next_listen_fd);
         t->fallback_fd = take_fd(&t->next_fallback_fd);
+        t->cfg.network_trusted = t->next_trusted;
         t->relisten = false;
     }
     pthread_mutex_unlock(&t->mu);

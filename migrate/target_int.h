@@ -119,6 +119,7 @@ struct mig_target {
     struct err chan_err;  /* first failure of a receiver */
     enum control_error_code chan_code;
     struct mig_stats stats;
+    bool next_trusted;
     bool relisten; /* the run thread is to listen there from now on (target_accept.c) */
     int next_listen_fd, next_fallback_fd;
     uint64_t run_cpu_us, ctl_bytes;

@@ -30,6 +30,7 @@ struct rig {
     struct tree *nad;
     unsigned busy;
     bool silent, any_mtu;
+    const char *trusted; /* the annotation, or NULL */
     /* what was said */
     struct mignet now;
     struct tree *status; /* of the enactment that was spoken of last */
@@ -194,6 +195,9 @@ network(struct rig *r, const char *master)
                                "\"ipam\":{\"type\":\"whereabouts\",\"range\":\"10.200.5.0/24\"}}",
                                master, r->any_mtu ? "" : "\"mtu\":1500,"),
                   "spec", "config", NULL);
+    if (r->trusted)
+        tree_set_path(r->nad, tree_string(r->trusted), "metadata", "annotations",
+                      "drover.io/trusted-network", NULL);
     net_agent_network(r->n, REF, r->nad, ADDRESS);
 }
 
@@ -320,6 +324,40 @@ test_any_mtu(void **state)
     breaks(r, nl_link_set_mtu("eth1", 1400, &err), &err, "MTUChanged");
     until(r, "AddressFound");
     assert_int_equal(r->now.mtu, 1400);
+}
+
+/* Declared, withdrawn, and forgotten with the network: each is known without anything else changing. */
+static void
+test_trust(void **state)
+{
+    net_rig_need();
+
+    struct rig *r = *state;
+    static const char *const words[] = {"true", "false", "true", NULL};
+    bool was = false;
+
+    attached(r);
+    assert_false(r->now.trusted);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        bool want = words[i] && strcmp(words[i], "true") == 0;
+
+        r->trusted = words[i];
+        network(r, "eth1");
+        if (want != was) {
+            run_for(r, WAIT_US);
+            assert_false(r->late);
+        }
+        assert_int_equal(r->now.trusted, want);
+        assert_string_equal(r->now.code, "AddressFound");
+        was = want;
+    }
+    r->trusted = "true";
+    network(r, "eth1");
+    run_for(r, WAIT_US);
+    assert_true(r->now.trusted);
+    net_agent_network(r->n, "", NULL, NULL);
+    until(r, "NoDedicatedNetwork");
+    assert_false(r->now.trusted);
 }
 
 /* Somebody else takes it away whenever it is there: each repair waits longer than the one before. */
@@ -501,6 +539,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_watched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_carrier_and_address, setup, teardown),
         cmocka_unit_test_setup_teardown(test_any_mtu, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trust, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fight, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reattach_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_enacted, setup, teardown),

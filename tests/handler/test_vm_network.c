@@ -22,12 +22,20 @@ static const struct row {
      {.state = MIGNET_READY, .ip = "10.200.5.1", .ifname = "migration0"},
      "10.200.5.1 on migration0",
      ""},
+    {"a dedicated network that is trusted",
+     {.state = MIGNET_READY, .ip = "10.200.5.1", .ifname = "migration0", .trusted = true},
+     "10.200.5.1 on migration0, trusted",
+     ""},
     {"none",
      {.state = MIGNET_NONE, .ip = "198.18.0.11"},
      "198.18.0.11 on the management network",
      ""},
     {"none, and an interface that was once its own",
      {.state = MIGNET_NONE, .ip = "198.18.0.11", .ifname = "migration0"},
+     "198.18.0.11 on the management network",
+     ""},
+    {"none, and trust that was another network's",
+     {.state = MIGNET_NONE, .ip = "198.18.0.11", .trusted = true},
      "198.18.0.11 on the management network",
      ""},
     {"a dedicated network without an interface",
@@ -62,6 +70,7 @@ test_place(void **state)
         assert_int_equal(rc, 0);
         assert_string_equal(vm_place_text(&p, buf, sizeof buf), r->text);
         assert_int_equal(p.device[0] != '\0', r->net.state == MIGNET_READY);
+        assert_int_equal(p.trusted, strstr(r->text, "trusted") != NULL);
     } else {
         assert_int_equal(rc, -ENETDOWN);
         assert_non_null(strstr(err_msg(&err), r->why));

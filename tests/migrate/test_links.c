@@ -573,10 +573,11 @@ move(struct trip *t, const char *ifname, unsigned net)
     struct err err = {0};
 
     hosts_enter(&t->h, 1);
-    if (mig_target_relisten(t->t.p.target, hosts_ip(net, false, 1, ip), ifname, "", &err) != 0)
+    if (mig_target_relisten(t->t.p.target, hosts_ip(net, false, 1, ip), ifname, false, "", &err) !=
+        0)
         fail_msg("%s", err_msg(&err));
     hosts_enter(&t->h, 0);
-    mig_source_rebind(t->t.p.source, hosts_ip(net, false, 0, ip), ifname, "it changed");
+    mig_source_rebind(t->t.p.source, hosts_ip(net, false, 0, ip), ifname, false, "it changed");
     mig_source_redirect(t->t.p.source, mig_target_address(t->t.p.target), NULL);
 }
 
@@ -666,7 +667,8 @@ test_cannot_move(void **state)
     start(&t);
     wait_until(has_come_so_far, &m);
     hosts_cut(&t.h, "m0");
-    mig_source_rebind(t.t.p.source, NULL, NULL, "NetworkAttachmentDefinition ns/mig is gone");
+    mig_source_rebind(t.t.p.source, NULL, NULL, false,
+                      "NetworkAttachmentDefinition ns/mig is gone");
     pair_wait_source(&t.t.p);
     pair_wait_target(&t.t.p);
     print_message("# %s\n", t.t.p.src_err.msg);
