@@ -10,14 +10,16 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/sb.h"
+#include "migrate/rdma_lane.h"
 #include "migrate/xport.h"
 
 #define STAGE_BYTES 16384 /* one record: what is smaller is gathered into it */
 
 struct conn {
     /* constant */
-    int fd;          /* blocking when plain, else not */
-    struct tls *tls; /* NULL = plain */
+    int fd;            /* blocking when plain, else not; -1: a lane */
+    struct tls *tls;   /* NULL = plain */
+    struct lane *lane; /* NULL = TCP */
     /* owned by the sending thread */
     uint8_t *stage; /* made by the first conn_send over TLS */
     size_t staged;
@@ -49,6 +51,21 @@ conn_tls(int fd, struct tls_ctx *ctx, bool accepts, const char *peer, struct con
     else
         conn_free(c);
     return rc;
+}
+
+struct conn *
+conn_rdma(struct lane *l)
+{
+    struct conn *c = conn_plain(-1);
+
+    c->lane = l;
+    return c;
+}
+
+struct lane *
+conn_lane(struct conn *c)
+{
+    return c ? c->lane : NULL;
 }
 
 int
@@ -131,7 +148,10 @@ conn_break(struct conn *c)
 
     if (!c)
         return;
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    if (c->lane)
+        lane_shut(c->lane);
+    else
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     close_conn(c);
 }
 
@@ -150,12 +170,16 @@ conn_is_plain(const struct conn *c)
 int
 conn_send(struct conn *c, struct iovec *iov, int iov_len, struct err *err)
 {
+    if (c->lane)
+        return lane_send(c->lane, iov, iov_len, err);
     return c->tls ? send_tls(c, iov, iov_len, err) : xport_send(c->fd, iov, iov_len, err);
 }
 
 int
 conn_recv(struct conn *c, void *buf, size_t len, uint64_t timeout_us, struct err *err)
 {
+    if (c->lane)
+        return lane_recv(c->lane, buf, len, timeout_us, err);
     if (c->tls && FAULT(XPORT_RECV_SHORT))
         return err_set(err, -EIO, "receive: fault point xport.recv.short");
     return timeout_us || c->tls ? recv_until(c, buf, len, timeout_us, err)
@@ -167,7 +191,7 @@ conn_recvv(struct conn *c, struct iovec *iov, int iov_len, struct err *err)
 {
     int rc = 0;
 
-    if (!c->tls)
+    if (!c->tls && !c->lane)
         return xport_recvv(c->fd, iov, iov_len, err);
     for (int i = 0; i < iov_len && rc == 0; i++)
         rc = conn_recv(c, iov[i].iov_base, iov[i].iov_len, 0, err);
@@ -230,21 +254,26 @@ conn_readable(struct conn *c)
 {
     uint8_t b;
 
+    if (c->lane)
+        return lane_readable(c->lane);
     return c->tls ? tls_readable(c->tls) : recv(c->fd, &b, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void
 conn_shut(struct conn *c)
 {
-    if (c)
+    if (c && c->lane)
+        lane_shut(c->lane);
+    else if (c)
         xport_shut(c->fd);
 }
 
 static void
 close_conn(struct conn *c)
 {
+    lane_free(c->lane);
     tls_free(c->tls);
-    close(c->fd);
+    clean_fd(&c->fd);
     free(c->stage);
     free(c);
 }
