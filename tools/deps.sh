@@ -9,6 +9,7 @@ need="gcc make pkg-config libc6-dev libevent-dev libyaml-dev libjansson-dev libs
       libexpat1-dev libxxhash-dev libibverbs-dev librdmacm-dev liblz4-dev libzstd-dev libcmocka-dev libvirt-dev libarchive-dev
       iproute2 procps"
 real_vms="qemu-system-x86 qemu-utils libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients socat"
+rdma_guest="qemu-system-x86 busybox-static cpio kmod xz-utils ibverbs-providers ibverbs-utils perftest"
 [ -n "$mode" ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq"
 [ "$mode" != --libvirt ] || need="$need $real_vms"
 
@@ -21,12 +22,16 @@ missing=
 for p in $need; do
     if lacks "$p"; then missing="$missing $p"; fi
 done
-# tests with real VMs are skipped without these, and say so (no daemon starts: tests run their own)
-for p in $real_vms; do
-    if [ -n "$mode" ] || [ "$(id -u)" -ne 0 ] || ! lacks "$p"; then continue; fi
-    { apt-get update && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y \
-        --no-install-recommends $real_vms; } >/dev/null 2>&1 || echo "deps: went on without $p"
-    break
+# tests with real VMs, and with RDMA in a virtual machine, are skipped without these, and say so (no
+# daemon starts: tests run their own)
+for group in "$real_vms" "$rdma_guest"; do
+    if [ -n "$mode" ] || [ "$(id -u)" -ne 0 ]; then continue; fi
+    for p in $group; do
+        lacks "$p" || continue
+        { apt-get update && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y \
+            --no-install-recommends $group; } >/dev/null 2>&1 || echo "deps: went on without $p"
+        break
+    done
 done
 # peers that measurements stand beside; without one its comparison is skipped, and says so
 for p in iperf3 tcpdump; do

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# RDMA on a device that is one: virtual machines under QEMU's emulation with Debian's own kernel and
+# soft-RoCE (tests/rdma/). In `units` run the programs of tests/migrate that are linked with the real
+# libraries, in `handlers` two handlers move a VM, and what can happen to them happens. Neither
+# root nor KVM nor an RDMA device is needed. Arguments: names of guests (all without). What they printed
+# stays in build/rdma.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+PATH=$PATH:/usr/sbin:/sbin
+for need in qemu-system-x86_64:qemu-system-x86 cpio:cpio modprobe:kmod xz:xz-utils jq:jq \
+    ibv_devinfo:ibverbs-utils ib_write_bw:perftest rdma:iproute2 tc:iproute2; do
+    command -v "${need%:*}" >/dev/null || { echo "needs ${need%:*} (package ${need#*:})"; exit 77; }
+done
+[ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 ||
+    { echo "needs a static /bin/busybox (package busybox-static)"; exit 77; }
+ls /usr/lib/*/libibverbs/librxe-*.so >/dev/null 2>&1 ||
+    { echo "needs the provider of soft-RoCE (package ibverbs-providers)"; exit 77; }
+mkdir -p build/rdma || exit 1
+kernel=$(tests/rdma/fetch-kernel build/rdma/kernel) || { echo "$kernel"; exit 77; }
+eval "$kernel"
+tmp=$(mktemp -d build/rdma/run-XXXXXX) || exit 1
+guests=()
+cleanup() {
+    for p in "${guests[@]}"; do kill "$p" 2>/dev/null; done
+    wait
+    rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' TERM INT
+tests/rdma/make-initrd "$KROOT" "$KVER" "$tmp/initrd" || exit 1
+
+failed=0
+names=("$@")
+[ $# -gt 0 ] || names=(units handlers)
+for g in "${names[@]}"; do # side by side: much of what they do is waiting
+    mkdir "$tmp/$g"
+    tests/rdma/run "$KROOT/boot/vmlinuz-$KVER" "$tmp/initrd" "$tmp/$g" "tests/rdma/guest/$g.sh" \
+        >"build/rdma/$g.log" 2>&1 &
+    guests+=($!)
+done
+for i in "${!guests[@]}"; do
+    wait "${guests[i]}"
+    rc=$?
+    echo "--- ${names[i]} (exit $rc)"
+    cat "build/rdma/${names[i]}.log"
+    [ $rc -eq 0 ] || failed=1
+    # what a kernel says when a driver is used wrongly
+    if grep -E 'BUG|WARNING|Oops|refcount|use-after-free' "$tmp/${names[i]}/dmesg.txt"; then failed=1; fi
+done
+guests=()
+exit $failed
