@@ -109,13 +109,18 @@ $(foreach p,$(PROGS),$(eval $(call prog_rules,$(p))))
 PROG_FILES := $(addprefix $(BINDIR)/,$(PROGS))
 
 for_tests = $(if $(LIBS_for_tests_$(1)),for_tests_$(1),$(1))
+# tests/migrate brings a double of libibverbs and librdmacm, so those programs are linked without the
+# libraries: a function that the double lacks does not link
+RDMA_LIBS := -libverbs -lrdmacm
+RDMA_REAL := tests/migrate/verbs_real.c
+test_ldlibs_of = $(filter-out $(if $(filter migrate,$(1)),$(RDMA_LIBS)),$(call ldlibs_of,$(call for_tests,$(1))))
 # tests: tests/FOLDER/test_*.c, each a cmocka program; tests/FOLDER/*.c else are helpers linked to all
 define test_rules
 $(1)_TESTS := $$(patsubst tests/%.c,$(OUT)/tests/%,$$(wildcard tests/$(1)/test_*.c))
-$(1)_THELP := $$(patsubst %.c,$(OUT)/%.o,$$(filter-out tests/$(1)/test_%,$$(wildcard tests/$(1)/*.c)))
+$(1)_THELP := $$(patsubst %.c,$(OUT)/%.o,$$(filter-out tests/$(1)/test_% $(RDMA_REAL),$$(wildcard tests/$(1)/*.c)))
 $$($(1)_TESTS): $(OUT)/tests/%: $(OUT)/tests/%.o $$($(1)_THELP) $(call libs_of,$(call for_tests,$(1)))
 	$$(call say,LD    $$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $(call ldlibs_of,$(call for_tests,$(1))) $(PKG_LIBS_cmocka) -lm
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $(call test_ldlibs_of,$(1)) $(PKG_LIBS_cmocka) -lm
 UNIT_TESTS += $$($(1)_TESTS)
 OBJS += $$(addsuffix .o,$$($(1)_TESTS)) $$($(1)_THELP)
 .PHONY: check-$(1) lib-$(1)
@@ -124,6 +129,15 @@ check-$(1): $$($(1)_TESTS)
 	$(Q)tests/run $$($(1)_TESTS)
 endef
 $(foreach m,$(MODULES),$(eval $(call test_rules,$(m))))
+
+# the tests of RDMA a second time, with the real libraries: run where there is a device (tests/rdma)
+RDMA_TESTS := $(patsubst tests/migrate/%.c,$(OUT)/rdmatest/%,$(wildcard tests/migrate/test_rdma_*.c))
+RDMA_THELP := $(filter-out $(OUT)/tests/migrate/verbs_double%,$(migrate_THELP)) $(RDMA_REAL:%.c=$(OUT)/%.o)
+$(RDMA_TESTS): $(OUT)/rdmatest/%: $(OUT)/tests/migrate/%.o $(RDMA_THELP) $(call libs_of,for_tests_migrate)
+	$(call say,LD    $@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call ldlibs_of,for_tests_migrate) $(PKG_LIBS_cmocka) -lm
+OBJS += $(RDMA_REAL:%.c=$(OUT)/%.o)
 
 # system tests in C: tests/system/test_*.c, run by tests/run --system beside the scripts there
 SYSTEM_TESTS := $(patsubst tests/system/%.c,$(OUT)/systest/%,$(wildcard tests/system/test_*.c))
@@ -213,6 +227,9 @@ check:
 
 systest-build: $(SYSTEM_TESTS)
 .PHONY: systest-build
+
+rdmatest-build: $(RDMA_TESTS)
+.PHONY: rdmatest-build
 
 system-check: deps
 	$(Q)$(MAKE) --no-print-directory -j2 all systest-build
