@@ -128,6 +128,7 @@
 #define LABEL_NMSTATE_POLICY   "nmstate.io/policy" /* likewise */
 #define LABEL_CHECKUP          "kiagnose/checkup-type"
 #define COND_MIGRATION_NETWORK "MigrationNetworkReady" /* of a Node */
+#define COND_MIGRATION_RDMA    "MigrationRDMAReady"    /* of a Node: a device serves that address */
 
 /* PriorityClasses. The two of the system are there without an object. */
 #define PRIORITY_SYSTEM_PREFIX          "system-"

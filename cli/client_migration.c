@@ -53,13 +53,36 @@ read_encodings(const struct tree *t, struct arena *a)
     return arena_strdup(a, sb_str(&out));
 }
 
+/* TLS on one connection and none on another: the others are queue pairs, now or before. */
+static bool
+has_clear_part(const struct tree *t)
+{
+    return tree_find_string(t, "", "tls", NULL)[0] &&
+           !tree_get_bool(tree_get(t, "encrypted"), false);
+}
+
+static const char *
+privacy(const struct tree *t)
+{
+    if (strcmp(tree_find_string(t, "", "transport", NULL), "rdma") == 0)
+        return "RDMA in the clear";
+    if (has_clear_part(t))
+        return "partly in the clear";
+    return tree_get_bool(tree_get(t, "encrypted"), false) ? "encrypted" : "plaintext";
+}
+
 /* What progress and result have in common. */
 static void
 read_common(const struct tree *t, struct arena *a, struct migration *m)
 {
     m->mode = text(a, tree_find_string(t, "", "mode", NULL));
     m->encodings = read_encodings(t, a);
-    m->encrypted = tree_get_bool(tree_get(t, "encrypted"), false);
+    m->transport = text(a, tree_find_string(t, "", "transport", NULL));
+    m->transport_reason = text(a, tree_find_string(t, "", "transportReason", NULL));
+    m->rdma_device = text(a, tree_find_string(t, "", "rdmaDevice", NULL));
+    m->placed_pages = number(t, "placedPages");
+    m->registered_peak_bytes = number(t, "registeredPeakBytes");
+    m->privacy = privacy(t);
     m->limit_bytes_per_s = number(t, "limitBytesPerSecond");
     m->throttle_percent = number(t, "throttlePercent");
     m->throttle_ms = number(t, "throttleMs");
@@ -139,6 +162,15 @@ encryption(const struct tree *vmim, const struct tree *result, struct arena *a)
 
     if (!tls)
         return NULL;
+    if (has_clear_part(result))
+        return arena_printf(
+            a,
+            strcmp(tree_find_string(result, "", "transport", NULL), "rdma") == 0
+                ? "no: its memory went over RDMA in the clear; the control connection "
+                  "was encrypted (%s)"
+                : "in part: some of its memory went over RDMA in the clear, the rest "
+                  "and the control connection were encrypted (%s)",
+            tls);
     if (*tls)
         return arena_printf(a, "yes (%s)", tls);
     return tree_get_bool(tree_find(vmim, "status", "migrationState", "migrationConfiguration",
@@ -163,6 +195,7 @@ read_result(const struct tree *vmim, struct arena *a, struct migration *m)
     m->faults = number(target, "faults");
     m->fault_p50_us = number(target, "faultP50Us");
     m->fault_p99_us = number(target, "faultP99Us");
+    m->read_faults = number(target, "readFaults");
     if (!t)
         return;
     m->has_result = true;
@@ -219,6 +252,10 @@ migration_read(const struct tree *vmim, struct arena *a, struct migration *ret)
         .waiting = "",
         .mode = "",
         .encodings = "",
+        .privacy = "",
+        .transport = "",
+        .transport_reason = "",
+        .rdma_device = "",
         .method = "",
         .downtime_phases = "",
     };

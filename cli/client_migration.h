@@ -32,7 +32,9 @@ struct migration { /* strings are never NULL, "" when unknown; they live in the 
     int64_t throttle_percent, reconnects, missing_bytes;
     const char *mode;      /* PreCopy PostCopy Paused */
     const char *encodings; /* how its pages travelled: "raw 62%, lz4 30%, zero 8%" */
-    bool encrypted;
+    const char *privacy;   /* in a word or three: "encrypted" "plaintext" "RDMA in the clear" */
+    const char *transport, *transport_reason, *rdma_device; /* "tcp" "rdma"; why tcp; "rxe0" */
+    int64_t placed_pages, registered_peak_bytes;
 
     bool has_result; /* drover.io/migration-result */
     const char *cause;
@@ -40,12 +42,15 @@ struct migration { /* strings are never NULL, "" when unknown; they live in the 
     int64_t result_rounds, result_sent_bytes, result_total_ms, result_channels;
     int64_t result_downtime_ms; /* -1 = not measured */
     int64_t raw_pages, zero_pages, absent_pages, again_pages;
-    const char *encryption; /* "yes (TLS 1.3, ...)" or "no (why)"; NULL = the handler did not say */
+    const char
+        *encryption; /* "yes (TLS 1.3, ...)", "no (why)", "no: memory ... RDMA ..."; NULL = the
+                               handler did not say */
     int64_t cpu_ms, throttle_ms, write_faults, write_fault_ms;
     const char *downtime_phases; /* "stop 0.1 ms, scan 0.2 ms, ...": of both ends */
 
     bool has_target; /* drover.io/target-result */
     int64_t target_cpu_ms, postcopy_ms, faults, fault_p50_us, fault_p99_us;
+    int64_t read_faults; /* of the faults: by an RDMA READ */
 
     struct migration_decision *decisions; /* drover.io/migration-decisions */
     size_t decisions_len;

@@ -168,15 +168,38 @@ describe_phases(struct describe *d, const struct tree *obj)
                   tree_find_string(tree_at(list, i), "", "phaseTransitionTimestamp", NULL));
 }
 
-/* Mode, encodings, encryption, limit. */
+/* What carries the memory, and where that is not what could have been, why. */
+static void
+describe_transport(struct describe *d, const struct migration *m)
+{
+    AUTO_SB struct sb text = SB_INIT;
+
+    if (!m->transport[0])
+        return;
+    sb_puts(&text, m->transport);
+    if (m->rdma_device[0])
+        sb_printf(&text, " through %s", m->rdma_device);
+    if (m->transport_reason[0])
+        sb_printf(&text, ": %s", m->transport_reason);
+    if (m->placed_pages)
+        sb_printf(&text, ", %lld pages placed by it", (long long)m->placed_pages);
+    if (m->registered_peak_bytes) {
+        sb_puts(&text, ", at most ");
+        human_bytes(&text, m->registered_peak_bytes);
+        sb_puts(&text, " registered");
+    }
+    describe_line(d, "Transport", "%s", sb_str(&text));
+}
+
+/* Mode, encodings, encryption, transport, limit. */
 static void
 describe_how(struct describe *d, const struct migration *m)
 {
     AUTO_SB struct sb limit = SB_INIT;
 
-    describe_line(d, "Mode", "%s, %s%s%s", m->mode[0] ? m->mode : "PreCopy",
-                  m->encrypted ? "encrypted" : "plaintext", m->encodings[0] ? ", " : "",
-                  m->encodings);
+    describe_line(d, "Mode", "%s, %s%s%s", m->mode[0] ? m->mode : "PreCopy", m->privacy,
+                  m->encodings[0] ? ", " : "", m->encodings);
+    describe_transport(d, m);
     if (m->limit_bytes_per_s) {
         human_rate(&limit, m->limit_bytes_per_s);
         describe_line(d, "Limit", "%s", sb_str(&limit));
@@ -253,6 +276,8 @@ describe_transfer(struct describe *d, const struct migration *m)
                       "%lld ms, %lld faults, half of them within %lld us, 99 %% within %lld us",
                       (long long)m->postcopy_ms, (long long)m->faults, (long long)m->fault_p50_us,
                       (long long)m->fault_p99_us);
+    if (m->read_faults)
+        describe_line(d, "  of which", "%lld answered by an RDMA READ", (long long)m->read_faults);
     if (m->guest_downtime_ms >= 0)
         describe_line(d, "Downtime", "%lld ms, as the guest saw it",
                       (long long)m->guest_downtime_ms);

@@ -34,6 +34,7 @@ describe_migration_network(struct describe *d, const struct tree *node)
     AUTO_TREE struct tree *link = object_annotation_json(node, ANN_MIGRATION_LINK);
     AUTO_TREE struct tree *given = object_annotation_json(node, ANN_MIGRATION_ADDRESS);
     const struct tree *c = object_condition(node, COND_MIGRATION_NETWORK);
+    const struct tree *rdma = object_condition(node, COND_MIGRATION_RDMA);
     const char *status = tree_find_string(c, "", "status", NULL);
     const char *refused = tree_find_string(given, "", "reason", NULL);
     const char *wants = tree_find_string(given, "", "address", NULL);
@@ -68,6 +69,8 @@ describe_migration_network(struct describe *d, const struct tree *node)
                       tree_get_bool(tree_get(link, "trusted"), false)
                           ? "yes: RDMA may be used, which does not encrypt"
                           : "no: only TCP is used");
+    if (rdma)
+        describe_line(d, "  RDMA", "%s", tree_find_string(rdma, "", "message", NULL));
     if (mtu > 0)
         describe_line(d, "  MTU", "%" PRId64, mtu);
     if (speed > 0)
@@ -87,6 +90,7 @@ describe_network_cell(const struct tree *node, struct sb *out)
     AUTO_TREE struct tree *link = object_annotation_json(node, ANN_MIGRATION_LINK);
     const struct tree *c = object_condition(node, COND_MIGRATION_NETWORK);
     const char *status = tree_find_string(c, "", "status", NULL);
+    const struct tree *rdma = object_condition(node, COND_MIGRATION_RDMA);
     const char *reason = tree_find_string(c, "-", "reason", NULL);
     int64_t speed = tree_get_int(tree_get(link, "speedMbps"), 0);
 
@@ -103,6 +107,8 @@ describe_network_cell(const struct tree *node, struct sb *out)
         sb_putc(out, ' ');
         put_speed(speed, out);
     }
+    if (strcmp(tree_find_string(rdma, "", "status", NULL), "True") == 0)
+        sb_puts(out, " RDMA");
 }
 
 static void

@@ -135,6 +135,8 @@ put_numbers(const struct migration *m, bool details, struct sb *out)
         sb_puts(out, ", ETA ");
         human_ms(out, migration_eta_ms(m));
     }
+    if (details && strcmp(m->transport, "rdma") == 0)
+        sb_printf(out, ", %s", m->privacy);
     if (details)
         put_details(m, out);
 }
@@ -154,6 +156,8 @@ put_outcome(const struct migration *m, struct sb *out)
         human_bytes(out, m->result_sent_bytes);
         sb_printf(out, " in %lld round%s", (long long)m->result_rounds,
                   m->result_rounds == 1 ? "" : "s");
+        if (strcmp(m->transport, "rdma") == 0)
+            sb_printf(out, ", %s", m->privacy);
     }
     if (m->guest_downtime_ms >= 0) {
         sb_puts(out, ", downtime ");
@@ -289,8 +293,8 @@ put_live_details(const struct migrations_view *v, const struct migration *m, str
     AUTO_SB struct sb words = SB_INIT, line = SB_INIT;
 
     sb_printf(&words, "%s, %s", m->phase, m->mode[0] ? m->mode : "PreCopy");
-    if (m->encrypted)
-        sb_puts(&words, ", encrypted");
+    if (strcmp(m->privacy, "plaintext") != 0) /* that is the same for all, and somebody's word */
+        sb_printf(&words, ", %s", m->privacy);
     put_details(m, &words);
     term_cell(v->term, &line, sb_str(&words), v->term->columns - v->indent - 4, false);
     sb_printf(out, "\n%*s    ", v->indent, "");

@@ -161,9 +161,9 @@ top_nodes(struct verb *v, struct sb *out)
 static int
 top_migrations(struct verb *v, struct sb *out)
 {
-    static const char *const headings[] = {"NAMESPACE", "VM",    "PHASE",    "SOURCE",
-                                           "TARGET",    "ROUND", "DONE",     "LEFT",
-                                           "RATE",      "DIRTY", "DOWNTIME", "ETA"};
+    static const char *const headings[] = {"NAMESPACE", "VM",       "PHASE", "SOURCE", "TARGET",
+                                           "TRANSPORT", "ROUND",    "DONE",  "LEFT",   "RATE",
+                                           "DIRTY",     "DOWNTIME", "ETA"};
     AUTO_TREE struct tree *list = NULL;
     AUTO_TABLE struct table *t = table_new();
     const struct tree *items;
@@ -175,7 +175,7 @@ top_migrations(struct verb *v, struct sb *out)
         return rc;
     a = arena_new();
     items = tree_get(list, "items");
-    columns(v, t, headings, ARRAY_LEN(headings), 5);
+    columns(v, t, headings, ARRAY_LEN(headings), 6);
     for (size_t i = 0; i < tree_len(items); i++) {
         AUTO_SB struct sb left = SB_INIT, rate = SB_INIT, dirty = SB_INIT;
         AUTO_SB struct sb downtime = SB_INIT, eta = SB_INIT;
@@ -192,6 +192,7 @@ top_migrations(struct verb *v, struct sb *out)
         table_cell(t, m.phase[0] ? m.phase : "Pending");
         table_cell(t, m.source);
         table_cell(t, m.target);
+        table_cell(t, m.transport);
         table_cellf(t, "%lld", (long long)m.round);
         table_cellf(t, "%d%%", migration_permille(&m) / 10);
         table_cell(t, sb_str(&left));

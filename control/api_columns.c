@@ -45,6 +45,8 @@
         0   \
     }
 
+static void vmim_transport(const struct tree *obj, struct sb *out);
+static void vmim_encrypted(const struct tree *obj, struct sb *out);
 static void vmim_round(const struct tree *obj, struct sb *out);
 static void vmim_remaining(const struct tree *obj, struct sb *out);
 static void vmim_rate(const struct tree *obj, struct sb *out);
@@ -96,6 +98,8 @@ static const struct api_column vmim[] = {
     WIDE("Address", "status.migrationState.targetNodeAddress", "Where the target listens"),
     WIDE("Policy", "status.migrationState.migrationPolicyName", "MigrationPolicy that applies"),
     WIDE("Mode", "status.migrationState.mode", "How memory travels"),
+    WIDE_CELL("Transport", vmim_transport, "What carries memory"),
+    WIDE_CELL("Encrypted", vmim_encrypted, "Whether that is; RDMA never is"),
     WIDE_CELL("Round", vmim_round, "Round of copying"),
     WIDE_CELL("Remaining", vmim_remaining, "Memory that is not at the target yet"),
     WIDE_CELL("Rate", vmim_rate, "Bytes a second that are sent"),
@@ -161,6 +165,7 @@ static const struct api_column node[] = {
     WIDE_CELL("Migration-Address", link_address, "Address on it"),
     WIDE_CELL("MTU", link_mtu, "Its largest packet, in bytes"),
     WIDE_CELL("Speed", link_speed, "Of its link, where the link says"),
+    WIDE_COND("RDMA", COND_MIGRATION_RDMA, "Whether an RDMA device serves that address"),
     END};
 
 static const struct api_column ns[] = {
@@ -287,6 +292,40 @@ put_human(const struct tree *obj, const char *key, const char *unit, struct sb *
         return;
     quantity_format_human((uint64_t)bytes, text, sizeof(text));
     sb_printf(out, "%s%s", text, unit);
+}
+
+/* As its source said last; NULL: it has not said anything yet. The caller's. */
+static struct tree *
+vmim_said(const struct tree *obj)
+{
+    struct tree *t = object_annotation_json(obj, ANN_MIGRATION_RESULT);
+
+    if (tree_get(t, "tls"))
+        return t;
+    tree_free(t); /* a handler that was restarted knows the outcome alone */
+    return object_annotation_json(obj, ANN_MIGRATION_PROGRESS);
+}
+
+static void
+vmim_transport(const struct tree *obj, struct sb *out)
+{
+    AUTO_TREE struct tree *t = vmim_said(obj);
+
+    sb_puts(out, tree_find_string(t, "", "transport", NULL));
+}
+
+static void
+vmim_encrypted(const struct tree *obj, struct sb *out)
+{
+    AUTO_TREE struct tree *t = vmim_said(obj);
+    const char *transport = tree_find_string(t, "", "transport", NULL);
+
+    if (!tree_get(t, "encrypted"))
+        return;
+    sb_puts(out, tree_get_bool(tree_get(t, "encrypted"), false) ? "yes"
+                 : !tree_find_string(t, "", "tls", NULL)[0]     ? "no"
+                 : strcmp(transport, "rdma") == 0               ? "control-only"
+                                                                : "in-part");
 }
 
 static void

@@ -49,6 +49,9 @@ lv_source_new(const struct mig_source_config *cfg, struct hv_guest *g)
     pthread_condattr_destroy(&attr);
     if (cfg->recovering)
         s->stats.mode = MIG_MODE_POSTCOPY;
+    if (cfg->policy.transport == MIG_TRANSPORT_RDMA)
+        snprintf(s->stats.transport_why, sizeof s->stats.transport_why,
+                 "QEMU sends this guest's memory itself, and its stream is relayed over TCP");
     return &s->head;
 }
 

@@ -135,6 +135,7 @@ lv_link_stats(struct lv_source *s)
     s->stats.limit_bytes_per_s = rs.limit_bytes_per_s;
     s->stats.channels = rs.opened;
     s->stats.encrypted = rs.encrypted;
+    s->stats.transport = MIG_TRANSPORT_TCP;
     memcpy(s->stats.suite, rs.suite, sizeof s->stats.suite);
     s->stats.path_mtu_bytes = rs.path_mtu_bytes;
     s->stats.link = s->peer_gone ? MIG_LINK_NONE : MIG_LINK_MAIN;

@@ -322,6 +322,7 @@ look_around(struct lv_target *t, struct err *err)
     t->stats.cpu_us = rs.cpu_us;
     t->stats.channels = rs.opened;
     t->stats.encrypted = rs.encrypted;
+    t->stats.transport = MIG_TRANSPORT_TCP;
     memcpy(t->stats.suite, rs.suite, sizeof t->stats.suite);
     t->stats.path_mtu_bytes = rs.path_mtu_bytes;
     gone = t->peer_gone;

@@ -3,6 +3,7 @@
 
 static void put_common(struct tree *t, const struct mig_stats *st);
 static void put_encodings(struct tree *t, const struct mig_stats *st);
+static void put_transport(struct tree *t, const struct mig_stats *st);
 static void put_ms(struct tree *t, const char *key, uint64_t us);
 
 /* What both ends count, and both bodies of the source have. */
@@ -16,6 +17,25 @@ put_common(struct tree *t, const struct mig_stats *st)
     tree_set(t, "reconnects", tree_int(st->reconnects));
     tree_set(t, "pathMtuBytes", tree_int(st->path_mtu_bytes));
     tree_set(t, "cpuMs", tree_int((int64_t)(st->cpu_us / 1000)));
+    put_transport(t, st);
+}
+
+/* Nothing before there was a connection, and of RDMA nothing where it was not used. */
+static void
+put_transport(struct tree *t, const struct mig_stats *st)
+{
+    if (st->transport != MIG_TRANSPORT_AUTO)
+        tree_set(t, "transport", tree_string(mig_transport_name(st->transport)));
+    if (st->transport_why[0])
+        tree_set(t, "transportReason", tree_string(st->transport_why));
+    if (st->rdma_device[0])
+        tree_set(t, "rdmaDevice", tree_string(st->rdma_device));
+    if (st->placed_pages)
+        tree_set(t, "placedPages", tree_int((int64_t)st->placed_pages));
+    if (st->registered_peak_bytes) {
+        tree_set(t, "registeredBytes", tree_int((int64_t)st->registered_bytes));
+        tree_set(t, "registeredPeakBytes", tree_int((int64_t)st->registered_peak_bytes));
+    }
 }
 
 static void
@@ -126,6 +146,8 @@ stats_tree_target(const struct mig_stats *st, const char *node)
         tree_set(t, "faultP50Us", tree_int((int64_t)stats_fault_quantile_us(st, 500)));
         tree_set(t, "faultP99Us", tree_int((int64_t)stats_fault_quantile_us(st, 990)));
         tree_set(t, "faultHistogram", TAKE_PTR(faults));
+        if (st->read_faults)
+            tree_set(t, "readFaults", tree_int((int64_t)st->read_faults));
     }
     tree_free(faults);
     return t;

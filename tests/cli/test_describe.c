@@ -166,6 +166,12 @@ placement(struct describe *d, const struct tree *obj)
 
 #define SCHEDULED(body) "{" META("\"drover.io/schedule-result\":\"" body "\"") "}"
 
+/* Of an engine's migration: what its source says of how the bytes travelled. */
+#define RESULT(encrypted, tls, transport, more)                                                   \
+    VMIM("\"drover.io/migration-result\":\"{\\\"encrypted\\\":" encrypted ",\\\"tls\\\":\\\"" tls \
+         "\\\",\\\"transport\\\":\\\"" transport "\\\"" more "}\"",                               \
+         "{\"phase\":\"Succeeded\"}")
+
 static const struct describe_row descriptions[] = {
     {"the head names and dates",
      VMIM("\"note\":\"x\"", "{}"),
@@ -305,6 +311,41 @@ static const struct describe_row descriptions[] = {
       "CPU:                source 9 ms, target 7 ms\n", "plaintext, lz4 75%, zero 25%\n",
       "Decisions:\n  2026-01-01T00:00:01Z  round 2   switch over\n"},
      "Switchover"},
+    {"encrypted, over TCP, and why not over RDMA",
+     RESULT("true", "TLS 1.3, X", "tcp", ",\\\"transportReason\\\":\\\"it is not trusted\\\""),
+     describe_vmim,
+     {"Encrypted:          yes (TLS 1.3, X)\n", "Mode:               PreCopy, encrypted\n",
+      "Transport:          tcp: it is not trusted\n"},
+     "clear"},
+    {"over RDMA: what is in the clear and what is not",
+     RESULT("false", "TLS 1.3, X", "rdma",
+            ",\\\"rdmaDevice\\\":\\\"rxe0\\\",\\\"placedPages\\\":12,\\\"registeredPeakBytes\\\":"
+            "1073741824"),
+     describe_vmim,
+     {"Encrypted:          no: its memory went over RDMA in the clear; the control connection was "
+      "encrypted (TLS 1.3, X)\n",
+      "Mode:               PreCopy, RDMA in the clear\n",
+      "Transport:          rdma through rxe0, 12 pages placed by it, at most 1 GiB registered\n"},
+     "yes"},
+    {"over RDMA, and the control connection in the clear, too",
+     RESULT("false", "", "rdma", ""),
+     describe_vmim,
+     {"Encrypted:          no (--insecure-plaintext)\n",
+      "Mode:               PreCopy, RDMA in the clear\n", "Transport:          rdma\n"},
+     "TLS"},
+    {"over RDMA until that failed",
+     RESULT("false", "TLS 1.3, X", "tcp", ",\\\"transportReason\\\":\\\"it broke\\\""),
+     describe_vmim,
+     {"Encrypted:          in part: some of its memory went over RDMA in the clear, the rest and "
+      "the control connection were encrypted (TLS 1.3, X)\n",
+      "Mode:               PreCopy, partly in the clear\n", "Transport:          tcp: it broke\n"},
+     "yes"},
+    {"faults that RDMA READs answered",
+     VMIM("\"drover.io/target-result\":\"{\\\"faults\\\":9,\\\"readFaults\\\":7}\"",
+          "{\"phase\":\"Succeeded\"}"),
+     describe_vmim,
+     {"  of which:         7 answered by an RDMA READ\n"},
+     "Transport"},
     {"decisions that are none",
      VMIM("\"drover.io/migration-decisions\":\"{\\\"at\\\":1}\"", "{}"),
      describe_vmim,

@@ -35,6 +35,9 @@ struct row {
 #define COND(status, reason, message)                                                          \
     ",{\"type\":\"" COND_MIGRATION_NETWORK "\",\"status\":\"" status "\",\"reason\":\"" reason \
     "\",\"message\":\"" message "\"}"
+#define RDMA(status, message)                                                            \
+    ",{\"type\":\"" COND_MIGRATION_RDMA "\",\"status\":\"" status "\",\"reason\":\"x\"," \
+    "\"message\":\"" message "\"}"
 #define NNS(interfaces)                                                                   \
     "{\"apiVersion\":\"nmstate.io/v1beta1\",\"kind\":\"NodeNetworkState\",\"metadata\":{" \
     "\"name\":\"n1\"},\"status\":{\"currentState\":{\"interfaces\":" interfaces "},"      \
@@ -91,6 +94,11 @@ static const struct row rows[] = {
      NODE(LINK(LINK_JSON ",\\\"trusted\\\":true"), ""),
      {"  Trusted:          yes: RDMA may be used, which does not encrypt\n  MTU:"},
      "no: only TCP"},
+    {"RDMA, in the condition's words",
+     describe_migration_network,
+     NODE(LINK(LINK_JSON), RDMA("False", "no device has 10.200.5.1")),
+     {"  RDMA:             no device has 10.200.5.1\n"},
+     NULL},
     {"a network that is not",
      describe_migration_network,
      NODE(LINK(LINK_JSON ",\\\"trusted\\\":false"), ""),
@@ -130,7 +138,18 @@ static const struct row rows[] = {
      cell,
      NODE(LINK(LINK_JSON ",\\\"speedMbps\\\":2500"), COND("True", "AddressFound", "x")),
      {"migration0 2.5 Gb/s"},
+     "RDMA"},
+    {"in three words",
+     cell,
+     NODE(LINK(LINK_JSON ",\\\"speedMbps\\\":2500"),
+          COND("True", "AddressFound", "x") RDMA("True", "rxe0 serves 10.200.5.1")),
+     {"migration0 2.5 Gb/s RDMA"},
      NULL},
+    {"RDMA that is not there",
+     cell,
+     NODE(LINK(LINK_JSON), COND("True", "AddressFound", "x") RDMA("False", "no device")),
+     {"migration0"},
+     "RDMA"},
     {"in two words: broken",
      cell,
      NODE(LINK(LINK_JSON ",\\\"speedMbps\\\":100"), COND("False", "LinkDown", "x")),

@@ -217,6 +217,8 @@ static const struct migration moving = {
     .cause = "",
     .mode = "",
     .encodings = "",
+    .privacy = "plaintext",
+    .transport = "",
     .downtime_phases = "",
     .started_us = 1,
     .has_progress = true,
@@ -242,6 +244,8 @@ static const struct migration waiting = {
     .cause = "",
     .mode = "",
     .encodings = "",
+    .privacy = "plaintext",
+    .transport = "",
     .downtime_phases = "",
     .waiting = "2 of 2 outbound migrations of n1 run",
     .guest_downtime_ms = -1,
@@ -346,7 +350,7 @@ details_say_how_it_goes(void **state)
 
     (void)state;
     m.mode = "PostCopy";
-    m.encrypted = true;
+    m.privacy = "encrypted";
     m.encodings = "raw 62%, lz4 38%";
     m.predicted_downtime_ms = 12;
     m.predicted_downtime_p90_ms = 20;
@@ -371,6 +375,41 @@ details_say_how_it_goes(void **state)
             fail_msg("no \"%s\" in\n%s", want[tty], text);
         free(text);
     }
+}
+
+/* Encryption is what people expect: that there is none is said on a terminal, off it and at the end. */
+static void
+rdma_says_that_it_is_in_the_clear(void **state)
+{
+    static const char *const want[2][2] = {
+        {"ETA 260 ms, RDMA in the clear", "1 GiB in 3 rounds, RDMA in the clear"},
+        {"PreCopy, RDMA in the clear", "1 GiB in 3 rounds, RDMA in the clear"}};
+
+    (void)state;
+    for (int tty = 0; tty < 2; tty++)
+        for (int over = 0; over < 2; over++) {
+            struct migration m = moving;
+            char *text = NULL;
+            size_t size = 0;
+            FILE *f = open_memstream(&text, &size);
+            struct term t = terminal(f);
+            struct migrations_view *v;
+
+            m.transport = "rdma";
+            m.privacy = "RDMA in the clear";
+            m.final = m.has_result = over;
+            m.result_rounds = 3;
+            m.result_sent_bytes = 1 << 30;
+            t.tty = t.utf8 = tty;
+            v = migrations_view_new(&t, 2);
+            migrations_view_details(v);
+            migrations_view_show(v, &m, 1, NULL);
+            migrations_view_free(v);
+            fclose(f);
+            if (!strstr(text, want[tty][over]))
+                fail_msg("no \"%s\" in\n%s", want[tty][over], text);
+            free(text);
+        }
 }
 
 static void
@@ -430,6 +469,7 @@ main(void)
         cmocka_unit_test(live_view_fits_into_100_columns),
         cmocka_unit_test(failed_one_says_why),
         cmocka_unit_test(details_say_how_it_goes),
+        cmocka_unit_test(rdma_says_that_it_is_in_the_clear),
         cmocka_unit_test(long_lines_are_folded_below_their_last_cell),
     };
     size_t n = 13;

@@ -146,12 +146,12 @@ test_tables(void **state)
         {VMIS, "NAME AGE PHASE IP NODENAME READY live-migratable paused",
          "\"v\",\"0s\",\"Running\",null,\"n1\",\"True\",\"False\",null"},
         {VMIMS,
-         "NAME PHASE VMI source target address policy mode round remaining rate dirty-rate "
-         "downtime age",
+         "NAME PHASE VMI source target address policy mode transport encrypted round remaining "
+         "rate dirty-rate downtime age",
          "\"m\",null,\"w\","},
         {NODES,
          "NAME STATUS ROLES AGE VERSION internal-ip external-ip os-image kernel-version "
-         "migration-network migration-interface migration-address mtu speed",
+         "migration-network migration-interface migration-address mtu speed rdma",
          "\"n1\",\"NotReady,SchedulingDisabled\",\"control-plane,worker\",\"0s\",null,\"10.0.0.1\","
          "\"<none>\",null,null,\"True\""},
         {NSS, "NAME STATUS AGE", "\"default\",\"Active\",\"0s\""},
@@ -241,6 +241,45 @@ test_tables(void **state)
 }
 
 /* --- admission --- */
+/* Whose memory was protected: from what the source said last, also where it cannot say all of it. */
+static void
+test_encryption_column(void **state)
+{
+    static const struct {
+        const char *annotation, *said, *cells;
+    } rows[] = {
+        {"progress", "{}", "null,\"\",\"\",\"\""},
+        {"progress", "{'encrypted':true,'tls':'TLS 1.3'}", "null,\"\",\"yes\",\"\""},
+        {"progress", "{'encrypted':true,'tls':'TLS 1.3','transport':'tcp'}", "\"tcp\",\"yes\""},
+        {"progress", "{'encrypted':false,'tls':'TLS 1.3','transport':'rdma'}",
+         "\"rdma\",\"control-only\""},
+        {"result", "{'outcome':'succeeded'}", "\"rdma\",\"control-only\""},
+        {"result", "{'encrypted':false,'tls':'TLS 1.3','transport':'tcp'}", "\"tcp\",\"in-part\""},
+        {"result", "{'encrypted':false,'tls':'','transport':'tcp'}", "\"tcp\",\"no\""},
+        {"result", "{'encrypted':false,'tls':'','transport':'rdma'}", "\"rdma\",\"no\""},
+    };
+    struct api_fixture *f = *state;
+
+    api_fixture_create(f, VMIS, VMI("w"));
+    api_fixture_create(f, VMIMS, VMIM("m", "w"));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO_TREE struct tree *patch = tree_map();
+        AUTO_FREE char *key = xasprintf("drover.io/migration-%s", rows[i].annotation);
+        AUTO_FREE char *said = xstrdup(rows[i].said);
+        AUTO_SB struct sb json = SB_INIT;
+
+        for (char *c = said; *c; c++)
+            *c = *c == '\'' ? '"' : *c;
+        tree_set_path(patch, tree_string(said), "metadata", "annotations", key, NULL);
+        tree_to_json(patch, 0, &json);
+        api_fixture_call(f, "PATCH", VMIMS "/m", MERGE, sb_str(&json));
+        assert_int_equal(f->status, 200);
+        api_fixture_get_as(f, VMIMS "/m", TABLE);
+        if (!strstr(f->text, rows[i].cells))
+            fail_msg("%s: want %s in %s", rows[i].said, rows[i].cells, f->text);
+    }
+}
+
 static void
 set_vmi(struct api_fixture *f, const char *status)
 {
@@ -751,6 +790,7 @@ main(void)
         T(test_discovery),
         T(test_every_kind),
         T(test_tables),
+        T(test_encryption_column),
         T(test_migration_admission),
         T(test_admission_has_no_race),
         T(test_other_admission),

@@ -173,8 +173,8 @@ static const struct {
     {"/api/v1/namespaces/default/configmaps", "Name Data Age", "[\"c\",\"3\",\"0s\"]"},
     {"/api/v1/nodes",
      "Name Status Roles Age Version Internal-IP External-IP OS-Image Kernel-Version "
-     "Migration-Network Migration-Interface Migration-Address MTU Speed",
-     "\"True\",\"migration0\",\"10.200.5.1\",\"9000\",\"10Gb/s\"]"},
+     "Migration-Network Migration-Interface Migration-Address MTU Speed RDMA",
+     "\"True\",\"migration0\",\"10.200.5.1\",\"9000\",\"10Gb/s\",\"False\"]"},
 };
 
 static void
@@ -216,7 +216,8 @@ test_columns(void **state)
         "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"annotations\":{"
         "\"drover.io/migration-link\":\"{\\\"interface\\\":\\\"migration0\\\",\\\"address\\\":"
         "\\\"10.200.5.1\\\",\\\"mtu\\\":9000,\\\"speedMbps\\\":10000}\"}},\"status\":{"
-        "\"conditions\":[{\"type\":\"MigrationNetworkReady\",\"status\":\"True\"}]}}");
+        "\"conditions\":[{\"type\":\"MigrationNetworkReady\",\"status\":\"True\"},{\"type\":"
+        "\"MigrationRDMAReady\",\"status\":\"False\"}]}}");
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
         AUTO_SB struct sb columns = SB_INIT;
         const struct tree *defs;
@@ -236,7 +237,7 @@ test_columns(void **state)
     api_fixture_create(f, "/api/v1/nodes",
                        "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n2\"}}");
     api_fixture_get_as(f, "/api/v1/nodes/n2", TABLE);
-    assert_non_null(strstr(f->text, "\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"));
+    assert_non_null(strstr(f->text, "\"<none>\",\"<none>\",\"<none>\",\"<none>\",null]"));
 }
 
 int

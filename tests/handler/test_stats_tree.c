@@ -9,6 +9,8 @@
 
 #include "handler/stats_tree.h"
 
+#define REST ",\"reconnects\":0,\"pathMtuBytes\":0,\"cpuMs\":0"
+
 static const struct mig_stats measured = {
     .round = 3,
     .total_bytes = 64 << 20,
@@ -34,6 +36,7 @@ static const struct mig_stats measured = {
     .link = MIG_LINK_MAIN,
     .path_mtu_bytes = 9000,
     .shaping_wait_us = 12500,
+    .transport = MIG_TRANSPORT_TCP,
 };
 
 static void
@@ -58,11 +61,46 @@ test_progress(void **state)
         "\"predictedTotalP90Ms\":0,\"elapsedMs\":1000,\"connected\":true,\"mode\":\"PreCopy\","
         "\"channels\":2,"
         "\"encrypted\":true,\"tls\":\"TLS 1.3, "
-        "X\",\"reconnects\":0,\"pathMtuBytes\":9000,\"cpuMs\":90,\"rawPages\":12000,\"zeroPages\":"
+        "X\",\"reconnects\":0,\"pathMtuBytes\":9000,\"cpuMs\":90,\"transport\":\"tcp\","
+        "\"rawPages\":12000,\"zeroPages\":"
         "7,"
         "\"absentPages\":4000,\"againPages\":0,\"encodings\":{\"raw\":{\"pages\":11000,\"bytes\":"
         "45056000},\"lz4\":{\"pages\":1000,\"bytes\":1234567}},\"throttlePercent\":20,"
         "\"throttleMs\":0.0,\"shapingWaitMs\":12.5,\"writeFaults\":0,\"writeFaultMs\":0.0}");
+}
+
+static void
+test_transport(void **state)
+{
+    static const struct {
+        struct mig_stats st;
+        const char *json;
+    } rows[] = {
+        {{.encrypted = true, .suite = "TLS"}, "\"encrypted\":true,\"tls\":\"TLS\"" REST "}"},
+        {{.transport = MIG_TRANSPORT_TCP},
+         "\"encrypted\":false,\"tls\":\"\"" REST ",\"transport\":\"tcp\"}"},
+        {{.transport = MIG_TRANSPORT_TCP, .transport_why = "no \"device\""},
+         "\"encrypted\":false,\"tls\":\"\"" REST
+         ",\"transport\":\"tcp\",\"transportReason\":\"no \\\"device\\\"\"}"},
+        {{.transport = MIG_TRANSPORT_RDMA,
+          .suite = "TLS",
+          .rdma_device = "rxe0",
+          .placed_pages = 5,
+          .registered_peak_bytes = 1 << 20},
+         "\"encrypted\":false,\"tls\":\"TLS\"" REST
+         ",\"transport\":\"rdma\",\"rdmaDevice\":\"rxe0\","
+         "\"placedPages\":5,\"registeredBytes\":0,\"registeredPeakBytes\":1048576}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO_TREE struct tree *t = stats_tree_target(&rows[i].st, "n");
+        AUTO_SB struct sb sb = SB_INIT;
+
+        (void)tree_del(t, "downtime");
+        tree_to_json(t, 0, &sb);
+        assert_non_null(strstr(sb_str(&sb), rows[i].json));
+    }
 }
 
 /* Succeeded migrations once said cause "peer" and downtime 0: the target had to be asked. */
@@ -119,6 +157,7 @@ test_target(void **state)
     (void)state;
     st.downtime = (struct mig_downtime){.load_us = 10, .commit_us = 20, .resume_us = 30};
     st.postcopy_us = 1500;
+    st.read_faults = 90;
     st.faults = 100;
     st.fault_us[5] = 60;
     st.fault_us[6] = 38;
@@ -131,7 +170,7 @@ test_target(void **state)
         "\"commitMs\":0.02,"
         "\"resumeMs\":0.03},\"postCopyMs\":1.5,\"faults\":100,\"faultP50Us\":32,\"faultP99Us\":"
         "4096,\"faultHistogram\":[{\"belowUs\":32,\"count\":60},{\"belowUs\":64,\"count\":38},"
-        "{\"belowUs\":4096,\"count\":2}]}");
+        "{\"belowUs\":4096,\"count\":2}],\"readFaults\":90}");
 }
 
 static void
@@ -153,9 +192,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_progress), cmocka_unit_test(test_result_after_asking),
-        cmocka_unit_test(test_result),   cmocka_unit_test(test_result_of_an_earlier_life),
-        cmocka_unit_test(test_target),   cmocka_unit_test(test_quantiles),
+        cmocka_unit_test(test_progress),  cmocka_unit_test(test_result_after_asking),
+        cmocka_unit_test(test_result),    cmocka_unit_test(test_result_of_an_earlier_life),
+        cmocka_unit_test(test_target),    cmocka_unit_test(test_quantiles),
+        cmocka_unit_test(test_transport),
     };
 
     return cmocka_run_group_tests_name("figures as JSON", tests, NULL, NULL);
