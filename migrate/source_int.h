@@ -33,6 +33,7 @@
 #define SOURCE_RECONNECT_US 30000000 /* a cut connection is tried again for so long */
 #define SOURCE_REDIAL_US    100000   /* between two tries */
 #define SOURCE_REPAIRS      3        /* extra rounds, paused, for batches with a bad checksum */
+#define SOURCE_LANES_US     4000000  /* for all queue pairs of a connection to be set up */
 #define SOURCE_CHANNELS_MAX 4        /* when chosen automatically */
 /* Runs of a batch before it is encoded: encoding may make a run of each page. */
 #define SOURCE_BATCH_RUNS (FRAME_MAX_RUNS - FRAME_MAX_RAW_PAGES)
@@ -56,6 +57,9 @@ struct source_batch {
     uint8_t head[FRAME_MAX_HEAD];
     struct iovec iov[2];
 };
+
+struct lane;
+struct nic;
 
 struct source_worker {
     /* constant after start */
@@ -123,13 +127,22 @@ struct mig_source {
     /* The connections, which can be lost and made again (source_link.c). Owned by the run thread. */
     uint32_t epoch; /* of the present ones; 0 = none yet */
     uint8_t token[CONTROL_TOKEN_SIZE];
-    bool around;           /* they are dialled at the fallback address */
-    struct nic *nic;       /* the data channels are lanes of it; NULL: they are TCP */
-    uint64_t window_bytes; /* of Accept.rdma */
-    bool lost;             /* the first trouble was that they are gone */
-    bool mark_said;        /* that the urgent channel could not be marked */
-    int refused;           /* enum control_error_code of the last refusal */
+    bool around;    /* they are dialled at the fallback address */
+    bool lost;      /* the first trouble was that they are gone */
+    bool mark_said; /* that the urgent channel could not be marked */
+    int refused;    /* enum control_error_code of the last refusal */
     struct source_urgent urgent;
+
+    /* Data channels over RDMA (source_lanes.c). Owned by the run thread; constant while there are
+     * workers. */
+    bool lanes;             /* they are: then there is a nic */
+    struct nic *nic;        /* of the present connection, from the offer on */
+    struct lane *read_lane; /* carries the target's READs in post-copy; NULL = none */
+    uint64_t window_bytes;  /* of Accept.rdma, when it is them */
+    bool rdma_answered;     /* ACCEPT had one: */
+    struct control_rdma rdma_answer;
+    uint32_t rdma_failures; /* in this migration */
+    char rdma_failure[ERR_MSG_SIZE], rdma_why[CONTROL_TEXT_SIZE];
 
     /* post-copy (source_post.c) */
     uint8_t *heat;     /* one number a stripe: rounds in which it was dirty */
@@ -192,6 +205,19 @@ struct mig_source {
 int source_setup(struct mig_source *s);
 /* The handshake and all channels, once. 0, or trouble. */
 int source_connect(struct mig_source *s);
+
+/* source_lanes.c: data channels over RDMA. */
+/* Before HELLO: whether it shall offer RDMA. */
+bool source_lanes_offer(struct mig_source *s);
+/* After ACCEPT: all lanes, or, where they were agreed on, the target is told that there will be none:
+ * s->lanes says. 0, or trouble. */
+int source_lanes_dial(struct mig_source *s);
+/* The data channels stand: what carries them, for the figures and, where it is new, the log. */
+void source_lanes_say(struct mig_source *s);
+/* The connection is lost: where it had lanes, that counts against them. */
+void source_lanes_lost(struct mig_source *s);
+/* Frees whatever is RDMA's of the connection, once no thread uses it any more. Idempotent. */
+void source_lanes_drop(struct mig_source *s);
 
 /* source_link.c: connections that are lost and made again. */
 /* Trouble that is the loss of the connection and nothing else. Returns rc. */

@@ -32,6 +32,7 @@ source_unlink(struct mig_source *s)
 
     source_workers_stop(s);
     source_urgent_stop(s);
+    source_lanes_lost(s);
     for (uint32_t i = 0; i < s->channels; i++) {
         struct source_worker *w = &s->workers[i];
 
@@ -45,6 +46,7 @@ source_unlink(struct mig_source *s)
         source_batch_empty(&w->batch);
     }
     conn_free(TAKE_PTR(s->urgent.conn));
+    source_lanes_drop(s);
     pthread_mutex_lock(&s->mu);
     ctl = TAKE_PTR(s->ctl);
     s->ctl_bytes += ctl ? ctl_bytes(ctl) : 0;

@@ -51,7 +51,8 @@ source_look_at_path(struct mig_source *s)
     char text[MIG_DECISION_TEXT];
     bool same;
 
-    xport_path(conn_fd(s->workers[0].conn), &mtu, &segment);
+    /* lanes have none: the control connection goes the same way */
+    xport_path(s->lanes ? ctl_fd(s->ctl) : conn_fd(s->workers[0].conn), &mtu, &segment);
     if (!mtu)
         return;
     pthread_mutex_lock(&s->mu);

@@ -48,9 +48,12 @@ source_connect(struct mig_source *s)
     s->epoch++;
     rc = connect_control(s);
     if (rc == 0)
+        rc = source_lanes_dial(s);
+    if (rc == 0 && !s->lanes)
         rc = connect_data(s);
     if (rc != 0)
         return rc;
+    source_lanes_say(s);
     mark_urgent(s);
     source_look_at_path(s);
     pthread_mutex_lock(&s->mu);
@@ -66,7 +69,7 @@ mark_urgent(struct mig_source *s)
     char text[MIG_DECISION_TEXT];
     struct err err = {0};
 
-    if (!s->urgent.conn || s->mark_said ||
+    if (!s->urgent.conn || s->lanes || s->mark_said ||
         xport_mark(conn_fd(s->urgent.conn), s->cfg.urgent_priority, s->cfg.urgent_dscp, &err) == 0)
         return;
     s->mark_said = true;
@@ -93,6 +96,7 @@ source_teardown(struct mig_source *s)
         w->scan = NULL;
         source_encode_done(w);
     }
+    source_lanes_drop(s);
     track_free(s->track, NULL);
     s->track = NULL;
     pthread_mutex_lock(&s->mu);
@@ -222,6 +226,7 @@ connect_control(struct mig_source *s)
     for (uint32_t i = 0; i < s->layout.regions; i++)
         m.hello.regions[i] = (struct layout_region){.size_bytes = s->regions[i].size,
                                                     .page_bytes = s->regions[i].page_bytes};
+    m.hello.rdma = source_lanes_offer(s);
     rc = ctl_send(ctl, &m, &err);
     if (rc == 0)
         rc = ctl_wait(ctl, ctl_dead_peer_us(ctl), s->wake_fd, &m, &err);
@@ -244,6 +249,8 @@ connect_control(struct mig_source *s)
         memcpy(s->token, m.accept.token, CONTROL_TOKEN_SIZE);
         s->can_post_copy = m.accept.urgent;
         s->capabilities = m.accept.capabilities & CONTROL_CAPS_ENCODINGS;
+        s->rdma_answered = m.accept.has_rdma;
+        s->rdma_answer = m.accept.rdma;
     }
     control_msg_done(&m);
     return rc;

@@ -129,6 +129,7 @@ mig_target_run(struct mig_target *t, struct err *err)
     target_receivers_stop(t);
     target_verify_free(t);
     target_post_free(t, t->sw.state != SWITCH_DST_IN_DOUBT);
+    target_lanes_drop(t);
     pthread_mutex_lock(&t->mu);
     t->run_cpu_us = clock_thread_ns() / 1000 - t->run_cpu_base_us;
     t->stats.finished_us = clock_mono_us();

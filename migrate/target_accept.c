@@ -23,6 +23,7 @@ struct pending {
     struct conn *conn; /* NULL = free */
     bool shaken;       /* the handshake of TLS is over */
     bool leaving;      /* turned away: it may still read why */
+    bool held;         /* a data channel of a source that is about to say RDMA_OFF */
     bool around;       /* it came to the fallback address */
     uint64_t deadline_us;
     size_t have;
@@ -33,7 +34,6 @@ struct door {
     struct mig_target *t;
     bool want_data;
     uint64_t deadline_us;
-    uint32_t attached;
     uint64_t told_us; /* when cfg.refused was called */
     struct err why;   /* the last one that was turned away */
     struct pending pending[TARGET_PENDING];
@@ -52,13 +52,16 @@ static void on_control(struct door *d, struct pending *p);
 static void on_hello(struct door *d, struct pending *p, const struct control_hello *h);
 static void on_question(struct door *d, struct pending *p, const struct control_question *q);
 static void on_data(struct door *d, struct pending *p);
+static uint32_t expected(const struct mig_target *t);
+static uint32_t attached(const struct mig_target *t);
+static void on_rdma_off(struct door *d, const char *why);
 static void mark_urgent(struct mig_target *t);
 static void note_path(struct mig_target *t, uint32_t channel);
 static bool may_begin(const struct mig_target *t, const struct control_hello *h);
 static bool same_ident(const struct mig_target *t, const char *vmi, const char *migration,
                        uint64_t generation);
 static int adopt(struct mig_target *t, struct pending *p);
-static int check_control(struct mig_target *t);
+static int check_control(struct door *d);
 static void refuse(struct pending *p, uint64_t generation, enum control_error_code code,
                    const char *text);
 static void encode_refusal(struct sb *out, uint64_t generation, enum control_error_code code,
@@ -76,7 +79,9 @@ target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us)
     d->deadline_us = deadline_us;
     do
         rc = serve(d);
-    while (rc == 0 && !(t->ctl && (!want_data || d->attached == t->chans_len)));
+    while (rc == 0 && !(t->ctl && (!want_data || attached(t) == expected(t))));
+    if (rc == 0 && want_data)
+        target_lanes_say(t);
     for (int i = 0; i < TARGET_PENDING; i++)
         drop(&d->pending[i]);
     free(d);
@@ -88,10 +93,11 @@ static int
 serve(struct door *d)
 {
     struct mig_target *t = d->t;
-    struct pollfd p[4 + TARGET_PENDING] = {{.events = POLLIN},
+    struct pollfd p[5 + TARGET_PENDING] = {{.events = POLLIN},
                                            {.fd = t->wake_fd, .events = POLLIN},
                                            {.fd = t->ctl ? ctl_fd(t->ctl) : -1, .events = POLLIN},
-                                           {.events = POLLIN}};
+                                           {.events = POLLIN},
+                                           {.fd = target_lanes_fd(t), .events = POLLIN}};
     uint64_t now;
     struct err err = {0};
     eventfd_t n;
@@ -101,9 +107,9 @@ serve(struct door *d)
     p[0].fd = t->listen_fd;
     p[3].fd = t->fallback_fd;
     for (int i = 0; i < TARGET_PENDING; i++)
-        p[4 + i] =
+        p[5 + i] =
             (struct pollfd){.fd = conn_fd(d->pending[i].conn), .events = events(&d->pending[i])};
-    poll(p, 4 + TARGET_PENDING, TARGET_TICK_US / 1000);
+    poll(p, 5 + TARGET_PENDING, TARGET_TICK_US / 1000);
     now = clock_mono_us();
     if (p[1].revents)
         eventfd_read(t->wake_fd, &n);
@@ -112,7 +118,7 @@ serve(struct door *d)
         return target_trouble(t, CONTROL_ERR_LOCAL, rc, &err);
     }
     for (int i = 0; i < TARGET_PENDING; i++) {
-        if (d->pending[i].conn && p[4 + i].revents)
+        if (d->pending[i].conn && p[5 + i].revents)
             attend(d, &d->pending[i]);
         if (d->pending[i].conn && now > d->pending[i].deadline_us)
             drop(&d->pending[i]);
@@ -121,8 +127,10 @@ serve(struct door *d)
         take_new(d, t->listen_fd, now);
     if (p[3].revents)
         take_new(d, t->fallback_fd, now);
-    if (t->ctl && d->want_data && d->attached < t->chans_len) { /* else the first round may begin */
-        rc = check_control(t);
+    if (p[4].revents)
+        target_lanes_take(t);
+    if (t->ctl && d->want_data && attached(t) < expected(t)) { /* else the first round may begin */
+        rc = check_control(d);
         if (rc != 0)
             return rc;
     }
@@ -130,7 +138,7 @@ serve(struct door *d)
         rc = err_set(&err, -ETIMEDOUT,
                      t->ctl ? "the source opened %u of %u data channels in time"
                             : "no source came in time",
-                     d->attached, t->chans_len);
+                     attached(t), expected(t));
         if (!t->ctl && d->why.code) {
             struct err last = d->why;
 
@@ -180,7 +188,7 @@ take_new(struct door *d, int listen_fd, uint64_t now)
         }
         drop(p);
         p->have = 0;
-        p->shaken = p->leaving = false;
+        p->shaken = p->leaving = p->held = false;
         p->around = listen_fd == d->t->fallback_fd;
         p->deadline_us = now + TARGET_HANDSHAKE_US;
         if (!d->t->cfg.tls)
@@ -194,6 +202,8 @@ take_new(struct door *d, int listen_fd, uint64_t now)
 static short
 events(struct pending *p)
 {
+    if (p->held)
+        return 0; /* it waits for its answer */
     return p->shaken || p->leaving ? POLLIN : conn_events(p->conn);
 }
 
@@ -202,6 +212,10 @@ attend(struct door *d, struct pending *p)
 {
     struct err err = {0};
 
+    if (p->held) {
+        drop(p); /* poll reports nothing but its end */
+        return;
+    }
     if (p->leaving) {
         ssize_t n = recv(conn_fd(p->conn), p->buf, sizeof p->buf, MSG_DONTWAIT);
 
@@ -321,7 +335,8 @@ on_first(struct door *d, struct pending *p)
         on_data(d, p);
     else
         on_control(d, p);
-    drop(p); /* unless adopted */
+    if (!p->held)
+        drop(p); /* unless adopted */
 }
 
 static void
@@ -395,6 +410,8 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
         refuse(p, head.generation, CONTROL_ERR_LOCAL, err_msg(&err));
         return;
     }
+    bool around = p->around;
+
     if (adopt(t, p) != 0)
         return;
 
@@ -414,6 +431,9 @@ on_hello(struct door *d, struct pending *p, const struct control_hello *h)
                (m.accept.capabilities & CONTROL_CAP_LZ4 ? FRAME_KIND_BIT(FRAME_LZ4) : 0) |
                (m.accept.capabilities & CONTROL_CAP_ZSTD ? FRAME_KIND_BIT(FRAME_ZSTD) : 0);
     m.accept.urgent = t->urgent;
+    m.accept.has_rdma = h->rdma;
+    if (h->rdma)
+        target_lanes_offer(t, around, &m.accept.rdma);
     t->epoch = h->epoch;
     t->round = h->round;
     pthread_mutex_lock(&t->mu);
@@ -467,28 +487,79 @@ on_data(struct door *d, struct pending *p)
     struct mig_target *t = d->t;
     struct frame_preamble pre = {0};
     uint8_t answer[FRAME_ANSWER_SIZE];
-    bool ok = frame_decode_preamble(p->buf, &pre, NULL) == 0 && t->ctl && d->want_data &&
-              pre.epoch == t->epoch &&
-              pre.uid_sum == frame_uid_sum(t->cfg.ident.migration_uid, t->cfg.ident.generation);
+    bool ok = target_preamble_ok(t, p->buf, t->token, &pre) && d->want_data;
     bool urgent = pre.channel == FRAME_URGENT_CHANNEL;
     uint32_t at = urgent ? t->channels : pre.channel; /* the urgent one is the last */
-    uint8_t differ = 0;
 
-    ok = ok && at < (urgent ? t->chans_len : t->channels) && !t->chans[at].conn;
-
-    for (size_t i = 0; i < sizeof t->token; i++)
-        differ |= pre.token[i] ^ t->token[i];
-    ok = ok && differ == 0;
+    ok = ok && at < (urgent ? t->chans_len : t->channels);
+    if (ok && t->lanes) { /* RDMA_OFF travels on another connection and may be later */
+        p->held = true;
+        return;
+    }
+    ok = ok && !t->chans[at].conn;
     frame_encode_answer(answer, ok ? FRAME_ANSWER_OK : FRAME_ANSWER_REFUSED);
     if (conn_send_some(p->conn, answer, sizeof answer, NULL) != (ssize_t)sizeof answer || !ok)
         return;
     xport_tune(conn_fd(p->conn), TARGET_DATA_USER_US);
     t->chans[at].conn = TAKE_PTR(p->conn);
-    d->attached++;
     if (urgent)
         mark_urgent(t);
     else
         note_path(t, pre.channel);
+}
+
+/* The source and nobody else knows the token: it is compared in constant time. */
+bool
+target_preamble_ok(const struct mig_target *t, const uint8_t buf[FRAME_PREAMBLE_SIZE],
+                   const uint8_t token[CONTROL_TOKEN_SIZE], struct frame_preamble *ret)
+{
+    bool ok = frame_decode_preamble(buf, ret, NULL) == 0 && t->ctl && ret->epoch == t->epoch &&
+              ret->uid_sum == frame_uid_sum(t->cfg.ident.migration_uid, t->cfg.ident.generation);
+    uint8_t differ = 0;
+
+    for (size_t i = 0; i < CONTROL_TOKEN_SIZE; i++)
+        differ |= ret->token[i] ^ token[i];
+    return ok && differ == 0;
+}
+
+/* Connections that there must be: with RDMA one more, for READs. */
+static uint32_t
+expected(const struct mig_target *t)
+{
+    return t->chans_len + (t->lanes && t->urgent ? 1 : 0);
+}
+
+static uint32_t
+attached(const struct mig_target *t)
+{
+    uint32_t n = t->read_lane ? 1 : 0;
+
+    for (uint32_t i = 0; i < t->chans_len; i++)
+        n += t->chans[i].conn ? 1 : 0;
+    return n;
+}
+
+/* The source could not set it up: none of its lanes stays, and TCP it is. */
+static void
+on_rdma_off(struct door *d, const char *why)
+{
+    char text[CONTROL_TEXT_SIZE + 64];
+
+    target_lanes_drop(d->t);
+    d->deadline_us = clock_mono_us() + TARGET_ATTACH_US;
+    if (d->t->cfg.noted) {
+        snprintf(text, sizeof text, "data channels over TCP: the source: %s", why);
+        d->t->cfg.noted(d->t->cfg.ctx, text);
+    }
+    for (int i = 0; i < TARGET_PENDING; i++) {
+        struct pending *p = &d->pending[i];
+
+        if (!p->conn || !p->held)
+            continue;
+        p->held = false;
+        on_data(d, p);
+        drop(p); /* unless attached */
+    }
 }
 
 /* As the source does with its end: what it answers is nothing without what it was asked. */
@@ -562,8 +633,9 @@ adopt(struct mig_target *t, struct pending *p)
 
 /* While data channels are waited for: the source may give up. */
 static int
-check_control(struct mig_target *t)
+check_control(struct door *d)
 {
+    struct mig_target *t = d->t;
     struct control_msg m;
     struct err err = {0};
     int rc;
@@ -575,7 +647,10 @@ check_control(struct mig_target *t)
         rc = err_set(&err, -ETIMEDOUT, "nothing was heard from the source for %llu ms",
                      (unsigned long long)ctl_dead_peer_us(t->ctl) / 1000);
     if (rc == 1) {
-        if (m.type == CONTROL_ABORT)
+        if (m.type == CONTROL_RDMA_OFF && t->lanes) {
+            on_rdma_off(d, m.text.text);
+            rc = 0;
+        } else if (m.type == CONTROL_ABORT)
             rc = err_set(&err, -ECANCELED, "the source gave up: %s", m.text.text);
         else
             rc = err_set(&err, -EPROTO, "the source says %s before its data channels are there",

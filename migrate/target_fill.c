@@ -48,6 +48,9 @@ target_unlink(struct mig_target *t)
         t->old_totals.raw_pages += c->totals.raw_pages;
         t->old_totals.zero_pages += c->totals.zero_pages;
     }
+    pthread_mutex_unlock(&t->mu);
+    target_lanes_drop(t);
+    pthread_mutex_lock(&t->mu);
     t->stats.link = MIG_LINK_NONE;
     chans = TAKE_PTR(t->chans);
     t->channels = t->chans_len = 0;

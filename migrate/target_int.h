@@ -53,6 +53,8 @@ struct target_chan {
     _Atomic uint64_t received_bytes, cpu_us;
 };
 
+struct lane;
+struct nic;
 struct target_post;
 
 struct mig_target {
@@ -77,10 +79,14 @@ struct mig_target {
     bool urgent;    /* post-copy is possible */
     bool has_token;
     uint8_t token[CONTROL_TOKEN_SIZE];
-    uint32_t kinds;  /* of runs that may come: FRAME_KIND_BITs */
-    struct nic *nic; /* the data channels are lanes of it; NULL: they are TCP */
-    bool lost;       /* the first trouble was that, and nothing else */
-    struct err err;  /* first trouble */
+    uint32_t kinds; /* of runs that may come: FRAME_KIND_BITs */
+    /* Data channels over RDMA (target_lanes.c). */
+    bool lanes;             /* they are, or are to be */
+    struct nic *nic;        /* of the present connection; NULL: there is none, or it has gone */
+    struct lane *read_lane; /* READs of post-copy go here; NULL = none */
+    uint8_t rdma_token[CONTROL_TOKEN_SIZE];
+    bool lost;      /* the first trouble was that, and nothing else */
+    struct err err; /* first trouble */
     enum control_error_code code;
     /* owned by the run thread */
     uint32_t round; /* begun */
@@ -183,6 +189,21 @@ void target_answer_running(struct mig_target *t, struct ctl *ctl);
  * source's are refused; listening goes on. Sets t->ctl (and with want_data t->chans, t->layout).
  * With want_data false only QUESTION is taken. */
 int target_accept(struct mig_target *t, bool want_data, uint64_t deadline_us);
+/* Whether a preamble belongs to the present connection and shows `token`. */
+bool target_preamble_ok(const struct mig_target *t, const uint8_t buf[FRAME_PREAMBLE_SIZE],
+                        const uint8_t token[CONTROL_TOKEN_SIZE], struct frame_preamble *ret);
+
+/* target_lanes.c: data channels over RDMA, on the run thread. */
+/* HELLO offers it: what ACCEPT says of it. around: it came to the fallback address. */
+void target_lanes_offer(struct mig_target *t, bool around, struct control_rdma *ret);
+int target_lanes_fd(const struct mig_target *t); /* for poll; -1 = no request comes */
+/* Takes what came. Blocks for a second a lane at most, and only for who knows the token. */
+void target_lanes_take(struct mig_target *t);
+/* All channels stand: what carries them, for the figures. */
+void target_lanes_say(struct mig_target *t);
+/* Frees whatever is RDMA's of the connection, channels included, once no thread uses it any more.
+ * Idempotent. */
+void target_lanes_drop(struct mig_target *t);
 
 /* target_recv.c */
 int target_receivers_start(struct mig_target *t);

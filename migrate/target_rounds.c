@@ -107,6 +107,11 @@ target_other_word(struct mig_target *t, const struct control_msg *m)
     struct err err = {0};
     int rc;
 
+    if (m->type == CONTROL_RDMA_OFF && t->lanes) {
+        /* its last word on a lane that was taken here: these and what it now dials do not mix */
+        rc = err_set(&err, -EPIPE, "the source gave up RDMA: %s", m->text.text);
+        return target_lost(t, rc, &err);
+    }
     if (m->type != CONTROL_ABORT)
         return target_protocol_error(t, control_type_name(m->type));
     rc = err_set(&err, -ECANCELED, "the source gave up: %s", m->text.text);

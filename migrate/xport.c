@@ -166,6 +166,19 @@ xport_path(int fd, uint32_t *ret_mtu, uint32_t *ret_segment)
     *ret_segment = segment > 0 ? (uint32_t)segment : 0;
 }
 
+int
+xport_local_ip(int fd, char ret[MIG_ADDR_SIZE], struct err *err)
+{
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    int rc = getsockname(fd, (struct sockaddr *)&a, &len);
+
+    if (rc != 0)
+        return err_set(err, -errno, "own address: %s", strerror(errno));
+    rc = getnameinfo((struct sockaddr *)&a, len, ret, MIG_ADDR_SIZE, NULL, 0, NI_NUMERICHOST);
+    return rc ? err_set(err, -EINVAL, "own address: %s", gai_strerror(rc)) : 0;
+}
+
 void
 xport_short_queue(int fd)
 {

@@ -35,20 +35,23 @@ int xport_listen(const char *ip, const char *device, int *ret_fd, char ret_addr[
  * as it is. -errno with what was not granted; the rest is done. */
 int xport_mark(int fd, uint32_t priority, uint8_t dscp, struct err *err);
 /* The largest packet that the path of a connected socket takes whole, as far as the kernel knows by
- * now, and what of it one TCP segment carries. 0 where it does not say. */
+ * now, and what of it one TCP segment carries. 0 where it does not say, as for -1. */
 void xport_path(int fd, uint32_t *ret_mtu, uint32_t *ret_segment);
+
+/* The address that the socket has at this end, without its port. -errno. */
+int xport_local_ip(int fd, char ret[MIG_ADDR_SIZE], struct err *err);
 
 /* Whether the peer of a connected socket answers within a millisecond. */
 bool xport_is_near(int fd);
 
 /* Keeps little in the socket, so that what is sent is soon at the peer: for channels whose order
- * matters while a guest waits. */
+ * matters while a guest waits. -1 (no socket: RDMA) is fine. */
 void xport_short_queue(int fd);
 
 /* Makes an accepted socket like a dialled one. */
 void xport_tune(int fd, uint64_t user_timeout_us);
 /* SO_MAX_PACING_RATE: the kernel spreads what is sent; 0 = as fast as it goes. Where it is not
- * granted nothing changes. */
+ * granted nothing changes. -1 is fine. */
 void xport_pace(int fd, uint64_t bytes_per_s);
 
 /* Sends all of iov (which is changed) or fails: -EPIPE, -ECONNRESET, -ETIMEDOUT ... */

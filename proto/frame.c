@@ -172,9 +172,9 @@ frame_decode_preamble(const uint8_t buf[FRAME_PREAMBLE_SIZE], struct frame_pream
 
     if (rc != 0)
         return rc;
-    if (wire_get32(buf + 8) > FRAME_URGENT_CHANNEL)
+    if (wire_get32(buf + 8) > FRAME_READ_CHANNEL)
         return err_set(err, -EPROTO, "data channel: number %u: want 0 to %d", wire_get32(buf + 8),
-                       FRAME_URGENT_CHANNEL);
+                       FRAME_READ_CHANNEL);
     ret->channel = wire_get32(buf + 8);
     ret->epoch = wire_get32(buf + 12);
     ret->uid_sum = wire_get64(buf + 16);

@@ -109,7 +109,7 @@ uint64_t frame_page_sum(const void *page);
 
 /* First bytes of a data connection, source to target: binds it to one migration. */
 struct frame_preamble {
-    uint32_t channel;                  /* or FRAME_URGENT_CHANNEL */
+    uint32_t channel;                  /* or FRAME_URGENT_CHANNEL, or (RDMA) FRAME_READ_CHANNEL */
     uint32_t epoch;                    /* of the connection that it belongs to, from Hello */
     uint64_t uid_sum;                  /* frame_uid_sum of the migration's uid */
     uint8_t token[CONTROL_TOKEN_SIZE]; /* secret, from Accept */

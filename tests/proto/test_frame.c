@@ -440,8 +440,11 @@ test_preamble(void **state)
     assert_int_not_equal(frame_uid_sum("m", 1), frame_uid_sum("n", 1));
     wire_put32(buf + 8, FRAME_URGENT_CHANNEL);
     assert_int_equal(frame_decode_preamble(buf, &got, NULL), 0);
+    wire_put32(buf + 8, FRAME_READ_CHANNEL);
+    assert_int_equal(frame_decode_preamble(buf, &got, NULL), 0);
+    assert_int_equal(got.channel, FRAME_READ_CHANNEL);
     /* QEMU's multifd takes id == channels and writes behind its array */
-    wire_put32(buf + 8, FRAME_URGENT_CHANNEL + 1);
+    wire_put32(buf + 8, FRAME_READ_CHANNEL + 1);
     assert_int_equal(frame_decode_preamble(buf, &got, &err), -EPROTO);
     wire_put32(buf + 8, 1);
     wire_put32(buf + 4, 2);
