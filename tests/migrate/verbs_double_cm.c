@@ -649,7 +649,10 @@ rdma_accept(struct rdma_cm_id *pub, struct rdma_conn_param *p)
             other->peer = q;
         }
         qp_ready(id, peer);
-        event_data(event_push(peer, RDMA_CM_EVENT_ESTABLISHED, 0), p, ROCE_REPLY_DATA);
+        struct rdma_conn_param seen = *p;
+        seen.responder_resources = p->initiator_depth;
+        seen.initiator_depth = p->responder_resources;
+        event_data(event_push(peer, RDMA_CM_EVENT_ESTABLISHED, 0), &seen, ROCE_REPLY_DATA);
     }
     pthread_mutex_unlock(&dbl.mu);
     return answer(code);
