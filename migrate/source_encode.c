@@ -26,6 +26,7 @@ struct source_encode {
                   sent for the first time */
     /* the batch that is being encoded */
     uint8_t *payload;
+    bool lent; /* it is the caller's */
     size_t bytes;
     struct frame_run runs[FRAME_MAX_RUNS];
     uint32_t runs_len, sums_len;
@@ -92,7 +93,7 @@ source_encode_done(struct source_worker *w)
         return;
     codec_lz_free(e->lz);
     codec_cache_free(e->cache);
-    free(e->payload);
+    source_encode_into(w, NULL);
     free(e->group);
     if (e->stat_fd >= 0)
         close(e->stat_fd);
@@ -138,9 +139,10 @@ source_encode_batch(struct source_worker *w)
     if (!cached && (b->raw_pages == 0 ||
                     (e->plan.group == MIG_ENC_RAW && e->plan.trial == MIG_ENC_AUTO && !kept)))
         return false;
-    if (!e->payload) {
+    if (!e->payload)
         e->payload = xmalloc((size_t)FRAME_MAX_RAW_PAGES * LAYOUT_PAGE_BYTES + CODEC_DELTA_SLACK +
                              LAYOUT_PAGE_BYTES);
+    if (!e->group) {
         e->group = xmalloc((size_t)FRAME_GROUP_PAGES * LAYOUT_PAGE_BYTES);
         e->lz = codec_lz_new();
     }
@@ -180,8 +182,6 @@ source_encode_batch(struct source_worker *w)
     memcpy(b->runs, e->runs, e->runs_len * sizeof *e->runs);
     b->runs_len = e->runs_len;
     b->bytes = e->bytes;
-    b->iov[1].iov_base = e->payload;
-    b->iov[1].iov_len = e->bytes;
     return true;
 }
 
@@ -205,6 +205,25 @@ source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bo
         codec_choose_window(&e->choose, e->ran_ns - ran, e->delayed_ns - delayed);
     }
     e->last_ns = now;
+}
+
+void
+source_encode_into(struct source_worker *w, uint8_t *payload)
+{
+    struct source_encode *e = w->encode;
+
+    if (!e)
+        return;
+    if (!e->lent)
+        free(e->payload);
+    e->payload = payload;
+    e->lent = payload != NULL;
+}
+
+uint8_t *
+source_encode_payload(struct source_worker *w)
+{
+    return w->encode ? w->encode->payload : NULL;
 }
 
 void

@@ -18,11 +18,16 @@ void source_encode_done(struct source_worker *w);
 
 /* A send phase begins: time that passed before it does not count. */
 void source_encode_begin(struct source_worker *w);
-/* Encodes w->batch: true when it did. Then runs, runs_len, bytes, sums and iov[1] are the frame's;
- * otherwise nothing has changed. */
+/* Encodes w->batch: true when it did. Then runs, runs_len, bytes and sums are the frame's, and the
+ * payload lies at source_encode_payload; otherwise nothing has changed. */
 bool source_encode_batch(struct source_worker *w);
 /* The batch was sent: `bytes` on the wire, send_ns for holding back and sending. */
 void source_encode_sent(struct source_worker *w, uint64_t bytes, uint64_t send_ns, bool encoded);
+
+/* Where it encodes to: a buffer of FRAME_MAX_RAW_PAGES and two more pages that stays the caller's; NULL:
+ * one of its own, as at first. */
+void source_encode_into(struct source_worker *w, uint8_t *payload);
+uint8_t *source_encode_payload(struct source_worker *w); /* that buffer; NULL: nothing is encoded */
 
 /* It is not known that the target has what was sent of these pages last (it asked for them again, or
  * the connection was lost before it confirmed them): bit i of mask is page `page` + i, by number of

@@ -18,6 +18,7 @@
 #include "migrate/plan.h"
 #include "migrate/present.h"
 #include "migrate/source_encode.h"
+#include "migrate/source_rdma.h"
 #include "migrate/switch.h"
 #include "migrate/track.h"
 #include "proto/frame.h"
@@ -35,6 +36,8 @@
 #define SOURCE_REPAIRS      3        /* extra rounds, paused, for batches with a bad checksum */
 #define SOURCE_LANES_US     4000000  /* for all queue pairs of a connection to be set up */
 #define SOURCE_CHANNELS_MAX 4        /* when chosen automatically */
+/* The head, and pieces of the payload with a page between each two that was placed. */
+#define SOURCE_BATCH_IOV (FRAME_MAX_RAW_PAGES / 2 + 2)
 /* Runs of a batch before it is encoded: encoding may make a run of each page. */
 #define SOURCE_BATCH_RUNS (FRAME_MAX_RUNS - FRAME_MAX_RAW_PAGES)
 
@@ -51,11 +54,12 @@ struct source_batch {
     struct frame_run runs[FRAME_MAX_RUNS];
     uint32_t runs_len, raw_pages, zero_pages, max_raw_pages;
     uint64_t resent[FRAME_MAX_RAW_PAGES / 64]; /* of the raw pages: those that were sent before */
-    uint64_t bytes;                            /* of the payload */
+    uint64_t bytes;                            /* of the payload, without what was placed */
     uint64_t sums[FRAME_MAX_RAW_PAGES];
     uint8_t *pages; /* the raw pages, one behind the other, as they were read */
     uint8_t head[FRAME_MAX_HEAD];
-    struct iovec iov[2];
+    struct iovec iov[SOURCE_BATCH_IOV];
+    int iov_len;
 };
 
 struct lane;
@@ -74,6 +78,7 @@ struct source_worker {
     uint64_t empty_until[GUEST_MAX_REGIONS]; /* no data before this offset when round 1 looked */
     struct source_batch batch;
     struct source_encode *encode;          /* or NULL: raw */
+    struct source_placer *placer;          /* or NULL: nothing is placed */
     uint64_t seq, probed_pages, probed_us; /* us: summed over the pages */
     uint64_t next_stripe;                  /* of the first round: what it has not come to */
     uint64_t seen_phase;                   /* begun before the thread was */
@@ -82,7 +87,7 @@ struct source_worker {
     struct err err;                        /* why its phase failed */
     enum mig_cause cause;
     /* read by others at any time */
-    _Atomic uint64_t sent_bytes, batches, raw_pages, zero_pages, absent_pages;
+    _Atomic uint64_t sent_bytes, batches, raw_pages, zero_pages, absent_pages, placed_pages;
     _Atomic uint64_t enc_pages[MIG_ENC_COUNT], enc_bytes[MIG_ENC_COUNT];
     _Atomic uint64_t done_pages; /* of this round */
     _Atomic uint64_t cpu_us;
@@ -135,11 +140,13 @@ struct mig_source {
 
     /* Data channels over RDMA (source_lanes.c). Owned by the run thread; constant while there are
      * workers. */
-    bool lanes;             /* they are: then there is a nic */
-    struct nic *nic;        /* of the present connection, from the offer on */
-    struct lane *read_lane; /* carries the target's READs in post-copy; NULL = none */
-    uint64_t window_bytes;  /* of Accept.rdma, when it is them */
-    bool rdma_answered;     /* ACCEPT had one: */
+    bool lanes;                     /* they are: then there is a nic */
+    struct nic *nic;                /* of the present connection, from the offer on */
+    struct lane *read_lane;         /* carries the target's READs in post-copy; NULL = none */
+    uint64_t window_bytes;          /* of Accept.rdma, when it is them */
+    struct source_windows *windows; /* source_rdma.c */
+    _Atomic uint64_t open_window_bytes, peak_window_bytes;
+    bool rdma_answered; /* ACCEPT had one: */
     struct control_rdma rdma_answer;
     uint32_t rdma_failures; /* in this migration */
     char rdma_failure[ERR_MSG_SIZE], rdma_why[CONTROL_TEXT_SIZE];

@@ -33,6 +33,7 @@ source_unlink(struct mig_source *s)
     source_workers_stop(s);
     source_urgent_stop(s);
     source_lanes_lost(s);
+    source_rdma_close(s);
     for (uint32_t i = 0; i < s->channels; i++) {
         struct source_worker *w = &s->workers[i];
 

@@ -35,8 +35,8 @@ static int send_data(struct stripe *t, const uint64_t *data, uint64_t *page);
 static int read_pages(struct stripe *t, uint64_t first, uint64_t pages, uint8_t *to);
 static int add(struct stripe *t, uint32_t page, enum frame_kind kind);
 static int flush(struct source_worker *w);
-static int sum_raw(struct source_worker *w);
-static int put_frame(struct source_worker *w, enum frame_type type, int iov_len);
+static void sum_raw(struct source_worker *w);
+static int put_frame(struct source_worker *w, enum frame_type type);
 static uint32_t batch_pages(struct source_worker *w);
 
 int
@@ -50,6 +50,7 @@ source_send(struct source_worker *w)
 
     w->batch.max_raw_pages = batch_pages(w);
     source_encode_begin(w);
+    source_rdma_begin(w);
     for (uint64_t i = w->index; i < s->layout.stripes; i += s->channels) {
         struct stripe t = {.w = w, .word = i * WORDS};
         bool skip = false;
@@ -60,7 +61,9 @@ source_send(struct source_worker *w)
             return err_set(&w->err, -ECANCELED, "stopped");
         layout_stripe(&s->layout, i, &t.region, &t.offset, &t.bytes);
         t.pages = t.bytes / LAYOUT_PAGE_BYTES;
-        rc = pass(&t, &skip);
+        rc = source_rdma_ahead(w, i);
+        if (rc == 0)
+            rc = pass(&t, &skip);
         if (rc == 0 && !skip)
             rc = send_pages(&t);
         if (rc != 0)
@@ -68,7 +71,8 @@ source_send(struct source_worker *w)
     }
     w->next_stripe = s->layout.stripes;
     rc = flush(w);
-    return rc ? rc : put_frame(w, FRAME_ROUND_END, 1);
+    w->batch.iov_len = 1;
+    return rc ? rc : put_frame(w, FRAME_ROUND_END);
 }
 
 /* Everything that has data. Stripes without any are not even armed: what appears there later has no
@@ -311,7 +315,7 @@ static int
 flush(struct source_worker *w)
 {
     struct source_batch *b = &w->batch;
-    uint64_t began_us, sent_bytes = w->sent_bytes;
+    uint64_t began_us, sent_bytes = w->sent_bytes, bytes;
     bool encoded;
     int rc;
 
@@ -319,13 +323,18 @@ flush(struct source_worker *w)
         return 0;
     b->bytes = (uint64_t)b->raw_pages * LAYOUT_PAGE_BYTES;
     encoded = source_encode_batch(w);
+    bytes = b->bytes;
     began_us = clock_mono_us();
-    /* Waiting comes first: what is summed is then sent at once, before the guest can change much of
-     * it. */
     rc = source_hold_back(w, FRAME_HEADER_SIZE + (uint64_t)b->runs_len * FRAME_RUN_SIZE +
                                  (uint64_t)b->raw_pages * FRAME_SUM_SIZE + b->bytes);
     if (rc == 0)
-        rc = put_frame(w, FRAME_BATCH, encoded ? 1 + (b->bytes > 0) : sum_raw(w));
+        rc = source_rdma_place(w, encoded ? source_encode_payload(w) : b->pages);
+    if (rc == 0 && !encoded)
+        sum_raw(w); /* while the device reads what is placed */
+    if (rc == 0)
+        rc = put_frame(w, FRAME_BATCH);
+    if (rc == 0)
+        rc = source_rdma_next(w, encoded);
     if (rc != 0)
         return rc;
     source_encode_sent(w, w->sent_bytes - sent_bytes, (clock_mono_us() - began_us) * 1000, encoded);
@@ -335,7 +344,7 @@ flush(struct source_worker *w)
     atomic_fetch_add_explicit(&w->done_pages, b->raw_pages + b->zero_pages, memory_order_relaxed);
     if (!encoded) {
         atomic_fetch_add_explicit(&w->enc_pages[MIG_ENC_RAW], b->raw_pages, memory_order_relaxed);
-        atomic_fetch_add_explicit(&w->enc_bytes[MIG_ENC_RAW], b->bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&w->enc_bytes[MIG_ENC_RAW], bytes, memory_order_relaxed);
     }
     source_batch_empty(b);
     b->max_raw_pages = batch_pages(w);
@@ -354,23 +363,20 @@ source_batch_empty(struct source_batch *b)
     b->bytes = 0;
 }
 
-/* The raw pages of the batch and their sums. Returns the length of iov. */
-static int
+/* The sums of a batch that is not encoded. */
+static void
 sum_raw(struct source_worker *w)
 {
     struct source_batch *b = &w->batch;
 
     for (uint32_t i = 0; i < b->raw_pages; i++)
         b->sums[i] = frame_page_sum(b->pages + (size_t)i * LAYOUT_PAGE_BYTES);
-    b->iov[1] =
-        (struct iovec){.iov_base = b->pages, .iov_len = (size_t)b->raw_pages * LAYOUT_PAGE_BYTES};
-    return b->raw_pages > 0 ? 2 : 1;
 }
 
 /* Header, records and sums of the batch (or none) in front of the payload that iov holds
  * already. */
 static int
-put_frame(struct source_worker *w, enum frame_type type, int iov_len)
+put_frame(struct source_worker *w, enum frame_type type)
 {
     struct source_batch *b = &w->batch;
     struct frame_header h = {.type = type,
@@ -383,7 +389,7 @@ put_frame(struct source_worker *w, enum frame_type type, int iov_len)
 
     b->iov[0].iov_base = b->head;
     b->iov[0].iov_len = frame_encode(b->head, &h, b->runs, b->sums);
-    rc = conn_send(w->conn, b->iov, iov_len, &w->err);
+    rc = conn_send(w->conn, b->iov, b->iov_len, &w->err);
     if (rc != 0) {
         w->cause = MIG_CAUSE_PEER;
         return err_prefix(&w->err, rc, "data channel %u", w->index);

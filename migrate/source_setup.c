@@ -54,6 +54,7 @@ source_connect(struct mig_source *s)
     if (rc != 0)
         return rc;
     source_lanes_say(s);
+    source_rdma_open(s);
     mark_urgent(s);
     source_look_at_path(s);
     pthread_mutex_lock(&s->mu);
@@ -83,6 +84,7 @@ source_teardown(struct mig_source *s)
 {
     source_unthrottle(s);
     source_workers_stop(s);
+    source_rdma_close(s);
     source_post_done(s);
     for (uint32_t i = 0; i < s->channels && s->workers; i++) {
         struct source_worker *w = &s->workers[i];

@@ -276,6 +276,8 @@ on_message(struct mig_source *s, struct control_msg *m)
             return unexpected(s, m);
         s->never = true;
         return 0;
+    case CONTROL_WINDOWS:
+        return source_rdma_on_windows(s, &m->windows);
     case CONTROL_ERROR:
         rc = err_set(&err, -EREMOTEIO, "the target gave up: %s", m->text.text);
         return source_trouble(
@@ -330,7 +332,7 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
 
     st->sent_bytes = s->ctl_bytes + (s->ctl ? ctl_bytes(s->ctl) : 0) +
                      atomic_load_explicit(&s->urgent.sent_bytes, memory_order_relaxed);
-    st->raw_pages = st->zero_pages = st->absent_pages = 0;
+    st->raw_pages = st->zero_pages = st->absent_pages = st->placed_pages = 0;
     memset(st->enc_pages, 0, sizeof st->enc_pages);
     memset(st->enc_bytes, 0, sizeof st->enc_bytes);
     for (uint32_t i = 0; i < s->channels && s->workers; i++) {
@@ -340,6 +342,7 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
         st->raw_pages += atomic_load_explicit(&w->raw_pages, memory_order_relaxed);
         st->zero_pages += atomic_load_explicit(&w->zero_pages, memory_order_relaxed);
         st->absent_pages += atomic_load_explicit(&w->absent_pages, memory_order_relaxed);
+        st->placed_pages += atomic_load_explicit(&w->placed_pages, memory_order_relaxed);
         for (unsigned e = 0; e < MIG_ENC_COUNT; e++) {
             st->enc_pages[e] += atomic_load_explicit(&w->enc_pages[e], memory_order_relaxed);
             st->enc_bytes[e] += atomic_load_explicit(&w->enc_bytes[e], memory_order_relaxed);
@@ -350,6 +353,8 @@ source_sum_stats(struct mig_source *s, struct mig_stats *st)
     st->enc_pages[MIG_ENC_ZERO] = st->zero_pages;
     st->cpu_us = cpu + s->run_cpu_us;
     st->shaping_wait_us = held;
+    st->registered_bytes = atomic_load_explicit(&s->open_window_bytes, memory_order_relaxed);
+    st->registered_peak_bytes = atomic_load_explicit(&s->peak_window_bytes, memory_order_relaxed);
     st->limit_bytes_per_s = share_rate(&s->share);
 }
 

@@ -127,6 +127,7 @@ mig_target_run(struct mig_target *t, struct err *err)
     if (t->post)
         target_post_attach(t, NULL);
     target_receivers_stop(t);
+    target_rdma_close(t);
     target_verify_free(t);
     target_post_free(t, t->sw.state != SWITCH_DST_IN_DOUBT);
     target_lanes_drop(t);
@@ -183,6 +184,7 @@ mig_target_free(struct mig_target *t)
     if (!t)
         return;
     target_post_free(t, false);
+    target_rdma_free(t);
     for (uint32_t i = 0; i < t->chans_len; i++)
         conn_free(t->chans[i].conn);
     if (t->listen_fd >= 0)
@@ -529,6 +531,7 @@ do_final(struct mig_target *t)
         break;
     case SWITCH_DST_FAILED:
         target_receivers_stop(t);
+        target_rdma_close(t);
         ctl_send_text(t->ctl, CONTROL_ERROR, (int)t->code, err_msg(&t->err), NULL);
         break;
     case SWITCH_DST_IN_DOUBT:
@@ -577,6 +580,7 @@ sum_stats(struct mig_target *t)
     t->stats.raw_pages = t->old_totals.raw_pages;
     t->stats.zero_pages = t->old_totals.zero_pages;
     target_post_stats(t, &t->stats);
+    target_rdma_stats(t, &t->stats);
     for (uint32_t i = 0; i < t->chans_len && t->chans; i++) {
         struct target_chan *c = &t->chans[i];
 

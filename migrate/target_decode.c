@@ -23,7 +23,7 @@ target_decode(struct target_chan *c, const struct frame_header *h)
 
     for (uint32_t i = 0; i < h->runs; i++) {
         const struct frame_run *r = &c->runs[i];
-        bool raw = r->kind == FRAME_RAW;
+        bool placed = r->kind == FRAME_PLACED, raw = placed || r->kind == FRAME_RAW;
 
         if (r->kind == FRAME_ZERO)
             continue;
@@ -38,7 +38,7 @@ target_decode(struct target_chan *c, const struct frame_header *h)
             ok = true;
         else if (r->bytes > 0) /* else it was decoded with the run that began its group */
             ok = decode(c, h, i, in, c->out + (size_t)page * LAYOUT_PAGE_BYTES);
-        in += raw ? (size_t)r->pages * LAYOUT_PAGE_BYTES : r->bytes;
+        in += placed ? 0 : raw ? (size_t)r->pages * LAYOUT_PAGE_BYTES : r->bytes;
         for (uint32_t k = 0; k < r->pages; k++, page++)
             c->good[page] = ok && frame_page_sum(c->data[i] + (size_t)k * LAYOUT_PAGE_BYTES) ==
                                       frame_sum(c->head, h, page);

@@ -7,6 +7,7 @@
 #include "migrate/target_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -31,7 +32,6 @@ static bool worth_huge(const struct target_chan *c, const struct frame_header *h
                        uint64_t stripe);
 static enum stripe look(struct mig_target *t, const struct frame_run *r, uint64_t stripe);
 static bool resident(const uint8_t *p, uint32_t bytes);
-static bool make_huge(struct mig_target *t, const struct frame_run *r, uint64_t stripe);
 static bool all_received(const struct mig_target *t, const struct frame_run *r);
 
 void
@@ -61,13 +61,23 @@ target_direct_receive(struct target_chan *c, const struct frame_header *h, struc
         uint8_t *to = in;
 
         c->direct[i] = false;
+        if (r->kind == FRAME_PLACED) {
+            if (!target_rdma_may_place(t, stripe))
+                return err_set(err, -EPROTO,
+                               "page stream: run %u: placed at region %u, offset %#llx, which is "
+                               "not open to the source",
+                               i, r->region, (unsigned long long)r->offset);
+            c->direct[i] = true;
+        }
         if (r->kind == FRAME_RAW) {
+            if (t->stripe_state[stripe] != STRIPE_WHOLE && target_rdma_pinned(t, stripe))
+                t->stripe_state[stripe] = STRIPE_WHOLE;
             if (stripe != last)
                 worth = worth_huge(c, h, i, stripe);
             last = stripe;
             if (t->stripe_state[stripe] == STRIPE_UNKNOWN)
                 t->stripe_state[stripe] = (uint8_t)look(t, r, stripe);
-            if (t->stripe_state[stripe] == STRIPE_GAPS && worth && make_huge(t, r, stripe))
+            if (t->stripe_state[stripe] == STRIPE_GAPS && worth && target_direct_huge(t, stripe))
                 t->stripe_state[stripe] = STRIPE_WHOLE;
             c->direct[i] = t->stripe_state[stripe] == STRIPE_WHOLE || all_received(t, r);
             if (c->direct[i])
@@ -103,7 +113,8 @@ target_direct_bad(struct mig_target *t, const struct frame_run *r, uint32_t from
 bool
 target_direct_filled(const struct mig_target *t, uint32_t region, uint64_t stripe)
 {
-    return !t->fresh[region] || t->stripe_state[stripe] == STRIPE_WHOLE;
+    return !t->fresh[region] || t->stripe_state[stripe] == STRIPE_WHOLE ||
+           target_rdma_filled(t, stripe);
 }
 
 /* Whether the batch brings, from run i on, enough of the stripe's pages, and those without gaps to
@@ -156,8 +167,8 @@ resident(const uint8_t *p, uint32_t bytes)
     return true;
 }
 
-static bool
-make_huge(struct mig_target *t, const struct frame_run *r, uint64_t stripe)
+bool
+target_direct_huge(struct mig_target *t, uint64_t stripe)
 {
     uint32_t region, bytes;
     uint64_t offset;
@@ -168,8 +179,9 @@ make_huge(struct mig_target *t, const struct frame_run *r, uint64_t stripe)
     if (bytes != LAYOUT_STRIPE_BYTES || (uintptr_t)p % LAYOUT_STRIPE_BYTES != 0 ||
         atomic_load_explicit(&t->huge_failures, memory_order_relaxed) >= HUGE_FAILURES)
         return false;
-    /* What has no page at all cannot be collapsed; r is about to be received. */
-    if (!all_received(t, r) && pwrite(t->regions[region].memfd, "", 1, (off_t)r->offset) != 1)
+    /* What has no page at all cannot be collapsed; one that there is stays as it is. */
+    if (fallocate(t->regions[region].memfd, FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  LAYOUT_PAGE_BYTES) != 0)
         return false;
     if (madvise(p, bytes, MADV_COLLAPSE) != 0) {
         atomic_fetch_add_explicit(&t->huge_failures, 1, memory_order_relaxed);

@@ -38,6 +38,7 @@ target_unlink(struct mig_target *t)
     if (t->post)
         target_post_attach(t, NULL);
     target_receivers_stop(t);
+    target_rdma_close(t);
     pthread_mutex_lock(&t->mu);
     for (uint32_t i = 0; i < t->chans_len; i++) {
         struct target_chan *c = &t->chans[i];

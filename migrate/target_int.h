@@ -13,6 +13,7 @@
 #include "migrate/ctl.h"
 #include "migrate/engine.h"
 #include "migrate/switch.h"
+#include "migrate/target_rdma.h"
 #include "proto/control.h"
 #include "proto/frame.h"
 #include "proto/layout.h"
@@ -115,6 +116,7 @@ struct mig_target {
     uint8_t *stripe_state;         /* likewise: what target_direct.c knows of each stripe */
     bool fresh[GUEST_MAX_REGIONS]; /* it had no page at all when the first came */
     _Atomic uint32_t huge_failures;
+    struct target_windows *windows; /* target_rdma.c; set under mu */
 
     pthread_mutex_t mu;
     pthread_cond_t cv; /* a round began, or the receivers are to end */
@@ -219,6 +221,10 @@ int target_direct_receive(struct target_chan *c, const struct frame_header *h, s
 /* Pages of a run that was received in place have a bad sum: zeros again. */
 void target_direct_bad(struct mig_target *t, const struct frame_run *r, uint32_t from,
                        uint32_t pages);
+
+/* Makes the stripe, of which something may be there already, one huge page. False: it stays as it
+ * is. Any thread. */
+bool target_direct_huge(struct mig_target *t, uint64_t stripe);
 
 /* Whether the stripe may have pages (zeros) that were never received: in a huge page, or made before
  * the first came. */

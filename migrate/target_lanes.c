@@ -14,7 +14,6 @@
 
 #define REQUESTS_AT_ONCE 16 /* then a look at the others, however many come */
 #define READS_AT_ONCE    16 /* where the device has as many: faults that are open at a time */
-#define WINDOW_BYTES     (1ull << 30)
 
 static int listen_there(struct mig_target *t, uint16_t *ret_port, struct err *err);
 static void take(struct mig_target *t, struct nic_request *r,
@@ -43,8 +42,7 @@ target_lanes_offer(struct mig_target *t, bool around, struct control_rdma *ret)
     if (c != CHOOSE_RDMA)
         return;
     memcpy(ret->token, t->rdma_token, sizeof ret->token);
-    if (!nic_facts(t->nic)->on_demand)
-        ret->window_bytes = t->cfg.rdma_window_bytes ? t->cfg.rdma_window_bytes : WINDOW_BYTES;
+    ret->window_bytes = target_rdma_budget(t);
     t->lanes = true;
 }
 

@@ -40,6 +40,12 @@ target_receivers_start(struct mig_target *t)
         t->bad = xcalloc(t->layout.stripes * LAYOUT_STRIPE_PAGES / 64, 8);
         target_direct_init(t);
     }
+    if (!t->post) {
+        int rc = target_rdma_open(t);
+
+        if (rc != 0)
+            return rc;
+    }
     for (uint32_t i = 0; i < t->chans_len; i++) {
         struct target_chan *c = &t->chans[i];
         int rc;
@@ -158,7 +164,9 @@ receive_frame(struct target_chan *c, struct err *err, enum control_error_code *r
     if (rc != 0)
         return rc;
     *ret_code = CONTROL_ERR_PROTOCOL;
-    rc = frame_decode_runs(c->head, &h, &c->t->layout, c->index, c->t->kinds, c->runs, err);
+    rc = frame_decode_runs(c->head, &h, &c->t->layout, c->index,
+                           c->t->kinds | (conn_lane(c->conn) ? FRAME_KIND_BIT(FRAME_PLACED) : 0),
+                           c->runs, err);
     if (rc != 0)
         return rc;
     c->seq++;
@@ -305,9 +313,14 @@ write_zero(struct mig_target *t, const struct frame_run *r, struct err *err)
             bits_clear(t->received, b++);
 
         off_t len = (off_t)(b - a) * LAYOUT_PAGE_BYTES;
-        bool done = b - a >= PUNCH_PAGES ? fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                                     offset, len) == 0
-                                         : pwrite(fd, zeros, (size_t)len, offset) == len;
+        bool done = true;
+
+        if (target_rdma_pinned(t, base / LAYOUT_STRIPE_PAGES))
+            memset(t->regions[r->region].map + offset, 0, (size_t)len);
+        else if (b - a >= PUNCH_PAGES)
+            done = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len) == 0;
+        else
+            done = pwrite(fd, zeros, (size_t)len, offset) == len;
 
         if (!done)
             return err_set(err, -EIO, "guest memory: zeros at %#llx: %s",
@@ -336,12 +349,10 @@ note_bad(struct target_chan *c, uint32_t run, uint32_t from, uint32_t pages)
 static void
 count(struct target_chan *c, const struct frame_header *h)
 {
-    static const enum mig_encoding enc_of[] = {[FRAME_RAW] = MIG_ENC_RAW,
-                                               [FRAME_ZERO] = MIG_ENC_ZERO,
-                                               [FRAME_DELTA] = MIG_ENC_DELTA,
-                                               [FRAME_LZ4] = MIG_ENC_LZ4,
-                                               [FRAME_ZSTD] = MIG_ENC_ZSTD};
-    uint64_t zero = 0;
+    static const enum mig_encoding enc_of[] = {
+        [FRAME_RAW] = MIG_ENC_RAW,     [FRAME_PLACED] = MIG_ENC_RAW, [FRAME_ZERO] = MIG_ENC_ZERO,
+        [FRAME_DELTA] = MIG_ENC_DELTA, [FRAME_LZ4] = MIG_ENC_LZ4,    [FRAME_ZSTD] = MIG_ENC_ZSTD};
+    uint64_t zero = 0, placed = 0;
 
     pthread_mutex_lock(&c->t->mu);
     for (uint32_t i = 0; i < h->runs; i++) {
@@ -349,14 +360,17 @@ count(struct target_chan *c, const struct frame_header *h)
         enum mig_encoding e = enc_of[r->kind];
 
         zero += r->kind == FRAME_ZERO ? r->pages : 0;
+        placed += r->kind == FRAME_PLACED ? r->pages : 0;
         c->t->stats.enc_pages[e] += r->pages;
         c->t->stats.enc_bytes[e] +=
-            r->kind == FRAME_RAW ? (uint64_t)r->pages * LAYOUT_PAGE_BYTES : r->bytes;
+            e == MIG_ENC_RAW ? (uint64_t)r->pages * LAYOUT_PAGE_BYTES : r->bytes;
     }
+    c->t->stats.placed_pages += placed;
     c->totals.batches++;
     c->totals.raw_pages += h->pages;
     c->totals.zero_pages += zero;
     pthread_mutex_unlock(&c->t->mu);
-    atomic_fetch_add_explicit(&c->received_bytes, frame_head_size(h) + h->bytes,
+    atomic_fetch_add_explicit(&c->received_bytes,
+                              frame_head_size(h) + h->bytes + placed * LAYOUT_PAGE_BYTES,
                               memory_order_relaxed);
 }

@@ -157,6 +157,8 @@ on_message(struct mig_target *t, struct control_msg *m)
         return on_missing(t, &m->missing);
     case CONTROL_STATE:
         return on_state(t, &m->state);
+    case CONTROL_WINDOWS_WANTED:
+        return target_rdma_on_wanted(t, &m->windows);
     case CONTROL_DIGESTS:
         return target_on_digests(t, &m->digests);
     case CONTROL_FINISH:
@@ -220,6 +222,7 @@ on_finish(struct mig_target *t, const struct control_finish *f)
             return target_protocol_error(t, "FINISH with other device state than was sent");
         if (!target_receivers_idle(t))
             return target_protocol_error(t, "pages behind FINISH");
+        target_rdma_close(t);
         t->finish = *f;
         return 0;
     }
@@ -234,7 +237,8 @@ on_finish(struct mig_target *t, const struct control_finish *f)
     if (!target_receivers_idle(t))
         return target_protocol_error(t, "pages behind FINISH");
     t->finish = *f;
-    target_receivers_stop(t); /* from here on nothing can write to the guest's memory */
+    target_receivers_stop(t);
+    target_rdma_close(t); /* from here on nothing can write to the guest's memory */
     return 0;
 }
 
@@ -264,6 +268,7 @@ confirm_round(struct mig_target *t)
     if (!same)
         return target_protocol_error(t, "ROUND_END counts other pages than came");
     t->round_done = true;
+    target_rdma_round_done(t);
     return say_round_done(t);
 }
 
