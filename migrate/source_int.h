@@ -94,6 +94,8 @@ struct source_worker {
     _Atomic uint64_t held_us; /* waited for bandwidth */
 };
 
+struct source_reads;
+
 /* The urgent channel: a thread that answers what the target's guest waits for. */
 struct source_urgent {
     struct mig_source *s;
@@ -160,9 +162,10 @@ struct mig_source {
     struct plan plan;             /* guarded by plan_mu */
     bool planned;
     pthread_mutex_t plan_mu;
-    pthread_cond_t plan_cv; /* no request is open any more */
-    uint32_t open_requests; /* guarded by plan_mu */
-    uint64_t fault_seen_us; /* guarded by plan_mu */
+    pthread_cond_t plan_cv;     /* no request is open any more */
+    uint32_t open_requests;     /* guarded by plan_mu */
+    uint64_t fault_seen_us;     /* guarded by plan_mu */
+    struct source_reads *reads; /* what the target may READ; owned by the run thread */
 
     /* owned by the run thread; constant during a phase */
     uint32_t round;
@@ -247,6 +250,16 @@ int source_push(struct source_worker *w); /* a phase */
 int source_serve(struct mig_source *s);
 int source_on_missing(struct mig_source *s, const struct control_missing *m);
 void source_urgent_stop(struct mig_source *s);
+
+/* source_rdma_read.c: what the target may READ in post-copy. Run thread. */
+/* The target runs, and s->plan says what it lacks: opens windows from here on, where there is a lane
+ * for READs. What goes wrong is said in the decision log, and pages are asked for then. */
+void source_reads_start(struct mig_source *s);
+/* No peer reaches any of it when this returns. Idempotent. */
+void source_reads_stop(struct mig_source *s);
+void source_reads_tick(struct mig_source *s);
+/* What the target has read, and what it will not read any more. 0, or trouble. */
+int source_on_windows_wanted(struct mig_source *s, const struct control_windows *m);
 void source_post_done(struct mig_source *s);
 void source_teardown(struct mig_source *s);
 /* One connection to the target as cfg wants it, the handshake of TLS done. *ret is the caller's. */

@@ -189,8 +189,10 @@ source_serve(struct mig_source *s)
         return rc;
     for (uint32_t i = 0; i < s->channels; i++)
         xport_short_queue(conn_fd(s->workers[i].conn));
+    source_reads_start(s);
     source_phase_begin(s, SOURCE_PUSH);
     rc = source_wait(s, SOURCE_WAIT_COMPLETE);
+    source_reads_stop(s);
     if (rc == 0 && FAULT(SRC_POSTCOPY_COMPLETE)) {
         struct err err = {0};
 

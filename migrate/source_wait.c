@@ -265,6 +265,10 @@ on_message(struct mig_source *s, struct control_msg *m)
         if (s->sw.state != SWITCH_SRC_SERVING || s->lacking_whole)
             return unexpected(s, m);
         return source_on_missing(s, &m->missing);
+    case CONTROL_WINDOWS_WANTED:
+        if (s->sw.state != SWITCH_SRC_SERVING)
+            return unexpected(s, m);
+        return source_on_windows_wanted(s, &m->windows);
     case CONTROL_COMPLETE:
         /* right behind RUNNING, where nothing was missing: the machine has not stepped yet */
         if (s->sw.state != SWITCH_SRC_SERVING && !(s->running && s->go_postcopy))
@@ -402,6 +406,7 @@ source_tick(struct mig_source *s, uint64_t now)
         stall_note(&s->stall, s->round, left + dirtied, now);
         source_converge_tick(s, now, left);
     }
+    source_reads_tick(s);
     if (s->cfg.progress && now - s->progress_us >= SOURCE_PROGRESS_US) {
         struct mig_stats copy;
 

@@ -19,6 +19,7 @@ enum fill { FILL_LOST, FILL_WHOLE, FILL_END };
 
 static enum fill fill_session(struct mig_target *t);
 static bool begin_session(struct mig_target *t);
+static int on_message(struct mig_target *t, const struct control_msg *m);
 static void forget_trouble(struct mig_target *t);
 
 int
@@ -134,6 +135,7 @@ target_fill(struct mig_target *t)
             f = fill_session(t);
         else if (target_post_left(t) == 0)
             f = FILL_WHOLE;
+        target_post_attach(t, NULL);
         if (f == FILL_WHOLE)
             return SWITCH_EV_ARRIVED;
         if (atomic_load(&t->hopeless))
@@ -180,6 +182,20 @@ begin_session(struct mig_target *t)
     return true;
 }
 
+/* 0; else a source that says this is dropped, and may come again. */
+static int
+on_message(struct mig_target *t, const struct control_msg *m)
+{
+    struct err err = {0};
+    int rc = m->type == CONTROL_WINDOWS ? target_post_windows(t, &m->windows, &err)
+                                        : err_set(&err, -EPROTO, "the source says %s in post-copy",
+                                                  control_type_name(m->type));
+
+    if (rc != 0 && t->cfg.noted)
+        t->cfg.noted(t->cfg.ctx, err_msg(&err));
+    return rc;
+}
+
 static enum fill
 fill_session(struct mig_target *t)
 {
@@ -197,10 +213,13 @@ fill_session(struct mig_target *t)
         if (atomic_load(&t->stop) || atomic_load(&t->hopeless))
             return FILL_END;
         rc = ctl_recv(t->ctl, &m, NULL);
-        if (rc == 1) /* it has nothing to say now */
+        if (rc == 1) {
+            rc = on_message(t, &m);
             control_msg_done(&m);
+        }
         if (rc != 0 || ctl_dead(t->ctl, clock_mono_us()))
             return FILL_LOST;
+        target_post_tick(t);
         pthread_mutex_lock(&t->mu);
         err = t->chan_err;
         code = t->chan_code;

@@ -57,6 +57,7 @@ struct target_chan {
 struct lane;
 struct nic;
 struct target_post;
+struct target_reads;
 
 struct mig_target {
     /* owned by the caller of mig_target_relisten */
@@ -180,6 +181,32 @@ int target_post_poison(struct mig_target *t, struct err *err);
 /* The guest is about to run: faults are timed from here on. */
 void target_post_stats(struct mig_target *t, struct mig_stats *st); /* mu held */
 size_t target_post_damage(struct mig_target *t, struct mig_range *ret, size_t max);
+
+bool target_post_has(const struct mig_target *t, uint64_t page);
+/* A READ has brought them. Pages of one stripe. */
+void target_post_read(struct mig_target *t, uint64_t page, uint32_t pages, const uint8_t *data);
+/* Asks for them over the urgent channel. Pages of one stripe. */
+void target_post_request(struct mig_target *t, uint64_t page, uint32_t pages);
+/* A message of the source's, and what there is to say: the run thread, while a source is served. */
+int target_post_windows(struct mig_target *t, const struct control_windows *m, struct err *err);
+void target_post_tick(struct mig_target *t);
+
+#define TARGET_READ_PAGES 16u /* of one READ, at most */
+
+/* target_rdma_read.c: missing pages by RDMA READ; a part of target_post.c, which owns one. */
+struct target_reads *target_reads_new(struct mig_target *t);
+void target_reads_free(struct target_reads *r);
+/* lane NULL: there is none. What goes wrong is said in cfg.noted, and pages are asked for then. */
+void target_reads_attach(struct target_reads *r, struct nic *nic, struct lane *lane);
+/* No READ is open when this returns, and none is begun. Idempotent. */
+void target_reads_detach(struct target_reads *r);
+/* Begins to read pages of one stripe: how many, 0 = none can be read now. Any thread. */
+uint32_t target_reads_ask(struct target_reads *r, uint64_t page, uint32_t pages);
+/* Whether the guest walks through memory and has come to this page: what lies ahead is worth a READ. */
+bool target_reads_walk(struct target_reads *r, uint64_t page);
+int target_reads_windows(struct target_reads *r, const struct layout *l,
+                         const struct control_windows *m, struct err *err);
+void target_reads_tick(struct target_reads *r);
 
 /* target_fill.c: the run thread in post-copy. */
 enum switch_event target_fill(struct mig_target *t);

@@ -25,6 +25,7 @@
 #include "migrate/pager.h"
 #include "migrate/urgent.h"
 #include "migrate/xport.h"
+#include "migrate/zero.h"
 
 #define FILE_MAGIC    0x504d767264000001ull /* with the version of the format */
 #define FILE_HEAD     4096
@@ -61,13 +62,14 @@ struct target_post {
     pthread_t readers[READERS_MAX];
     unsigned readers_len;
     int stop_fd;
+    struct target_reads *reads;
 
     pthread_mutex_t mu;
     struct waiter *waiters; /* guarded by mu, like all below */
     size_t waiters_len, waiters_room;
     struct conn *urgent;
     _Atomic uint32_t ask_pages; /* of a request: as many as one segment carries */
-    uint64_t faults, fault_us[MIG_FAULT_BUCKETS], began_us, whole_us;
+    uint64_t faults, read_faults, fault_us[MIG_FAULT_BUCKETS], began_us, whole_us;
 };
 
 static int make(struct mig_target *t, const char *path, struct target_post **ret, struct err *err);
@@ -76,16 +78,19 @@ static int punch(struct mig_target *t, struct err *err);
 static int register_missing(struct target_post *p, struct err *err);
 static void *reader_main(void *arg);
 static int on_fault(struct target_post *p, const struct pager_fault *f, struct err *err);
+static uint32_t not_asked(struct target_post *p, uint64_t page, uint32_t max);
+static void fetch(struct target_post *p, uint64_t page, uint32_t pages);
 static void ask(struct target_post *p, uint64_t page, uint32_t pages);
-static uint32_t pages_of_a_segment(const struct conn *urgent);
+static uint32_t pages_of_a_segment(struct conn *urgent);
 static int install(struct target_post *p, const struct frame_run *r, uint32_t from, uint32_t pages,
-                   const uint8_t *data, struct err *err);
+                   const uint8_t *data, bool read, struct err *err);
 static int place(struct target_post *p, uint32_t region, uint64_t offset, uint64_t page,
-                 uint32_t pages, const uint8_t *data, struct err *err);
+                 uint32_t pages, const uint8_t *data, bool read, struct err *err);
 static int show(struct target_post *p, uint32_t region, uint64_t offset, uint32_t pages,
                 struct err *err);
-static int serve_waiters(struct target_post *p, uint64_t page, uint32_t pages, bool zero,
+static int serve_waiters(struct target_post *p, uint64_t page, uint32_t pages, bool zero, bool read,
                          struct err *err);
+static void guest_failed(struct target_post *p, const struct err *err);
 
 /* --- atomic bits --- */
 
@@ -216,6 +221,8 @@ make(struct mig_target *t, const char *path, struct target_post **ret, struct er
     memcpy(p->head->size_bytes, t->layout.size_bytes, sizeof p->head->size_bytes);
     pthread_mutex_init(&p->mu, NULL);
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->reads = target_reads_new(t);
+    p->ask_pages = 1;
     *ret = p;
     return 0;
 }
@@ -252,6 +259,7 @@ target_post_free(struct mig_target *t, bool all)
     eventfd_write(p->stop_fd, 1);
     while (p->readers_len > 0)
         pthread_join(p->readers[--p->readers_len], NULL);
+    target_reads_detach(p->reads);
     pager_free(TAKE_PTR(p->pager), all);
     if (all && *t->cfg.state_path)
         (void)unlink(t->cfg.state_path);
@@ -260,6 +268,7 @@ target_post_free(struct mig_target *t, bool all)
     pthread_mutex_lock(&t->mu);
     t->post = NULL;
     pthread_mutex_unlock(&t->mu);
+    target_reads_free(p->reads);
     munmap(p->head, p->map_bytes);
     free(p->claimed);
     free(p->asked);
@@ -376,14 +385,20 @@ reader_main(void *arg)
         for (int i = 0, n = rc; i < n && rc >= 0; i++)
             rc = on_fault(p, &f[i], &err);
     }
+    guest_failed(p, &err);
+    return NULL;
+}
+
+static void
+guest_failed(struct target_post *p, const struct err *err)
+{
     pthread_mutex_lock(&p->t->mu);
     if (!p->t->chan_err.code) {
-        p->t->chan_err = err;
+        p->t->chan_err = *err;
         p->t->chan_code = CONTROL_ERR_GUEST;
     }
     pthread_mutex_unlock(&p->t->mu);
     eventfd_write(p->t->wake_fd, 1);
-    return NULL;
 }
 
 static int
@@ -414,7 +429,7 @@ on_fault(struct target_post *p, const struct pager_fault *f, struct err *err)
             rc = pager_show(p->pager, f->region, f->offset, LAYOUT_PAGE_BYTES, err);
         if (rc != 0 && rc != -ENOENT)
             return rc;
-        return serve_waiters(p, page, 1, rc == -ENOENT, err);
+        return serve_waiters(p, page, 1, rc == -ENOENT, false, err);
     }
     if (FAULT(DST_POSTCOPY_FAULT)) {
         pthread_mutex_lock(&p->mu);
@@ -422,15 +437,40 @@ on_fault(struct target_post *p, const struct pager_fault *f, struct err *err)
         pthread_mutex_unlock(&p->mu);
     }
     if (take_bit(p->asked, page)) {
-        uint32_t n = 1, most = atomic_load_explicit(&p->ask_pages, memory_order_relaxed);
+        uint32_t n = 1 + not_asked(p, page + 1,
+                                   atomic_load_explicit(&p->ask_pages, memory_order_relaxed) - 1);
+        bool walks = target_reads_walk(p->reads, page);
 
-        while (n < most && (page + n) % LAYOUT_STRIPE_PAGES != 0 &&
-               f->offset + (uint64_t)n * LAYOUT_PAGE_BYTES < p->t->regions[f->region].size &&
-               !have_page(p, page + n) && take_bit(p->asked, page + n))
-            n++;
-        ask(p, page, n);
+        fetch(p, page, n);
+        if (walks) /* behind what it waits for */
+            fetch(p, page + n, not_asked(p, page + n, TARGET_READ_PAGES));
     }
     return 0;
+}
+
+/* How many pages from this one on, in the stripe of the one before and at most max, are missing and not
+ * asked for; the caller has to. */
+static uint32_t
+not_asked(struct target_post *p, uint64_t page, uint32_t max)
+{
+    uint64_t offset, stripe = (page - 1) / LAYOUT_STRIPE_PAGES;
+    uint32_t region, bytes, n = 0;
+
+    layout_stripe(&p->layout, stripe, &region, &offset, &bytes);
+    for (uint64_t end = stripe * LAYOUT_STRIPE_PAGES + bytes / LAYOUT_PAGE_BYTES;
+         n < max && page + n < end && !have_page(p, page + n) && take_bit(p->asked, page + n);)
+        n++;
+    return n;
+}
+
+/* By a READ, where that goes. */
+static void
+fetch(struct target_post *p, uint64_t page, uint32_t pages)
+{
+    uint32_t reading = pages > 0 ? target_reads_ask(p->reads, page, pages) : 0;
+
+    if (reading < pages)
+        ask(p, page + reading, pages - reading);
 }
 
 /* Pages of one stripe. What cannot be sent now is asked for when there is a channel again. */
@@ -451,14 +491,40 @@ ask(struct target_post *p, uint64_t page, uint32_t pages)
     pthread_mutex_unlock(&p->mu);
 }
 
+void
+target_post_request(struct mig_target *t, uint64_t page, uint32_t pages)
+{
+    ask(t->post, page, pages);
+}
+
+bool
+target_post_has(const struct mig_target *t, uint64_t page)
+{
+    return have_page(t->post, page);
+}
+
+int
+target_post_windows(struct mig_target *t, const struct control_windows *m, struct err *err)
+{
+    return target_reads_windows(t->post->reads, &t->post->layout, m, err);
+}
+
+void
+target_post_tick(struct mig_target *t)
+{
+    target_reads_tick(t->post->reads);
+}
+
 /* What one segment of the path carries, and so comes in the time of one page: two pages in jumbo frames.
  * A guest that walks through memory then waits half as often (docs/bandwidth.md). */
 static uint32_t
-pages_of_a_segment(const struct conn *urgent)
+pages_of_a_segment(struct conn *urgent)
 {
     const uint32_t head = FRAME_HEADER_SIZE + FRAME_RUN_SIZE;
     uint32_t mtu, segment, n;
 
+    if (conn_lane(urgent)) /* a page takes less than the way there and back */
+        return ASK_PAGES_MAX;
     xport_path(conn_fd(urgent), &mtu, &segment);
     n = segment > head ? (segment - head) / (LAYOUT_PAGE_BYTES + FRAME_SUM_SIZE) : 0;
     return n < 1 ? 1 : n < ASK_PAGES_MAX ? n : ASK_PAGES_MAX;
@@ -473,6 +539,9 @@ target_post_attach(struct mig_target *t, struct conn *urgent)
 
     if (!p)
         return;
+    target_reads_detach(p->reads);
+    if (urgent)
+        target_reads_attach(p->reads, t->nic, t->read_lane);
     pthread_mutex_lock(&p->mu);
     p->urgent = urgent;
     if (urgent)
@@ -531,7 +600,7 @@ target_post_receive(struct target_chan *c, const struct frame_header *h, struct 
         const struct frame_run *r = &c->runs[i];
 
         if (r->kind == FRAME_ZERO) {
-            rc = install(p, r, 0, r->pages, NULL, err);
+            rc = install(p, r, 0, r->pages, NULL, false, err);
             continue;
         }
         for (uint32_t from = 0, to; from < r->pages && rc == 0; from = to) {
@@ -544,7 +613,7 @@ target_post_receive(struct target_chan *c, const struct frame_header *h, struct 
                  to++)
                 ;
             if (to > from)
-                rc = install(p, r, from, to - from, data, err);
+                rc = install(p, r, from, to - from, data, false, err);
             else
                 ask(p, page, (to = from + 1) - from); /* damaged on the way */
         }
@@ -559,10 +628,32 @@ target_post_receive(struct target_chan *c, const struct frame_header *h, struct 
     return rc;
 }
 
+void
+target_post_read(struct mig_target *t, uint64_t page, uint32_t pages, const uint8_t *data)
+{
+    struct target_post *p = t->post;
+    struct frame_run r = {.pages = pages};
+    struct err err = {0};
+    uint32_t region;
+    int rc = 0;
+
+    where(p, page, &region, &r.offset);
+    r.region = (uint16_t)region;
+    for (uint32_t i = 0; i < pages && rc == 0; i++) {
+        const uint8_t *one = data + (size_t)i * LAYOUT_PAGE_BYTES;
+
+        rc = install(p, &r, i, 1, zero_page(one) ? NULL : one, true, &err);
+    }
+    if (rc != 0)
+        guest_failed(p, &err);
+    if (atomic_load(&p->left) == 0)
+        eventfd_write(t->wake_fd, 1);
+}
+
 /* Those of the pages that nobody else writes or has written. data: NULL = zeros. */
 static int
 install(struct target_post *p, const struct frame_run *r, uint32_t from, uint32_t pages,
-        const uint8_t *data, struct err *err)
+        const uint8_t *data, bool read, struct err *err)
 {
     uint64_t first = layout_page(&p->layout, r->region, r->offset) + from;
     uint64_t offset = r->offset + (uint64_t)from * LAYOUT_PAGE_BYTES;
@@ -573,14 +664,14 @@ install(struct target_post *p, const struct frame_run *r, uint32_t from, uint32_
             ;
         if (b > a)
             rc = place(p, r->region, offset + (uint64_t)a * LAYOUT_PAGE_BYTES, first + a, b - a,
-                       data ? data + (size_t)a * LAYOUT_PAGE_BYTES : NULL, err);
+                       data ? data + (size_t)a * LAYOUT_PAGE_BYTES : NULL, read, err);
     }
     return rc;
 }
 
 static int
 place(struct target_post *p, uint32_t region, uint64_t offset, uint64_t page, uint32_t pages,
-      const uint8_t *data, struct err *err)
+      const uint8_t *data, bool read, struct err *err)
 {
     /* Through our own mapping, which no userfaultfd watches: a write into the file would wait for
      * the other writers of it. */
@@ -594,7 +685,7 @@ place(struct target_post *p, uint32_t region, uint64_t offset, uint64_t page, ui
 
     int rc = data ? show(p, region, offset, pages, err) : 0;
 
-    return rc ? rc : serve_waiters(p, page, pages, !data, err);
+    return rc ? rc : serve_waiters(p, page, pages, !data, read, err);
 }
 
 static int
@@ -608,7 +699,8 @@ show(struct target_post *p, uint32_t region, uint64_t offset, uint32_t pages, st
 
 /* Who waits for these pages, of which the file knows by now, goes on. */
 static int
-serve_waiters(struct target_post *p, uint64_t page, uint32_t pages, bool zero, struct err *err)
+serve_waiters(struct target_post *p, uint64_t page, uint32_t pages, bool zero, bool read,
+              struct err *err)
 {
     uint64_t now = clock_mono_us(), served[FAULTS];
     size_t n = 0;
@@ -628,6 +720,7 @@ serve_waiters(struct target_post *p, uint64_t page, uint32_t pages, bool zero, s
 
         p->fault_us[bucket < MIG_FAULT_BUCKETS ? bucket : MIG_FAULT_BUCKETS - 1]++;
         p->faults++;
+        p->read_faults += read;
         served[n++] = w->page;
         *w = p->waiters[--p->waiters_len];
     }
@@ -639,7 +732,7 @@ serve_waiters(struct target_post *p, uint64_t page, uint32_t pages, bool zero, s
         where(p, served[i], &region, &offset);
         rc = pager_zero(p->pager, region, offset, LAYOUT_PAGE_BYTES, err);
     }
-    return rc == 0 && n == FAULTS ? serve_waiters(p, page, pages, zero, err) : rc;
+    return rc == 0 && n == FAULTS ? serve_waiters(p, page, pages, zero, read, err) : rc;
 }
 
 /* --- what the source is told, and the end --- */
@@ -732,6 +825,7 @@ target_post_stats(struct mig_target *t, struct mig_stats *st)
         p->whole_us = clock_mono_us();
     st->mode = MIG_MODE_POSTCOPY;
     st->faults = p->faults;
+    st->read_faults = p->read_faults;
     memcpy(st->fault_us, p->fault_us, sizeof st->fault_us);
     st->missing_bytes = atomic_load(&p->left) * LAYOUT_PAGE_BYTES;
     st->postcopy_us = (p->whole_us ? p->whole_us : clock_mono_us()) - p->began_us;
