@@ -87,6 +87,7 @@ handler_run(const struct handler_config *cfg, struct err *err)
     vm_stats_stop(&h);
     checkup_free(h.checkup);
     node_labels_free(h.labels);
+    node_rdma_free(h.rdma);
     vm_free_all(&h);
     for (int k = 0; k < HV_KIND_COUNT; k++)
         if (h.drivers[k])

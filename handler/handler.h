@@ -18,6 +18,7 @@
 #include "handler/net.h"
 #include "handler/node_labels.h"
 #include "handler/node_metrics.h"
+#include "handler/node_rdma.h"
 #include "handler/tls_dir.h"
 #include "handler/work.h"
 #include "handler/writer.h"
@@ -77,6 +78,7 @@ struct handler {
     struct metrics_http *metrics_http; /* NULL: not asked for */
     struct share *share;               /* what outgoing migrations draw from */
     struct node_labels *labels;        /* what the host can do, as labels */
+    struct node_rdma *rdma;            /* which RDMA device serves the migration network */
     struct loop_timer *heartbeat;
     bool node_written;          /* the Node object exists and has our labels and capacity */
     bool node_busy, node_again; /* a write of it is on its way; one more shall follow */

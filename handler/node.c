@@ -30,6 +30,8 @@ static void on_status_written(void *ctx, int status, const struct tree *body, co
 static struct tree *metadata_of(struct handler *h);
 static struct tree *status_of(struct handler *h);
 static void add_encryption(struct handler *h, struct tree *conds);
+static void add_rdma(struct handler *h, struct tree *conds);
+static void on_rdma(void *ctx);
 
 void
 node_start(struct handler *h)
@@ -37,6 +39,7 @@ node_start(struct handler *h)
     const struct node_labels_config labels = {h->cfg.label_files, h->cfg.libvirt_uri,
                                               h->cfg.labels};
 
+    h->rdma = node_rdma_new(h->l, h->work, h->cfg.no_rdma, h->cfg.rdma_window_bytes, on_rdma, h);
     h->labels = node_labels_new(h->l, h->work, &labels, on_labels, h);
     beat(h);
 }
@@ -63,6 +66,7 @@ node_network_changed(struct handler *h)
     log_info("network.changed", LS("network", net->ref[0] ? net->ref : "management"),
              LS("ip", net->ip), LS("interface", net->ifname), LS("code", net->code),
              LS("reason", net->reason));
+    node_rdma_network(h->rdma, net);
     if (h->node_written)
         write_status(h);
     while (strmap_next(h->vms, &it, NULL, &v))
@@ -376,6 +380,7 @@ status_of(struct handler *h)
                   h->net.state == MIGNET_UNKNOWN ? "the cluster's configuration was not read yet"
                                                  : h->net.reason);
     add_encryption(h, conds);
+    add_rdma(h, conds);
     tree_set(st, "conditions", conds);
     return st;
 }
@@ -418,4 +423,22 @@ add_encryption(struct handler *h, struct tree *conds)
                                                              : "CertificateUnusable",
                       err_msg(&err));
     }
+}
+
+static void
+add_rdma(struct handler *h, struct tree *conds)
+{
+    struct node_rdma_condition c;
+
+    node_rdma_say(node_rdma_facts(h->rdma), &c);
+    add_condition(conds, COND_MIGRATION_RDMA, c.status, c.reason, c.message);
+}
+
+static void
+on_rdma(void *ctx)
+{
+    struct handler *h = ctx;
+
+    if (h->node_written)
+        write_status(h);
 }
