@@ -1,0 +1,97 @@
+# What can happen to two handlers, their device and their network while they move a VM over RDMA.
+. /mnt/repo/tests/rdma/guest/lib.sh
+ulimit -l unlimited
+veth_devices
+cluster_up 10.8.0.0/24 v1
+vm_make v 64Mi 32Mi 8Mi 512Ki
+say "two handlers, a VM"
+limit=8Mi # 4 s of which something can happen in any
+in_midst() { wait_for "the first pages" sent_some; }
+at_target() { wait_for "the VM to run at its target" runs_there; }
+lost() { look && grep -q 'the connection is lost' $dir/m.json; }
+rdma_was_used() { # so far
+    look
+    grep -q 'transport\\":\\"rdma' $dir/m.json || die "$1: not over RDMA before it: $(<$dir/m.json)"
+}
+
+# --- the network ---
+policy rdma $limit
+begin
+in_midst
+rdma_was_used "a pause"
+swallow
+sleep 1 # shorter than the device's patience: what is done to the network is the time
+swallow_no_more
+finish "RoCE swallowed for a second" Succeeded
+want '$r.transport == "rdma"' '$r.reconnects == 0'
+passed
+
+begin
+in_midst
+swallow
+finish "RoCE swallowed from the midst on" Succeeded
+want '$r.transport == "tcp"' '$r.reconnects >= 1' '$r.transportReason != ""'
+passed "$(jq -r .transportReason $dir/result.json)"
+swallow_no_more
+
+begin
+in_midst
+ip link set v2 down
+wait_for "that the source sees it" lost
+ip link set v2 up
+routes
+finish "the link down and up" Succeeded
+want '$r.reconnects >= 1'
+passed
+
+begin
+in_midst
+rdma link delete rxe1
+finish "the device removed" Succeeded
+want '$r.transport == "tcp"' '$r.reconnects >= 1'
+passed "$(jq -r .transportReason $dir/result.json)"
+rdma link add rxe1 type rxe netdev v1
+wait_for rxe1 rxe_ready rxe1
+
+# --- the peer ---
+begin
+in_midst
+rdma_was_used "a stop"
+kill -STOP "${pid[$to]}"
+wait_for "that the source misses its heartbeat" lost
+kill -CONT "${pid[$to]}"
+finish "the target stopped, and going on" Succeeded
+want '$r.reconnects >= 1'
+passed
+
+for end in target source; do
+    begin
+    in_midst
+    n=$to
+    [ $end = target ] || n=$from
+    node_down $n KILL
+    node_up $n
+    finish "the $end killed in pre-copy" Ended
+    passed
+done
+
+# --- post-copy ---
+policy rdma $limit post-copy
+begin
+at_target
+swallow
+finish "RoCE swallowed in post-copy" Succeeded
+want '$r.reconnects >= 1'
+passed "$(jq -r '"\(.faults) faults, \(.readFaults) of them by READ"' $dir/target.json)"
+swallow_no_more
+
+for end in target source; do
+    begin
+    at_target
+    n=$to
+    [ $end = target ] || n=$from
+    node_down $n KILL
+    node_up $n
+    finish "the $end killed in post-copy" Succeeded
+    passed
+done
