@@ -225,7 +225,7 @@ check:
 	$(Q)$(MAKE) --no-print-directory -j2 BUILD=asan unit-build
 	$(Q)tests/run build/asan
 
-systest-build: $(SYSTEM_TESTS)
+systest-build: $(SYSTEM_TESTS) rdmatest-build
 .PHONY: systest-build
 
 rdmatest-build: $(RDMA_TESTS)
