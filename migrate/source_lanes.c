@@ -13,7 +13,7 @@
 #include "migrate/xport.h"
 
 static struct choose_facts facts(const struct mig_source *s);
-static void look(struct mig_source *s, struct err *err);
+static void look(struct mig_source *s, int fd, struct err *err);
 static int dial_all(struct mig_source *s, struct err *err);
 static int dial_one(struct mig_source *s, uint32_t channel, const char *addr, uint64_t deadline_us,
                     struct lane **ret, struct err *err);
@@ -23,7 +23,7 @@ static int give_up(struct mig_source *s, const struct err *why);
 static void count_failure(struct mig_source *s, const struct err *why);
 
 bool
-source_lanes_offer(struct mig_source *s)
+source_lanes_offer(struct mig_source *s, int fd)
 {
     struct choose_facts f = facts(s);
     struct err err = {0};
@@ -31,7 +31,7 @@ source_lanes_offer(struct mig_source *s)
 
     s->rdma_answered = false;
     if (c == CHOOSE_LOOK) {
-        look(s, &err);
+        look(s, fd, &err);
         f.looked = true;
         f.no_device = s->nic ? "" : err_msg(&err);
         c = choose_source(&f, s->rdma_why);
@@ -133,11 +133,11 @@ facts(const struct mig_source *s)
 
 /* The device is the one behind the address that the control connection has here. */
 static void
-look(struct mig_source *s, struct err *err)
+look(struct mig_source *s, int fd, struct err *err)
 {
     char ip[MIG_ADDR_SIZE];
 
-    if (xport_local_ip(ctl_fd(s->ctl), ip, err) == 0)
+    if (xport_local_ip(fd, ip, err) == 0)
         (void)nic_open(ip, s->cfg.target_addr, &s->nic, err);
 }
 

@@ -215,6 +215,8 @@ connect_control(struct mig_source *s)
     rc = dial(s, s->cfg.dead_peer_us, &conn);
     if (rc != 0)
         return rc;
+    /* before there are heartbeats: looking for a device takes time, and HELLO has to come first */
+    m.hello.rdma = source_lanes_offer(s, conn_fd(conn));
     rc = ctl_new(conn, s->cfg.ident.generation, s->cfg.dead_peer_us, &ctl, &err);
     if (rc != 0)
         return source_trouble(s, MIG_CAUSE_LOCAL, rc, &err);
@@ -228,7 +230,6 @@ connect_control(struct mig_source *s)
     for (uint32_t i = 0; i < s->layout.regions; i++)
         m.hello.regions[i] = (struct layout_region){.size_bytes = s->regions[i].size,
                                                     .page_bytes = s->regions[i].page_bytes};
-    m.hello.rdma = source_lanes_offer(s);
     rc = ctl_send(ctl, &m, &err);
     if (rc == 0)
         rc = ctl_wait(ctl, ctl_dead_peer_us(ctl), s->wake_fd, &m, &err);
