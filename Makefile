@@ -223,7 +223,7 @@ test: deps
 
 check:
 	$(Q)$(MAKE) --no-print-directory -j2 BUILD=asan unit-build
-	$(Q)tests/run build/asan
+	$(Q)TEST_JOBS=$$(nproc) tests/run build/asan
 
 systest-build: $(SYSTEM_TESTS) rdmatest-build
 .PHONY: systest-build
@@ -233,7 +233,7 @@ rdmatest-build: $(RDMA_TESTS)
 
 system-check: deps
 	$(Q)$(MAKE) --no-print-directory -j2 all systest-build
-	$(Q)tests/run --system
+	$(Q)TEST_JOBS=$$(nproc) tests/run --system
 
 bench: all
 	$(Q)tools/qemu-backports.sh || true

@@ -253,8 +253,7 @@ ok verify db shop/queue -n shop
 wrong 'not found' verify none -n shop
 wrong -- '--timeout' verify db --timeout soon
 # its handler is away: no answer in time is a no
-handler=$(pgrep -f -- "drover-handler .*--node n3 " || pgrep -f -- "drover-handler .*--node-name n3 ")
-[ -n "$handler" ] || handler=$(pgrep -af drover-handler | grep -F "$dir/nodes/n3" | cut -d' ' -f1)
+handler=$(pgrep -f -- "^[^ ]*drover-handler --node-name n3 .*--state-dir $dir/") || die "n3's handler"
 kill -STOP $handler
 no 'has not answered in time' verify jobs -n shop --timeout 1s
 kill -CONT $handler
