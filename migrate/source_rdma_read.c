@@ -458,15 +458,13 @@ note(struct source_reads *r, const struct err *err)
     pthread_mutex_unlock(&r->mu);
 }
 
-/* mu held, or nobody else is there. */
+/* Pre-copy's windows, which these figures were of, are gone. */
 static void
 count(struct source_reads *r)
 {
     struct mig_source *s = r->s;
 
-    pthread_mutex_lock(&s->mu);
-    s->stats.registered_bytes = r->pinned_bytes;
-    if (s->stats.registered_peak_bytes < r->pinned_bytes)
-        s->stats.registered_peak_bytes = r->pinned_bytes;
-    pthread_mutex_unlock(&s->mu);
+    atomic_store(&s->open_window_bytes, r->pinned_bytes);
+    if (atomic_load(&s->peak_window_bytes) < r->pinned_bytes)
+        atomic_store(&s->peak_window_bytes, r->pinned_bytes);
 }
