@@ -64,30 +64,26 @@ lane_accept(struct nic_request *r, const struct lane_config *cfg, struct lane **
         set_options(l, cfg);
         rc = lane_equip(l, cfg, err);
     }
-    if (rc != 0) {
-        if (!gone)
-            rdma_reject(l->id, NULL, 0);
-        goto out;
-    }
-    p.initiator_depth = at_most(l->reads, r->initiator_depth);
-    p.responder_resources =
-        cfg->read_by_peer ? at_most(r->responder_resources, a->max_qp_rd_atom) : 0;
-    l->reads = p.initiator_depth;
-    if (rdma_accept(l->id, &p) != 0) {
-        rc = err_set(err, -errno, "RDMA: accept: %s", strerror(errno));
-        goto out;
-    }
-    atomic_store(&l->connected, true);
-    rc = await_event(l, RDMA_CM_EVENT_ESTABLISHED, clock_mono_us() + ACCEPT_TIMEOUT_US, -1, &e,
-                     "the peer", err);
-out:
-    free(r);
     if (rc == 0) {
-        *ret = l;
-    } else {
-        lane_break(l, rc, "not connected");
-        lane_free(l);
+        p.initiator_depth = at_most(l->reads, r->initiator_depth);
+        p.responder_resources =
+            cfg->read_by_peer ? at_most(r->responder_resources, a->max_qp_rd_atom) : 0;
+        l->reads = p.initiator_depth;
+        if (rdma_accept(l->id, &p) != 0)
+            rc = err_set(err, -errno, "RDMA: accept: %s", strerror(errno));
     }
+    if (rc != 0 && !gone)
+        rdma_reject(l->id, NULL, 0);
+    if (rc == 0) {
+        atomic_store(&l->connected, true);
+        rc = await_event(l, RDMA_CM_EVENT_ESTABLISHED, clock_mono_us() + ACCEPT_TIMEOUT_US, -1, &e,
+                         "the peer", err);
+    }
+    free(r);
+    if (rc == 0)
+        *ret = l;
+    else
+        lane_free(l);
     return rc;
 }
 

@@ -25,8 +25,8 @@ lane_nap(struct lane *l, struct lane_nap *z)
     if (!z->armed) {
         atomic_store(&l->sleeps[z->role], true);
         for (int i = 0; i < LANE_CQS; i++)
-            if (z->cqs & 1u << i)
-                ibv_req_notify_cq(l->cq[i], 0);
+            if (z->cqs & 1u << i && ibv_req_notify_cq(l->cq[i], 0) != 0)
+                lane_break(l, -EIO, "completions cannot be waited for");
         z->armed = true;
         return 0;
     }

@@ -189,6 +189,7 @@ lane_pair_after(void **state)
     (void)state;
     assert_int_equal(descriptors(), fds_before);
     assert_int_equal(pinned_kib(), 0);
+    assert_false(verbs_reset());
     return 0;
 }
 
