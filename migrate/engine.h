@@ -115,8 +115,9 @@ struct mig_stats {  /* one consistent copy by mig_source_stats / mig_target_stat
     uint64_t predicted_downtime_us;
     uint64_t cpu_us; /* user + system of the engine's threads on this side */
     uint32_t channels;
-    bool encrypted;             /* TLS on every channel */
-    char suite[TLS_SUITE_SIZE]; /* how: "TLS 1.3, TLS_AES_128_GCM_SHA256"; "" = it is not */
+    bool encrypted; /* TLS on every channel, all the time: never again once RDMA was used */
+    char suite[TLS_SUITE_SIZE]; /* of the control connection, and of channels over TCP: "TLS 1.3,
+                                   TLS_AES_128_GCM_SHA256"; "" = they are not encrypted */
     enum mig_mode mode;
     uint32_t reconnects; /* connections that were lost and made again */
     enum mig_link link;

@@ -151,6 +151,7 @@ struct mig_source {
     bool rdma_answered; /* ACCEPT had one: */
     struct control_rdma rdma_answer;
     uint32_t rdma_failures; /* in this migration */
+    bool rdma_used;         /* likewise: memory went in the clear */
     char rdma_failure[ERR_MSG_SIZE], rdma_why[CONTROL_TEXT_SIZE];
 
     /* post-copy (source_post.c) */

@@ -85,10 +85,10 @@ source_lanes_say(struct mig_source *s)
     s->stats.transport = is;
     memcpy(s->stats.transport_why, why, sizeof why);
     snprintf(s->stats.rdma_device, sizeof s->stats.rdma_device, "%s", device);
-    if (s->lanes) { /* whatever the control connection is */
+    if (s->lanes)
+        s->rdma_used = true;
+    if (s->rdma_used) /* whatever the control connection is */
         s->stats.encrypted = false;
-        s->stats.suite[0] = '\0';
-    }
     pthread_mutex_unlock(&s->mu);
     if (same || (!s->lanes && !why[0]))
         return;

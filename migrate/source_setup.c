@@ -222,7 +222,7 @@ connect_control(struct mig_source *s)
         return source_trouble(s, MIG_CAUSE_LOCAL, rc, &err);
     pthread_mutex_lock(&s->mu);
     s->ctl = ctl;
-    s->stats.encrypted = !conn_is_plain(conn);
+    s->stats.encrypted = !conn_is_plain(conn) && !s->rdma_used;
     conn_suite(conn, s->stats.suite);
     pthread_mutex_unlock(&s->mu);
     memcpy(m.hello.vmi_uid, s->cfg.ident.vmi_uid, sizeof m.hello.vmi_uid);

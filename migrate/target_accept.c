@@ -625,7 +625,7 @@ adopt(struct mig_target *t, struct pending *p)
     pthread_mutex_lock(&t->mu);
     t->ctl = ctl;
     t->stats.link = around ? MIG_LINK_FALLBACK : MIG_LINK_MAIN;
-    t->stats.encrypted = !conn_is_plain(conn);
+    t->stats.encrypted = !conn_is_plain(conn) && !t->rdma_used;
     conn_suite(conn, t->stats.suite);
     pthread_mutex_unlock(&t->mu);
     return 0;

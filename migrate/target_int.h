@@ -84,6 +84,7 @@ struct mig_target {
     uint32_t kinds; /* of runs that may come: FRAME_KIND_BITs */
     /* Data channels over RDMA (target_lanes.c). */
     bool lanes;             /* they are, or are to be */
+    bool rdma_used;         /* once were: memory came in the clear */
     struct nic *nic;        /* of the present connection; NULL: there is none, or it has gone */
     struct lane *read_lane; /* READs of post-copy go here; NULL = none */
     uint8_t rdma_token[CONTROL_TOKEN_SIZE];

@@ -85,11 +85,13 @@ target_lanes_say(struct mig_target *t)
     t->stats.transport = t->lanes ? MIG_TRANSPORT_RDMA : MIG_TRANSPORT_TCP;
     snprintf(t->stats.rdma_device, sizeof t->stats.rdma_device, "%s",
              t->nic ? nic_facts(t->nic)->device : "");
-    if (t->lanes) { /* whatever the control connection is */
+    if (t->lanes)
+        t->rdma_used = true;
+    if (t->rdma_used) /* whatever the control connection is */
+        t->stats.encrypted = false;
+    if (t->lanes) {
         t->stats.path_mtu_bytes = mtu;
         t->stats.segment_bytes = segment;
-        t->stats.encrypted = false;
-        t->stats.suite[0] = '\0';
     }
     pthread_mutex_unlock(&t->mu);
 }
