@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "migrate/bits.h"
 #include "migrate/codec.h"
@@ -14,6 +15,10 @@
 #define SLOT_BYTES (((size_t)FRAME_MAX_RAW_PAGES + 2) * LAYOUT_PAGE_BYTES)
 #define AHEAD      16 /* stripes of its own that a worker looks ahead: 32 MiB */
 #define ASK        4  /* that it asks for at once, but for the first */
+/* Registering is faster than any link but costs processor time of the target: where that is scarce
+ * sending must not run away from it. A window that takes longer is not waited for, nor is any other of
+ * the round. */
+#define PATIENCE_US 100000
 /* A window costs the target memory for all of its stripe: it is asked for when so much of that is to
  * be sent. */
 #define WORTH(pages) ((pages) / 4)
@@ -48,7 +53,8 @@ struct source_placer {
     uint64_t fifo_room, fifo_first, fifo_len;
     uint64_t limit; /* of them at once */
     uint32_t refused_seen;
-    bool raw_goes;  /* the last batch had raw pages to speak of */
+    bool raw_goes; /* the last batch had raw pages to speak of */
+    bool patient;
     uint64_t ahead; /* stripe that it looks at next */
     uint64_t empty_until[GUEST_MAX_REGIONS];
     struct control_window want[AHEAD], release[AHEAD];
@@ -59,6 +65,7 @@ static void placer_free(struct source_worker *w);
 static int worth_window(struct source_worker *w, uint64_t stripe, bool *ret);
 static int make_room(struct source_worker *w, uint64_t stripe, uint32_t *release_len, bool *ret);
 static void drop_refused(struct source_worker *w);
+static void wait_for(struct source_worker *w, uint64_t stripe);
 static int ask(struct source_worker *w, uint32_t want_len, uint32_t release_len);
 static void set_window(const struct mig_source *s, uint64_t stripe, struct control_window *ret);
 static void add_piece(struct source_batch *b, uint8_t *at, size_t len);
@@ -123,6 +130,9 @@ source_rdma_on_windows(struct mig_source *s, const struct control_windows *m)
         if (open > atomic_load(&s->peak_window_bytes)) /* nobody else raises it */
             atomic_store(&s->peak_window_bytes, open);
     }
+    pthread_mutex_lock(&s->mu);
+    pthread_cond_broadcast(&s->cv);
+    pthread_mutex_unlock(&s->mu);
     return 0;
 }
 
@@ -135,6 +145,7 @@ source_rdma_begin(struct source_worker *w)
         return;
     w->placer->ahead = w->index;
     w->placer->raw_goes = true;
+    w->placer->patient = !w->s->paused;
     memset(w->placer->empty_until, 0, sizeof w->placer->empty_until);
 }
 
@@ -151,9 +162,8 @@ source_rdma_ahead(struct source_worker *w, uint64_t stripe)
         return 0;
     if (p->ahead < stripe)
         p->ahead = stripe;
-    if (p->ahead > stripe + (AHEAD - ASK) * step)
-        return 0;
     drop_refused(w);
+    end = p->ahead > stripe + (AHEAD - ASK) * step ? 0 : end;
     for (end = end < s->layout.stripes ? end : s->layout.stripes; p->ahead < end;
          p->ahead += step) {
         struct window *win = &s->windows->of[p->ahead];
@@ -175,7 +185,11 @@ source_rdma_ahead(struct source_worker *w, uint64_t stripe)
         atomic_store(&win->state, WINDOW_ASKED);
         set_window(s, p->ahead, &p->want[want_len++]);
     }
-    return want_len || release_len ? ask(w, want_len, release_len) : 0;
+    if (want_len || release_len)
+        rc = ask(w, want_len, release_len);
+    if (rc == 0)
+        wait_for(w, stripe);
+    return rc;
 }
 
 int
@@ -424,6 +438,24 @@ drop_refused(struct source_worker *w)
     if (kept < p->fifo_len)
         p->limit = kept;
     p->fifo_len = kept;
+}
+
+/* The target's answer, if it was asked, and soon. */
+static void
+wait_for(struct source_worker *w, uint64_t stripe)
+{
+    struct mig_source *s = w->s;
+    struct window *win = &s->windows->of[stripe];
+    uint64_t until = clock_mono_us() + PATIENCE_US;
+    struct timespec ts = {.tv_sec = (time_t)(until / 1000000),
+                          .tv_nsec = (long)(until % 1000000) * 1000};
+
+    if (!w->placer->patient || atomic_load(&win->state) != WINDOW_ASKED)
+        return;
+    pthread_mutex_lock(&s->mu);
+    while (!atomic_load(&s->stop) && atomic_load(&win->state) == WINDOW_ASKED && w->placer->patient)
+        w->placer->patient = pthread_cond_timedwait(&s->cv, &s->mu, &ts) != ETIMEDOUT;
+    pthread_mutex_unlock(&s->mu);
 }
 
 static int

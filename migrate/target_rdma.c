@@ -132,13 +132,11 @@ target_rdma_close(struct mig_target *t)
         nic_unregister(TAKE_PTR(ws->whole[i]));
     for (uint64_t i = 0; i < t->layout.stripes; i++)
         drop_window(ws, i);
-    pthread_mutex_lock(&t->write_mu);
     for (uint64_t i = 0; i < t->layout.stripes; i++) {
         if (atomic_load(&ws->flags[i]) & WINDOW_PLACED)
             clean(t, i);
         atomic_fetch_and(&ws->flags[i], WINDOW_FILLED);
     }
-    pthread_mutex_unlock(&t->write_mu);
     ws->first = ws->len = ws->taken_bytes = 0;
     ws->open = false;
 }
@@ -197,14 +195,10 @@ target_rdma_round_done(struct mig_target *t)
     if (!ws || !ws->open)
         return;
     for (uint64_t i = 0; i < t->layout.stripes; i++) {
-        if ((atomic_load(&ws->flags[i]) & (WINDOW_PLACED | WINDOW_PINNED)) != WINDOW_PLACED)
+        if ((atomic_load(&ws->flags[i]) & (WINDOW_PLACED | WINDOW_WANTED)) != WINDOW_PLACED)
             continue;
-        pthread_mutex_lock(&t->write_mu); /* a registrar waits for it once it has said so */
-        if (!(atomic_load(&ws->flags[i]) & WINDOW_PINNED)) {
-            clean(t, i);
-            atomic_fetch_and(&ws->flags[i], (uint8_t)~WINDOW_PLACED);
-        }
-        pthread_mutex_unlock(&t->write_mu);
+        clean(t, i); /* only this thread can want it again */
+        atomic_fetch_and(&ws->flags[i], (uint8_t)~WINDOW_PLACED);
     }
 }
 
@@ -346,12 +340,15 @@ registrar_main(void *arg)
     struct target_windows *ws = arg;
     struct control_window opened[ANSWER];
     struct control_msg m = {.type = CONTROL_WINDOWS, .windows.windows = opened};
+    uint32_t together = 1;
 
     pthread_setname_np(pthread_self(), "mig-window");
     pthread_mutex_lock(&ws->mu);
     for (;;) {
-        while (ws->len == 0 && !ws->stop)
+        while (ws->len == 0 && !ws->stop) {
+            together = 1; /* somebody may wait for the first */
             pthread_cond_wait(&ws->cv, &ws->mu);
+        }
         if (ws->stop)
             break;
 
@@ -365,9 +362,10 @@ registrar_main(void *arg)
         pthread_mutex_unlock(&ws->mu);
         open_window(ws, stripe, &opened[m.windows.len++]);
         /* What is lost with the connection is found out by those who receive. */
-        if (last || m.windows.len == ANSWER) {
+        if (last || m.windows.len == together) {
             (void)ctl_send(ws->t->ctl, &m, NULL);
             m.windows.len = 0;
+            together = together < ANSWER ? together * 2 : ANSWER;
         }
         pthread_mutex_lock(&ws->mu);
     }
@@ -405,12 +403,15 @@ open_window(struct target_windows *ws, uint64_t stripe, struct control_window *r
         for (uint32_t i = 0; i < stripes; i++)
             (void)target_direct_huge(t, stripe + i);
         rc = nic_register(t->nic, from, bytes, NIC_PEER_WRITES, &w->mr, NULL);
+        if (rc == 0 && FAULT(DST_WINDOW)) {
+            nic_unregister(TAKE_PTR(w->mr));
+            rc = -EIO;
+        }
         ret->key = rc ? 0 : nic_mr_key(w->mr);
         ret->address = rc ? 0 : nic_mr_address(w->mr);
     }
     ret->first_page = stripe * LAYOUT_STRIPE_PAGES;
     ret->pages = bytes / LAYOUT_PAGE_BYTES;
-    (void)FAULT(DST_WINDOW);
     if (rc == 0) {
         uint64_t open = w->mr ? bytes + atomic_fetch_add(&ws->open_bytes, bytes) : 0;
         uint64_t peak = atomic_load(&ws->peak_bytes);
@@ -438,7 +439,7 @@ open_window(struct target_windows *ws, uint64_t stripe, struct control_window *r
 /* --- zeros again --- */
 
 /* What of the stripe was not received is zero, and without pages where that is most of it. Nothing is
- * registered there, no receiver is at it, and t->write_mu is held. */
+ * registered there, and no receiver is at it. */
 static void
 clean(struct mig_target *t, uint64_t stripe)
 {
