@@ -20,8 +20,7 @@ choose_source(const struct choose_facts *f, char why[CONTROL_TEXT_SIZE])
     if (!f->looked)
         return CHOOSE_LOOK;
     if (f->no_device[0]) { /* whatever else there was: nobody misses what could not have been */
-        snprintf(why, CONTROL_TEXT_SIZE, "%s%.400s",
-                 against ? "" : "no RDMA device here: ", against ? "" : f->no_device);
+        snprintf(why, CONTROL_TEXT_SIZE, "%.480s", against ? "" : f->no_device);
         return CHOOSE_TCP;
     }
     if (against)
@@ -48,7 +47,7 @@ choose_target(const struct choose_facts *f, char why[CONTROL_TEXT_SIZE])
         return CHOOSE_LOOK;
     if (!f->no_device[0])
         return CHOOSE_RDMA;
-    snprintf(why, CONTROL_TEXT_SIZE, "no RDMA device here: %.400s", f->no_device);
+    snprintf(why, CONTROL_TEXT_SIZE, "%.480s", f->no_device);
     return CHOOSE_TCP;
 }
 

@@ -128,7 +128,8 @@ facts(const struct mig_source *s)
                                  .failures = s->rdma_failures,
                                  .failure = s->rdma_failure,
                                  .looked = s->cfg.rdma_off,
-                                 .no_device = s->cfg.rdma_off ? "it is turned off" : ""};
+                                 .no_device =
+                                     s->cfg.rdma_off ? "RDMA is turned off at this host" : ""};
 }
 
 /* The device is the one behind the address that the control connection has here. */

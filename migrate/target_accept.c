@@ -652,8 +652,9 @@ check_control(struct door *d)
             rc = 0;
         } else if (m.type == CONTROL_ABORT)
             rc = err_set(&err, -ECANCELED, "the source gave up: %s", m.text.text);
-        else
-            rc = err_set(&err, -EPROTO, "the source says %s before its data channels are there",
+        else /* a lane that is good at the source may have failed here: no fault of its own */
+            rc = err_set(&err, t->lanes ? -ENOTCONN : -EPROTO,
+                         "the source says %s before its data channels are there",
                          control_type_name(m.type));
         control_msg_done(&m);
     }

@@ -27,7 +27,7 @@ target_lanes_offer(struct mig_target *t, bool around, struct control_rdma *ret)
                              .trusted = t->cfg.network_trusted,
                              .around = around,
                              .looked = t->cfg.rdma_off,
-                             .no_device = t->cfg.rdma_off ? "it is turned off" : ""};
+                             .no_device = t->cfg.rdma_off ? "RDMA is turned off at this host" : ""};
     struct err err = {0};
     enum choose c = choose_target(&f, ret->why);
 

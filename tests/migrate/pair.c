@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "tests/migrate/certs.h"
+#include "tests/migrate/verbs_double.h"
 
 static int
 word(_Atomic bool *durable, int *left, const char *what, struct err *err)
@@ -78,7 +79,7 @@ on_decided(void *ctx, const struct mig_decision *d)
         p->on_decided(p, d);
 }
 
-bool pair_over_tls;
+bool pair_over_tls, pair_over_rdma;
 
 void
 pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
@@ -98,6 +99,12 @@ pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
         p->dst.tls = certs_node("n2");
         snprintf(p->src.tls_peer, sizeof p->src.tls_peer, "n2");
         snprintf(p->dst.tls_peer, sizeof p->dst.tls_peer, "n1");
+    }
+    if (pair_over_rdma) {
+        snprintf(p->src.local_ip, sizeof p->src.local_ip, "%s", rdma_test_ip());
+        snprintf(p->dst.listen_ip, sizeof p->dst.listen_ip, "%s", rdma_test_ip());
+        p->src.network_trusted = p->dst.network_trusted = true;
+        p->src.policy.transport = MIG_TRANSPORT_RDMA;
     }
     p->src.channels = 2;
     p->src.dead_peer_us = p->dst.dead_peer_us = PAIR_PATIENT_US;
@@ -256,5 +263,22 @@ pair_run_both(const char *name, const struct CMUnitTest *tests, size_t n)
     pair_over_tls = true;
     failed += _cmocka_run_group_tests(over_tls, tests, n, NULL, NULL);
     pair_over_tls = false;
+    return failed;
+}
+
+int
+pair_run_rdma(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+    char over_rdma[64];
+    int failed;
+
+    if (!rdma_test_ip()) {
+        print_message("# SKIP %s over RDMA: no device (RDMA_TEST_IP)\n", name);
+        return 0;
+    }
+    snprintf(over_rdma, sizeof over_rdma, "%s over RDMA", name);
+    pair_over_rdma = true;
+    failed = _cmocka_run_group_tests(over_rdma, tests, n, NULL, NULL);
+    pair_over_rdma = false;
     return failed;
 }

@@ -39,6 +39,9 @@ struct pair {
 
 /* Whether pair_init gives both ends certificates: source n1, target n2. */
 extern bool pair_over_tls;
+/* Whether it lets them use RDMA, on a network that is declared trusted: at rdma_test_ip(), which there
+ * must be then. */
+extern bool pair_over_rdma;
 void pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst);
 /* Opens the target and starts its thread. */
 void pair_listen(struct pair *p);
@@ -67,5 +70,7 @@ struct CMUnitTest;
 void pair_skip_unless_supported(struct CMUnitTest *tests, size_t n);
 /* Runs them in the clear and then over TLS. Failures, for main to return. */
 int pair_run_both(const char *name, const struct CMUnitTest *tests, size_t n);
+/* Runs them with the data channels over RDMA. Likewise. */
+int pair_run_rdma(const char *name, const struct CMUnitTest *tests, size_t n);
 
 #endif

@@ -249,5 +249,6 @@ main(void)
                                            .test_func = test_limit,
                                            .initial_state = (void *)(uintptr_t)&limit_rows[i]};
     pair_skip_unless_supported(tests, ARRAY_LEN(tests));
-    return cmocka_run_group_tests_name("bandwidth", tests, NULL, NULL);
+    return _cmocka_run_group_tests("bandwidth", tests, ARRAY_LEN(tests), NULL, NULL) +
+           pair_run_rdma("bandwidth", tests, 4);
 }

@@ -354,5 +354,6 @@ main(void)
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         tests[n++] = others[i];
     pair_skip_unless_supported(tests, n);
-    return cmocka_run_group_tests_name("encode", tests, NULL, NULL);
+    return _cmocka_run_group_tests("encode", tests, n, NULL, NULL) +
+           pair_run_rdma("encode", tests, ARRAY_LEN(rows));
 }

@@ -218,7 +218,7 @@ test_moves(void **state)
 static void
 test_there_and_back(void **state)
 {
-    struct fake_config c = {{32 * MIB},         .seed = 21,           .fill_pages = 6000,
+    struct fake_config c = {{32 * MIB},         .seed = 21,          .fill_pages = 6000,
                             .set_pages = 3000,  .pages_per_s = 4000, .zero_percent = 10,
                             .punch_percent = 10};
     struct fake_guest *a = fake_guest_new(&c, false), *b = NULL;
@@ -290,5 +290,5 @@ main(void)
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         tests[n++] = others[i];
     pair_skip_unless_supported(tests, n);
-    return pair_run_both("engine", tests, n);
+    return pair_run_both("engine", tests, n) + pair_run_rdma("engine", tests, n);
 }

@@ -200,5 +200,6 @@ main(void)
     };
 
     pair_skip_unless_supported(tests, ARRAY_LEN(tests));
-    return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
+    return _cmocka_run_group_tests("verify", tests, ARRAY_LEN(tests), NULL, NULL) +
+           pair_run_rdma("verify", tests, 3);
 }

@@ -21,7 +21,8 @@ wire_peer_init(struct wire_peer *w, const struct mig_ident *id, const struct fak
 
     memset(w, 0, sizeof *w);
     w->ctl = w->listen_fd = -1;
-    for (int i = 0; i <= FRAME_URGENT_CHANNEL; i++)
+    w->listen_ip = "127.0.0.1";
+    for (int i = 0; i <= FRAME_READ_CHANNEL; i++)
         w->data[i] = -1;
     w->generation = id->generation;
     w->hello = (struct control_hello){.version_min = PROTO_VERSION_MIN,
@@ -42,7 +43,7 @@ wire_peer_init(struct wire_peer *w, const struct mig_ident *id, const struct fak
 void
 wire_peer_done(struct wire_peer *w)
 {
-    for (int i = 0; i <= FRAME_URGENT_CHANNEL; i++) {
+    for (int i = 0; i <= FRAME_READ_CHANNEL; i++) {
         if (w->data[i] >= 0)
             close(w->data[i]);
     }
@@ -185,6 +186,7 @@ wire_source_hello(struct wire_peer *w, const char *addr)
     w->ctl = wire_connect(addr);
     if (w->ctl < 0 || !wire_say(w, m) || !wire_hear(w, &m) || m.type != CONTROL_ACCEPT)
         return false;
+    w->accept = m.accept;
     memcpy(w->token, m.accept.token, sizeof w->token);
     return true;
 }
@@ -276,7 +278,7 @@ wire_round(struct wire_peer *w, uint32_t round, bool paused)
 bool
 wire_target_listen(struct wire_peer *w, char addr[MIG_ADDR_SIZE])
 {
-    return xport_listen("127.0.0.1", "", &w->listen_fd, addr, NULL) == 0;
+    return xport_listen(w->listen_ip, "", &w->listen_fd, addr, NULL) == 0;
 }
 
 static int

@@ -8,11 +8,13 @@
 #include "tests/migrate/pair.h"
 
 struct wire_peer {
-    int ctl, data[FRAME_URGENT_CHANNEL + 1];
-    int listen_fd; /* a target's */
+    int ctl, data[FRAME_READ_CHANNEL + 1];
+    int listen_fd;         /* a target's */
+    const char *listen_ip; /* where; loopback if nothing else was said */
     uint64_t generation, seq[CONTROL_MAX_CHANNELS];
     uint8_t token[CONTROL_TOKEN_SIZE];
-    struct control_hello hello; /* what it says, or what it was told */
+    struct control_accept accept; /* what the target answered */
+    struct control_hello hello;   /* what it says, or what it was told */
     struct layout layout;
 };
 
