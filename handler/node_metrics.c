@@ -79,6 +79,10 @@ static const struct metric_def defs[] = {
                       .labels = {"namespace", "name", "encoding"}},
     [VM_MISSING] = VM_GAUGE("drover_migration_missing_bytes",
                             "Post-copy: memory that the guest has not got yet."),
+    [VM_PLACED] = VM_GAUGE("drover_migration_placed_pages",
+                           "Pages that RDMA has written straight into the target's memory."),
+    [VM_REGISTERED] = VM_GAUGE("drover_migration_registered_bytes",
+                               "Guest memory that RDMA has registered, and so locked, now."),
     [ENDED] = {.name = "drover_outgoing_migrations_total",
                .type = METRIC_COUNTER,
                .help = "Outgoing migrations that have ended, by outcome, and why those failed.",
@@ -126,6 +130,19 @@ static const struct metric_def defs[] = {
     [RECONNECTS] = {.name = "drover_migration_reconnects_total",
                     .type = METRIC_COUNTER,
                     .help = "Connections that were lost and made again."},
+    [TRANSPORTS] = {.name = "drover_migration_transports_total",
+                    .type = METRIC_COUNTER,
+                    .help =
+                        "Outgoing migrations that have ended, by what carried their memory last.",
+                    .labels = {"transport"}},
+    [PLACED] = {.name = "drover_migration_placed_pages_total",
+                .type = METRIC_COUNTER,
+                .help =
+                    "Pages of ended outgoing migrations that RDMA has written straight into the "
+                    "target's memory."},
+    [READ_FAULTS] = {.name = "drover_postcopy_read_faults_total",
+                     .type = METRIC_COUNTER,
+                     .help = "Page faults in post-copy that an RDMA READ has answered."},
     [CAP] = {.name = "drover_bandwidth_cap_bytes_per_second",
              .type = METRIC_GAUGE,
              .help = "What all outgoing migrations share at the moment; 0 is no cap."},
@@ -172,6 +189,12 @@ static const struct metric_def defs[] = {
                        .help = "1: migrations may use the network; with the reason that the Node's "
                                "condition MigrationNetworkReady has.",
                        .labels = {"network", "reason"}},
+    [NETWORK_RDMA] = {.name = "drover_migration_rdma_ready",
+                      .type = METRIC_GAUGE,
+                      .help =
+                          "1: migrations may use RDMA; with the reason that the Node's condition "
+                          "MigrationRDMAReady has.",
+                      .labels = {"network", "device", "reason"}},
     [NETWORK_INTERFACES] = {.name = "kubernetes_nmstate_network_interfaces",
                             .type = METRIC_GAUGE,
                             .help = "Interfaces of this node, by type.",
@@ -270,6 +293,9 @@ node_metrics_source_ended(struct node_metrics *n, const char *ns, const char *vm
     metrics_add(m, THROTTLED, NULL, (double)st->throttle_us / 1e6);
     metrics_add(m, WRITE_FAULT_SECONDS, NULL, (double)st->write_fault_us / 1e6);
     metrics_add(m, RECONNECTS, NULL, (double)st->reconnects);
+    if (st->transport != MIG_TRANSPORT_AUTO) /* else it never had a connection */
+        metrics_add(m, TRANSPORTS, (const char *[]){mig_transport_name(st->transport)}, 1);
+    metrics_add(m, PLACED, NULL, (double)st->placed_pages);
     metrics_add(m, SHAPING_WAIT, NULL, (double)st->shaping_wait_us / 1e6);
     for (int e = MIG_ENC_RAW; e < MIG_ENC_COUNT; e++) {
         const char *labels[] = {stats_tree_encoding((enum mig_encoding)e)};
@@ -292,6 +318,7 @@ node_metrics_target_ended(struct node_metrics *n, const struct mig_stats *st)
 
     metrics_add(m, RECEIVED, NULL, (double)st->sent_bytes);
     metrics_add(m, CPU, (const char *[]){"target"}, (double)st->cpu_us / 1e6);
+    metrics_add(m, READ_FAULTS, NULL, (double)st->read_faults);
     downtime(m, "load", st->downtime.load_us);
     downtime(m, "target_commit", st->downtime.commit_us);
     downtime(m, "resume", st->downtime.resume_us);
@@ -363,6 +390,8 @@ put_vm(struct metrics *m, const char *ns, const char *vm, const struct mig_stats
     metrics_set(m, VM_LIMIT, of_vm, (double)st->limit_bytes_per_s);
     metrics_set(m, VM_THROTTLE, of_vm, st->throttle_percent);
     metrics_set(m, VM_MISSING, of_vm, (double)st->missing_bytes);
+    metrics_set(m, VM_PLACED, of_vm, (double)st->placed_pages);
+    metrics_set(m, VM_REGISTERED, of_vm, (double)st->registered_bytes);
     metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "50"},
                 (double)st->predicted_downtime_us / 1e6);
     metrics_set(m, VM_PREDICTED, (const char *[]){ns, vm, "90"},

@@ -23,7 +23,10 @@ enum figure {
     VM_ENC_PAGES,
     VM_ENC_BYTES,
     VM_MISSING,
-    LAST_OF_VM = VM_MISSING, /* those above live as long as their migration, and a while longer */
+    VM_PLACED,
+    VM_REGISTERED,
+    LAST_OF_VM =
+        VM_REGISTERED, /* those above live as long as their migration, and a while longer */
     ENDED,
     SENT,
     RECEIVED,
@@ -35,6 +38,9 @@ enum figure {
     THROTTLED,
     WRITE_FAULT_SECONDS,
     RECONNECTS,
+    TRANSPORTS,
+    PLACED,
+    READ_FAULTS,
     CAP,
     SHARERS,
     GUESTS,
@@ -50,6 +56,7 @@ enum figure {
     NETWORK_LIMIT_DROPPED,
     NETWORK_LIMIT_OVER,
     NETWORK_READY,
+    NETWORK_RDMA,
     NETWORK_INTERFACES,
     LAST_OF_NET = NETWORK_INTERFACES,
     VMI_HYPERVISOR,

@@ -15,6 +15,7 @@ static const struct net_link *management_of(const struct net_state *s, const cha
 static void put_network(const struct net_state *s, const char *network, const struct net_link *l,
                         struct metrics *m);
 static void put_limit(const char *const *of, const struct net_link *l, struct metrics *m);
+static void put_rdma(const struct node_rdma_facts *f, const char *ref, struct metrics *m);
 static void put_types(const struct net_state *s, const char *node, struct metrics *m);
 
 void
@@ -31,6 +32,7 @@ node_metrics_networks(const struct handler *h, struct metrics *m)
     if (net->state != MIGNET_UNKNOWN)
         metrics_set(m, NETWORK_READY, (const char *[]){ref, net->code},
                     net->state != MIGNET_BROKEN ? 1 : 0);
+    put_rdma(node_rdma_facts(h->rdma), ref, m);
     a = arena_new();
     if (nl_state_read(a, &now, NULL) == 0) {
         put_types(&now, h->cfg.node_name, m);
@@ -105,4 +107,15 @@ put_types(const struct net_state *s, const char *node, struct metrics *m)
     for (size_t i = 0; i < s->len; i++)
         metrics_add(m, NETWORK_INTERFACES, (const char *[]){net_kind_name(s->links[i].kind), node},
                     1);
+}
+
+static void
+put_rdma(const struct node_rdma_facts *f, const char *ref, struct metrics *m)
+{
+    struct node_rdma_condition c;
+
+    node_rdma_say(f, &c);
+    if (strcmp(c.status, "Unknown") != 0)
+        metrics_set(m, NETWORK_RDMA, (const char *[]){ref, f->device, c.reason},
+                    strcmp(c.status, "True") == 0);
 }

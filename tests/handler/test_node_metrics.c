@@ -37,6 +37,9 @@ static const struct mig_stats one = {
     .predicted_downtime_us = 5000,
     .enc_pages = {[MIG_ENC_LZ4] = 7},
     .enc_bytes = {[MIG_ENC_LZ4] = 900},
+    .transport = MIG_TRANSPORT_RDMA,
+    .placed_pages = 40,
+    .registered_bytes = 1 << 20,
 };
 
 struct rig {
@@ -54,6 +57,7 @@ begin(struct rig *r)
     r->h.share = share_new();
     r->h.writer = writer_new(r->h.l, "unix:/nonexistent", &err);
     r->h.metrics = node_metrics_new();
+    r->h.rdma = node_rdma_new(r->h.l, NULL, false, 1 << 30, NULL, NULL);
     assert_non_null(r->h.writer);
 }
 
@@ -62,6 +66,7 @@ end(struct rig *r)
 {
     writer_free(r->h.writer);
     node_metrics_free(r->h.metrics);
+    node_rdma_free(r->h.rdma);
     share_free(r->h.share);
     strmap_free(r->h.vms, NULL);
     loop_free(r->h.l);
@@ -99,6 +104,9 @@ test_ended(void **state)
     begin(&r);
     failed.downtime_us = 0;
     failed.downtime = (struct mig_downtime){0};
+    failed.transport = MIG_TRANSPORT_AUTO; /* it never had a connection */
+    failed.placed_pages = 0;
+    target.read_faults = 3;
     target.downtime.resume_us = 90;
     target.fault_us[6] = 3;
     target.fault_us[10] = 1;
@@ -128,6 +136,32 @@ test_ended(void **state)
     check(&e, "drover_migration_downtime_seconds_count|phase=resume", "1");
     check(&e, "drover_postcopy_fault_seconds_count", "4");
     check(&e, "drover_bandwidth_sharers", "0");
+    check(&e, "drover_migration_placed_pages" VM, "40");
+    check(&e, "drover_migration_registered_bytes" VM, "1048576");
+    check(&e, "drover_migration_transports_total|transport=rdma", "1");
+    check(&e, "drover_migration_transports_total|transport=auto", NULL);
+    check(&e, "drover_migration_placed_pages_total", "40");
+    check(&e, "drover_postcopy_read_faults_total", "3");
+    exposition_done(&e);
+    end(&r);
+}
+
+static void
+test_rdma(void **state)
+{
+    const struct mignet net = {.state = MIGNET_BROKEN, .ref = "ns/net", .code = "LinkDown"};
+    struct exposition e;
+    struct rig r;
+
+    (void)state;
+    begin(&r);
+    read_now(&r, &e);
+    check(&e, "drover_migration_rdma_ready|network=management|device=|reason=NotLooked", NULL);
+    exposition_done(&e);
+    r.h.net = net;
+    node_rdma_network(r.h.rdma, &net);
+    read_now(&r, &e);
+    check(&e, "drover_migration_rdma_ready|network=ns/net|device=|reason=NetworkNotReady", "0");
     exposition_done(&e);
     end(&r);
 }
@@ -422,10 +456,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ended),    cmocka_unit_test(test_a_while),
-        cmocka_unit_test(test_networks), cmocka_unit_test(test_no_network),
-        cmocka_unit_test(test_http),     cmocka_unit_test(test_http_addresses),
-        cmocka_unit_test(test_docs),
+        cmocka_unit_test(test_ended),          cmocka_unit_test(test_rdma),
+        cmocka_unit_test(test_a_while),        cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_no_network),     cmocka_unit_test(test_http),
+        cmocka_unit_test(test_http_addresses), cmocka_unit_test(test_docs),
     };
 
     return cmocka_run_group_tests_name("metrics of a handler", tests, NULL, NULL);
