@@ -176,6 +176,12 @@ conn_send(struct conn *c, struct iovec *iov, int iov_len, struct err *err)
 }
 
 int
+conn_settle(struct conn *c, struct err *err)
+{
+    return c->lane ? lane_settle(c->lane, err) : 0;
+}
+
+int
 conn_recv(struct conn *c, void *buf, size_t len, uint64_t timeout_us, struct err *err)
 {
     if (c->lane)

@@ -60,6 +60,9 @@ bool conn_is_plain(const struct conn *c);
  * -ETIMEDOUT ... After a failure the connection is of no use. Blocks while the peer does not
  * read. */
 int conn_send(struct conn *c, struct iovec *iov, int iov_len, struct err *err);
+/* Over RDMA waits until the peer's device has all that was sent, or says why it never will: who sends
+ * nothing more would not hear of it. Over TCP 0 at once: there the receiver hears of it. */
+int conn_settle(struct conn *c, struct err *err);
 /* Receives exactly len bytes or fails: -EPIPE when the peer closed, -ETIMEDOUT when they have not
  * come within timeout_us (0 = waits for ever). */
 int conn_recv(struct conn *c, void *buf, size_t len, uint64_t timeout_us, struct err *err);

@@ -47,6 +47,8 @@ void lane_shut(struct lane *l);
 int lane_send(struct lane *l, struct iovec *iov, int iov_len, struct err *err);
 int lane_recv(struct lane *l, void *buf, size_t len, uint64_t timeout_us, struct err *err);
 bool lane_readable(struct lane *l); /* any thread */
+/* conn_settle: the thread that sends. */
+int lane_settle(struct lane *l, struct err *err);
 
 /* --- WRITE: the thread that sends --- */
 

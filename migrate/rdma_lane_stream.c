@@ -18,7 +18,7 @@ static int await_credit(struct lane *l, struct err *err);
 static int post_send_locked(struct lane *l, uint8_t *buf, enum lane_message type, size_t len,
                             bool signaled);
 static bool copy_ready(struct lane *l, uint8_t **to, size_t *left);
-static bool return_credits(struct lane *l);
+static void return_credits(struct lane *l);
 static uint8_t *receive_buffer(const struct lane *l, uint32_t i);
 static uint8_t *send_buffer(const struct lane *l, uint32_t i);
 static uint8_t *note_buffer(const struct lane *l, uint32_t i);
@@ -65,9 +65,16 @@ lane_send(struct lane *l, struct iovec *iov, int iov_len, struct err *err)
 }
 
 int
+lane_settle(struct lane *l, struct err *err)
+{
+    return lane_room(l, 0, 0, err);
+}
+
+int
 lane_recv(struct lane *l, void *buf, size_t len, uint64_t timeout_us, struct err *err)
 {
     struct lane_nap z = {.role = LANE_RECEIVER,
+                         .cqs = 1u << LANE_RCQ | 1u << LANE_SCQ,
                          .deadline_us = timeout_us ? clock_mono_us() + timeout_us : 0};
     uint8_t *to = buf;
 
@@ -83,9 +90,11 @@ lane_recv(struct lane *l, void *buf, size_t len, uint64_t timeout_us, struct err
             continue;
         if (broken)
             return lane_why(l, err);
-        z.cqs = 1u << LANE_RCQ;
-        if (!return_credits(l))
-            z.cqs |= 1u << LANE_SCQ;
+        return_credits(l);
+        /* what was sent and fails says so to nobody else, where nobody sends */
+        pthread_mutex_lock(&l->tx_mu);
+        lane_drain_tx_locked(l);
+        pthread_mutex_unlock(&l->tx_mu);
         if (lane_nap(l, &z) == -ETIMEDOUT)
             return err_set(err, -ETIMEDOUT, "no answer for %llu ms",
                            (unsigned long long)timeout_us / 1000);
@@ -287,26 +296,23 @@ copy_ready(struct lane *l, uint8_t **to, size_t *left)
     return true;
 }
 
-/* false: it is time to tell the peer, and all notes are on their way still. */
-static bool
+/* When it is time to tell the peer; if all notes are on their way still, later. */
+static void
 return_credits(struct lane *l)
 {
     unsigned i;
-    bool left;
 
     if (atomic_load(&l->owed) < LANE_CREDIT_STEP)
-        return true;
+        return;
     pthread_mutex_lock(&l->tx_mu);
     i = l->notes % LANE_NOTE_BUFFERS;
     lane_drain_tx_locked(l);
-    left = l->note_seq[i] <= l->done;
-    if (left && atomic_load(&l->owed) > 0 && !atomic_load(&l->broken) &&
+    if (l->note_seq[i] <= l->done && atomic_load(&l->owed) > 0 && !atomic_load(&l->broken) &&
         post_send_locked(l, note_buffer(l, i), LANE_NOTE, 0, true) == 0) {
         l->note_seq[i] = l->posted;
         l->notes++;
     }
     pthread_mutex_unlock(&l->tx_mu);
-    return left;
 }
 
 static uint8_t *

@@ -11,6 +11,7 @@
 
 static void *worker_main(void *arg);
 static int prepare(struct source_worker *w);
+static int settle(struct source_worker *w);
 
 int
 source_workers_start(struct mig_source *s)
@@ -110,6 +111,8 @@ worker_main(void *arg)
                  : phase == SOURCE_DIGEST ? source_digest(w)
                                           : source_probe(w, phase == SOURCE_ARM);
 
+        if (rc == 0)
+            rc = settle(w);
         atomic_store_explicit(&w->cpu_us, clock_thread_ns() / 1000, memory_order_relaxed);
         pthread_mutex_lock(&s->mu);
         s->pending--;
@@ -120,4 +123,15 @@ worker_main(void *arg)
     }
     pthread_mutex_unlock(&s->mu);
     return NULL;
+}
+
+static int
+settle(struct source_worker *w)
+{
+    int rc = conn_settle(w->conn, &w->err);
+
+    if (rc == 0)
+        return 0;
+    w->cause = MIG_CAUSE_PEER;
+    return err_prefix(&w->err, rc, "data channel %u", w->index);
 }

@@ -66,6 +66,12 @@ struct chaos_plan {
     struct mig_policy policy;
     uint64_t dead_peer_us, reconnect_us;
     struct chaos_period periods[CHAOS_PERIODS];
+    /* over RDMA where that can be had: 127.0.0.1 is trusted then */
+    bool rdma;
+    uint64_t window_bytes;
+    bool must_move; /* whatever strikes it */
+    /* whether something was done to it that is not planned here; may be NULL */
+    bool (*struck)(void);
 };
 
 /* What the workers share with the runner: which point was reached, and failed, on which side. */

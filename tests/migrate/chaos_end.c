@@ -26,8 +26,9 @@ side_of_thread(void)
     static const struct {
         const char *name;
         int side;
-    } names[] = {{"src", SRC}, {"mig-send", SRC}, {"mig-urgent", SRC},
-                 {"dst", DST}, {"mig-recv", DST}, {"mig-fault", DST}};
+    } names[] = {{"src", SRC},         {"mig-send", SRC},   {"mig-urgent", SRC},
+                 {"dst", DST},         {"mig-recv", DST},   {"mig-fault", DST},
+                 {"mig-windows", SRC}, {"mig-window", DST}, {"mig-read", DST}};
     char name[16] = "";
 
     if (only_side >= 0)
@@ -262,6 +263,8 @@ run_source(struct chaos_run *r)
                                   .dead_peer_us = p->dead_peer_us,
                                   .reconnect_us = p->reconnect_us,
                                   .recovering = r->job[SRC] == JOB_SERVE,
+                                  .network_trusted = p->rdma,
+                                  .rdma_window_bytes = p->window_bytes,
                                   .commit = on_commit,
                                   .ctx = r->sh};
     struct end_result *res = &r->sh->res[SRC];
@@ -302,6 +305,8 @@ run_target(struct chaos_run *r)
                                   .recovering =
                                       r->job[DST] == JOB_RECOVER || r->job[DST] == JOB_GONE,
                                   .recovering_committed = r->job[DST] == JOB_COMMITTED,
+                                  .network_trusted = p->rdma,
+                                  .rdma_window_bytes = p->window_bytes,
                                   .prepared = on_prepared,
                                   .committed = on_committed,
                                   .never = on_never,
@@ -434,6 +439,6 @@ end_fired(const struct chaos_run *r)
         if (atomic_load(&r->net.played[i]))
             return true;
     }
-    return atomic_load(&r->sh->failed) || atomic_load(&r->sh->res[SRC].acted) ||
-           atomic_load(&r->sh->res[DST].acted);
+    return (r->plan->struck && r->plan->struck()) || atomic_load(&r->sh->failed) ||
+           atomic_load(&r->sh->res[SRC].acted) || atomic_load(&r->sh->res[DST].acted);
 }

@@ -242,6 +242,10 @@ chaos_draw_point(struct chaos_plan *p, uint64_t seed, enum fault_point point, in
         strstr(fault_name(point), ".postcopy.") != NULL;
     p->guest.punch_percent = p->policy.allow_post_copy ? 0 : p->guest.punch_percent;
     memset(p->periods, 0, sizeof p->periods);
+    if (point == FAULT_DST_WINDOW || point == FAULT_SRC_PLACED) {
+        p->rdma = true;
+        p->policy.encoding = MIG_ENC_RAW;
+    }
     /* at a point of both sides, whose turn it is depends on which one comes so far first */
     snprintf(q->fault[side], sizeof q->fault[side], "%s@%u:error", fault_name(point),
              chaos_point_sides(point) == 3 ? 1 + (unsigned)(rng_mix(seed) % 6) : 1);

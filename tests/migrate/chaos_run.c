@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "tests/migrate/chaos_int.h"
+#include "tests/migrate/verbs_double.h"
 
 #define MANY_PERIODS 10
 #define POSTCOPY_US  2500000
@@ -84,6 +85,7 @@ count_maps(void)
 static void
 check_nothing_left(struct verdict *v, int fds, int threads)
 {
+    struct verbs_counts n;
     int now = 0;
 
     for (int i = 0; i < 200; i++) { /* a joined thread's entry may outlive it by a moment */
@@ -99,6 +101,9 @@ check_nothing_left(struct verdict *v, int fds, int threads)
         blame(v, "%d descriptors left", now - fds);
     if (count_maps() != 0)
         blame(v, "guest memory is still mapped");
+    verbs_counts(&n);
+    if (n.mrs + n.qps + n.ids + n.cqs + n.pds + n.contexts > 0)
+        blame(v, "%u registrations, %u queue pairs, %u ids are left", n.mrs, n.qps, n.ids);
 }
 
 /* A process that was killed, and is not reaped, does not live. */
@@ -404,12 +409,16 @@ check_first(struct chaos_run *r, struct verdict *v, bool fired)
         (res[SRC].outcome != MIG_FAILED || atomic_load(&r->sh->src_committed)))
         blame(v, "cancel said that it will not commit: outcome %d, committed %d", res[SRC].outcome,
               atomic_load(&r->sh->src_committed));
-    if (!fired && !limits &&
+    if (((!fired && !limits) || p->must_move) &&
         (res[SRC].outcome != MIG_MOVED || res[DST].outcome != MIG_TARGET_RUNNING))
-        blame(v, "nothing happened, and yet: source %d (%s), target %d (%s)", res[SRC].outcome,
+        blame(v, "%s, and yet: source %d (%s), target %d (%s)",
+              fired ? "nothing that stops it" : "nothing happened", res[SRC].outcome,
               err_msg(&res[SRC].err), res[DST].outcome, err_msg(&res[DST].err));
-    if (res[SRC].outcome == MIG_MOVED && res[SRC].stats.encrypted != p->tls)
+    if (res[SRC].outcome == MIG_MOVED && res[SRC].stats.encrypted != p->tls &&
+        !(p->rdma && p->tls)) /* what has crossed RDMA was in the clear */
         blame(v, "encrypted: %d, and it should be %d", res[SRC].stats.encrypted, p->tls);
+    if (res[SRC].stats.encrypted && res[SRC].stats.transport == MIG_TRANSPORT_RDMA)
+        blame(v, "over RDMA, and it is called encrypted");
     if (res[SRC].outcome == MIG_MOVED && p->tls && tampered(r) && !res[SRC].stats.reconnects)
         blame(v, "TLS did not see that somebody tampered with a connection");
     if (res[SRC].outcome == MIG_MOVED &&
@@ -563,9 +572,13 @@ chaos_run(const struct chaos_plan *p, struct chaos_reach *reach, struct sb *why)
 {
     struct chaos_run *r = xcalloc(1, sizeof *r);
     struct verdict v = {.why = why};
-    int threads = count_entries("/proc/self/task"), fds = count_entries("/proc/self/fd");
     struct fake_config c = p->guest;
+    int threads, fds;
 
+    if (p->rdma)
+        rdma_test_ip(); /* has a thread */
+    threads = count_entries("/proc/self/task");
+    fds = count_entries("/proc/self/fd");
     r->plan = p;
     r->reach = reach;
     r->sh = shared_memory();

@@ -22,7 +22,7 @@ struct dbl_state dbl = {.mu = PTHREAD_MUTEX_INITIALIZER,
                         .read_depth = 16,
                         .lock_limit = UINT64_MAX};
 
-enum trouble_kind { CALL, WORK, SHORT, CORRUPT };
+enum trouble_kind { CALL, WORK, SHORT, CORRUPT, HOLE, REMOVE };
 
 static struct trouble {
     enum trouble_kind kind;
@@ -63,13 +63,11 @@ trouble_add(struct trouble t)
 static bool
 due(struct trouble *t)
 {
-    if (t->always)
-        return true;
+    bool now = t->always || t->left == 1;
     if (t->left > 0)
         t->left--;
-    else
-        return false;
-    return t->left == 0;
+    dbl.struck += now;
+    return now;
 }
 
 int
@@ -83,24 +81,35 @@ dbl_trouble(const char *function)
     return code;
 }
 
-enum ibv_wc_status
-dbl_work_trouble(enum ibv_wr_opcode kind, uint32_t *ret_short, bool *ret_corrupt)
+struct dbl_fate
+dbl_fate_of_work(enum ibv_wr_opcode kind)
 {
-    enum ibv_wc_status status = IBV_WC_SUCCESS;
-    *ret_short = UINT32_MAX;
-    *ret_corrupt = false;
+    struct dbl_fate f = {.read_bytes = UINT32_MAX};
     for (size_t i = 0; i < n_troubles; i++) {
         struct trouble *t = &troubles[i];
         if (t->kind == CALL || t->opcode != kind || !due(t))
             continue;
-        if (t->kind == WORK)
-            status = (enum ibv_wc_status)t->code;
-        else if (t->kind == SHORT)
-            *ret_short = (uint32_t)t->code;
-        else
-            *ret_corrupt = true;
+        switch (t->kind) {
+        case WORK:
+            f.status = (enum ibv_wc_status)t->code;
+            break;
+        case SHORT:
+            f.read_bytes = (uint32_t)t->code;
+            break;
+        case CORRUPT:
+            f.corrupt = true;
+            break;
+        case HOLE:
+            f.hole_ms = (unsigned)t->code;
+            break;
+        case REMOVE:
+            f.remove = true;
+            break;
+        case CALL:
+            break;
+        }
     }
-    return status;
+    return f;
 }
 
 void
@@ -128,6 +137,27 @@ void
 verbs_corrupt_write(unsigned nth)
 {
     trouble_add((struct trouble){.kind = CORRUPT, .opcode = IBV_WR_RDMA_WRITE, .left = nth});
+}
+
+void
+verbs_black_hole(enum ibv_wr_opcode kind, unsigned nth, unsigned ms)
+{
+    trouble_add((struct trouble){.kind = HOLE, .opcode = kind, .left = nth, .code = (int)ms});
+}
+
+void
+verbs_remove_at(enum ibv_wr_opcode kind, unsigned nth)
+{
+    trouble_add((struct trouble){.kind = REMOVE, .opcode = kind, .left = nth});
+}
+
+unsigned
+verbs_struck(void)
+{
+    pthread_mutex_lock(&dbl.mu);
+    unsigned n = dbl.struck;
+    pthread_mutex_unlock(&dbl.mu);
+    return n;
 }
 
 #define KNOB(name, type, field, value)     \
@@ -267,17 +297,22 @@ verbs_device_add(const char *ip)
 }
 
 void
+dbl_device_gone(struct dbl_device *d)
+{
+    d->removed = true;
+    for (struct dbl_qp *q = dbl.qps; q; q = q->next)
+        if (dbl_device_of(q->pub.context) == d)
+            dbl_qp_fail(q, IBV_WC_WR_FLUSH_ERR);
+    dbl_cm_device_gone(d);
+}
+
+void
 verbs_device_remove(const char *ip)
 {
     pthread_mutex_lock(&dbl.mu);
     struct dbl_device *d = dbl_device_of_ip(ip);
-    if (d) {
-        d->removed = true;
-        for (struct dbl_qp *q = dbl.qps; q; q = q->next)
-            if (dbl_device_of(q->pub.context) == d)
-                dbl_qp_fail(q, IBV_WC_WR_FLUSH_ERR);
-        dbl_cm_device_gone(d);
-    }
+    if (d)
+        dbl_device_gone(d);
     pthread_mutex_unlock(&dbl.mu);
 }
 
@@ -311,6 +346,7 @@ verbs_reset(void)
     dbl.lock_limit = UINT64_MAX;
     dbl.seed = 0;
     n_troubles = 0;
+    dbl.struck = 0;
     pthread_mutex_unlock(&dbl.mu);
     return alive;
 }

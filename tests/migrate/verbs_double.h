@@ -51,6 +51,12 @@ void verbs_fail_work(enum ibv_wr_opcode kind, unsigned nth, enum ibv_wc_status s
 void verbs_short_read(unsigned nth, uint32_t bytes);
 /* The nth WRITE arrives with one bit of its first byte turned round, and claims success. */
 void verbs_corrupt_write(unsigned nth);
+/* The nth work request of this kind, and what comes behind it in its queue pair, gets no answer; after
+ * this time the device gives up: RETRY_EXC. */
+void verbs_black_hole(enum ibv_wr_opcode kind, unsigned nth, unsigned ms);
+/* All devices are removed once the nth work request of this kind is carried out. */
+void verbs_remove_at(enum ibv_wr_opcode kind, unsigned nth);
+unsigned verbs_struck(void);          /* how often any of these has happened since verbs_reset */
 void verbs_drop_disconnects(bool on); /* the peer of a connection that ends is told nothing */
 /* Queue pairs take turns as this seed says, some far ahead of others; 0: round robin. */
 void verbs_reorder(uint64_t seed);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tests/migrate/verbs_double.h"
 
@@ -94,6 +95,7 @@ struct dbl_qp {
     struct dbl_recv *recv, **recv_end;
     unsigned waiting, used, unsignalled, recvs;
     uint64_t sent[DBL_KINDS];
+    struct timespec hole; /* until then nothing is answered, then it fails; 0: no black hole */
     struct dbl_qp *next;
 };
 
@@ -145,6 +147,7 @@ struct dbl_state {
     bool on_demand, no_write_imm, no_disconnects, hold_all;
     unsigned read_depth;
     uint64_t lock_limit, seed;
+    unsigned struck;
 };
 
 extern struct dbl_state dbl;
@@ -152,10 +155,16 @@ extern struct dbl_state dbl;
 [[gnu::noreturn, gnu::format(printf, 1, 2)]] void dbl_die(const char *fmt, ...);
 /* Whether this call is one that has to fail: then errno, else 0. */
 int dbl_trouble(const char *function);
-/* What has to happen to a work request of this kind, which is counted by it. */
-enum ibv_wc_status dbl_work_trouble(enum ibv_wr_opcode kind, uint32_t *ret_short,
-                                    bool *ret_corrupt);
+/* What has to happen to the next work request of this kind, which is counted by it. */
+struct dbl_fate {
+    enum ibv_wc_status status;
+    uint32_t read_bytes; /* at most */
+    bool corrupt, remove;
+    unsigned hole_ms; /* 0: none */
+};
+struct dbl_fate dbl_fate_of_work(enum ibv_wr_opcode kind);
 
+void dbl_device_gone(struct dbl_device *dev);
 struct dbl_device *dbl_device_of_ip(const char *ip);
 struct verbs_context *dbl_context_new(struct dbl_device *dev);
 struct dbl_device *dbl_device_of(struct ibv_context *c);
@@ -176,7 +185,6 @@ int dbl_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr 
 int dbl_poll(struct ibv_cq *cq, int max, struct ibv_wc *wc);
 int dbl_notify(struct ibv_cq *cq, int solicited_only);
 void dbl_qp_fail(struct dbl_qp *q, enum ibv_wc_status first);
-void dbl_qp_drop_context(struct dbl_device *dev);
 void dbl_run(void);
 
 void dbl_cm_device_gone(struct dbl_device *dev);

@@ -312,7 +312,7 @@ copy_pieces(const struct dbl_qp *q, const struct ibv_sge *sge, int n, uint8_t *f
 }
 
 static enum ibv_wc_status
-one_sided(struct dbl_qp *q, struct dbl_work *w, uint32_t *bytes, uint8_t *flat, bool corrupt)
+one_sided(struct dbl_qp *q, struct dbl_work *w, uint32_t bytes, uint8_t *flat, bool corrupt)
 {
     const bool read = w->wr.opcode == IBV_WR_RDMA_READ;
     const unsigned need = read ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE;
@@ -325,8 +325,8 @@ one_sided(struct dbl_qp *q, struct dbl_work *w, uint32_t *bytes, uint8_t *flat, 
     if (!there)
         return IBV_WC_REM_ACCESS_ERR;
     if (read) {
-        memcpy(flat, there, *bytes);
-        return copy_pieces(q, w->sge, w->wr.num_sge, flat, *bytes, true);
+        memcpy(flat, there, bytes);
+        return copy_pieces(q, w->sge, w->wr.num_sge, flat, bytes, true);
     }
     memcpy(there, flat, w->bytes);
     if (corrupt)
@@ -355,7 +355,7 @@ two_sided(struct dbl_qp *q, struct dbl_work *w, uint8_t *flat)
 static bool
 runnable(const struct dbl_qp *q)
 {
-    if (!q->work || q->held)
+    if (!q->work || q->held || q->hole.tv_sec)
         return false;
     if (!q->peer)
         return true;
@@ -372,17 +372,53 @@ peer_at_fault(enum ibv_wc_status s)
 }
 
 static void
+fall_silent(struct dbl_qp *q, unsigned ms)
+{
+    clock_gettime(CLOCK_REALTIME, &q->hole);
+    q->hole.tv_nsec += (long)(ms % 1000) * 1000000;
+    q->hole.tv_sec += ms / 1000 + q->hole.tv_nsec / 1000000000;
+    q->hole.tv_nsec %= 1000000000;
+}
+
+/* Queue pairs that have waited long enough for an answer fail. The others: *ret is when the first of
+ * them will; false: there is none. */
+static bool
+give_up_silent(struct timespec *ret)
+{
+    struct timespec now;
+    bool any = false;
+    clock_gettime(CLOCK_REALTIME, &now);
+    for (struct dbl_qp *q = dbl.qps; q; q = q->next) {
+        const struct timespec *h = &q->hole;
+        if (!h->tv_sec || q->pub.state == IBV_QPS_ERR)
+            continue;
+        if (h->tv_sec < now.tv_sec || (h->tv_sec == now.tv_sec && h->tv_nsec <= now.tv_nsec)) {
+            dbl_qp_fail(q, IBV_WC_RETRY_EXC_ERR);
+            continue;
+        }
+        if (!any || h->tv_sec < ret->tv_sec ||
+            (h->tv_sec == ret->tv_sec && h->tv_nsec < ret->tv_nsec))
+            *ret = *h;
+        any = true;
+    }
+    return any;
+}
+
+static void
 carry_out(struct dbl_qp *q)
 {
-    struct dbl_work *w = work_pop(q);
-    const enum ibv_wr_opcode op = w->wr.opcode;
+    const enum ibv_wr_opcode op = q->work->wr.opcode;
+    const struct dbl_fate fate = dbl_fate_of_work(op);
+    enum ibv_wc_status status = fate.status;
     struct dbl_qp *peer = q->peer;
-    uint32_t bytes, shortened;
-    bool corrupt;
-    uint8_t *flat = malloc((size_t)w->bytes + 1);
-    enum ibv_wc_status status = dbl_work_trouble(op, &shortened, &corrupt);
 
-    bytes = w->bytes < shortened ? w->bytes : shortened;
+    if (fate.hole_ms) {
+        fall_silent(q, fate.hole_ms);
+        return;
+    }
+    struct dbl_work *w = work_pop(q);
+    const uint32_t bytes = w->bytes < fate.read_bytes ? w->bytes : fate.read_bytes;
+    uint8_t *flat = malloc((size_t)w->bytes + 1);
     if (!peer || peer->pub.state == IBV_QPS_ERR)
         status = IBV_WC_RETRY_EXC_ERR;
     if (!status && op == IBV_WR_RDMA_READ && q->reads == 0)
@@ -394,7 +430,7 @@ carry_out(struct dbl_qp *q)
     else if (!status && op != IBV_WR_RDMA_READ)
         status = copy_pieces(q, w->sge, w->wr.num_sge, flat, w->bytes, false);
     if (!status && !is_send(op))
-        status = one_sided(q, w, &bytes, flat, corrupt);
+        status = one_sided(q, w, bytes, flat, fate.corrupt);
     if (!status && needs_recv(op))
         status = two_sided(q, w, flat);
     free(flat);
@@ -409,6 +445,9 @@ carry_out(struct dbl_qp *q)
         if (peer && peer_at_fault(status))
             dbl_qp_fail(peer, IBV_WC_WR_FLUSH_ERR);
     }
+    for (struct dbl_device *d = dbl.devices; fate.remove && d; d = d->next)
+        if (!d->removed)
+            dbl_device_gone(d);
     pthread_cond_broadcast(&dbl.change);
 }
 
@@ -452,11 +491,15 @@ device_thread(void *arg)
     (void)arg;
     pthread_mutex_lock(&dbl.mu);
     for (;;) {
+        struct timespec until;
+        bool silent = give_up_silent(&until);
         struct dbl_qp *q = choose(last);
-        if (!q) {
+        if (!q && silent)
+            pthread_cond_timedwait(&dbl.work, &dbl.mu, &until);
+        else if (!q)
             pthread_cond_wait(&dbl.work, &dbl.mu);
+        if (!q)
             continue;
-        }
         last = q->pub.qp_num;
         carry_out(q);
         pthread_mutex_unlock(&dbl.mu); /* let others in */

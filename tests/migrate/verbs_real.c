@@ -36,6 +36,12 @@ verbs_qps(struct verbs_qp *ret, size_t max)
     return 0;
 }
 
+unsigned
+verbs_struck(void)
+{
+    return 0;
+}
+
 bool
 verbs_wait_work(enum ibv_wr_opcode kind, uint64_t n)
 {
@@ -59,6 +65,9 @@ NOTHING(verbs_fail_work, [[maybe_unused]] enum ibv_wr_opcode kind, [[maybe_unuse
         [[maybe_unused]] enum ibv_wc_status status)
 NOTHING(verbs_short_read, [[maybe_unused]] unsigned nth, [[maybe_unused]] uint32_t bytes)
 NOTHING(verbs_corrupt_write, [[maybe_unused]] unsigned nth)
+NOTHING(verbs_black_hole, [[maybe_unused]] enum ibv_wr_opcode kind, [[maybe_unused]] unsigned nth,
+        [[maybe_unused]] unsigned ms)
+NOTHING(verbs_remove_at, [[maybe_unused]] enum ibv_wr_opcode kind, [[maybe_unused]] unsigned nth)
 NOTHING(verbs_drop_disconnects, [[maybe_unused]] bool on)
 NOTHING(verbs_reorder, [[maybe_unused]] uint64_t seed)
 NOTHING(verbs_hold, [[maybe_unused]] uint32_t qp, [[maybe_unused]] bool on)
