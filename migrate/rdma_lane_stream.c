@@ -12,7 +12,7 @@
 #define PAYLOAD_BYTES (LANE_BUFFER_BYTES - sizeof(struct lane_head))
 #define SIGNAL_SENDS  4 /* one in so many; less than there are buffers */
 
-static int take_send_buffer(struct lane *l, uint8_t **ret, struct err *err);
+static int await_send_buffer(struct lane *l, struct err *err);
 static int post_data(struct lane *l, size_t len, bool last, struct err *err);
 static int await_credit(struct lane *l, struct err *err);
 static int post_send_locked(struct lane *l, uint8_t *buf, enum lane_message type, size_t len,
@@ -20,13 +20,12 @@ static int post_send_locked(struct lane *l, uint8_t *buf, enum lane_message type
 static bool copy_ready(struct lane *l, uint8_t **to, size_t *left);
 static void return_credits(struct lane *l);
 static uint8_t *receive_buffer(const struct lane *l, uint32_t i);
-static uint8_t *send_buffer(const struct lane *l, uint32_t i);
+static uint8_t *next_buffer(const struct lane *l);
 static uint8_t *note_buffer(const struct lane *l, uint32_t i);
 
 int
 lane_send(struct lane *l, struct iovec *iov, int iov_len, struct err *err)
 {
-    uint8_t *buf = NULL;
     size_t len = 0, left = 0;
     bool cut = FAULT(XPORT_SEND_SHORT);
     int rc = 0;
@@ -45,10 +44,10 @@ lane_send(struct lane *l, struct iovec *iov, int iov_len, struct err *err)
             size_t n = todo < PAYLOAD_BYTES - len ? todo : PAYLOAD_BYTES - len;
 
             if (len == 0)
-                rc = take_send_buffer(l, &buf, err);
+                rc = await_send_buffer(l, err);
             if (rc != 0)
                 break;
-            memcpy(buf + sizeof(struct lane_head) + len, p, n);
+            memcpy(next_buffer(l) + sizeof(struct lane_head) + len, p, n);
             p += n;
             len += n;
             todo -= n;
@@ -168,7 +167,7 @@ bad:
 }
 
 static int
-take_send_buffer(struct lane *l, uint8_t **ret, struct err *err)
+await_send_buffer(struct lane *l, struct err *err)
 {
     struct lane_nap z = {.role = LANE_SENDER, .cqs = 1u << LANE_SCQ};
     unsigned i = l->sends % LANE_SEND_BUFFERS;
@@ -183,11 +182,9 @@ take_send_buffer(struct lane *l, uint8_t **ret, struct err *err)
         left = l->send_seq[i] <= l->done;
         pthread_mutex_unlock(&l->tx_mu);
         if (left)
-            break;
+            return 0;
         lane_nap(l, &z);
     }
-    *ret = send_buffer(l, i);
-    return 0;
 }
 
 static int
@@ -200,7 +197,7 @@ post_data(struct lane *l, size_t len, bool last, struct err *err)
         return rc;
     atomic_fetch_sub(&l->credits, 1);
     pthread_mutex_lock(&l->tx_mu);
-    rc = post_send_locked(l, send_buffer(l, i), LANE_DATA, len,
+    rc = post_send_locked(l, next_buffer(l), LANE_DATA, len,
                           last || l->sends % SIGNAL_SENDS == SIGNAL_SENDS - 1);
     l->send_seq[i] = l->posted;
     pthread_mutex_unlock(&l->tx_mu);
@@ -321,10 +318,11 @@ receive_buffer(const struct lane *l, uint32_t i)
     return l->mem + (size_t)i * LANE_BUFFER_BYTES;
 }
 
+/* To send from. */
 static uint8_t *
-send_buffer(const struct lane *l, uint32_t i)
+next_buffer(const struct lane *l)
 {
-    return receive_buffer(l, LANE_RECV_BUFFERS + i);
+    return receive_buffer(l, LANE_RECV_BUFFERS + l->sends % LANE_SEND_BUFFERS);
 }
 
 static uint8_t *

@@ -45,10 +45,15 @@ nic_open(const char *local_ip, const char *peer, struct nic **ret, struct err *e
 void
 nic_close(struct nic *n)
 {
+    struct nic_request *r;
+
     if (!n)
         return;
-    while (n->requests)
-        lane_refuse(n->requests);
+    while ((r = n->requests)) {
+        n->requests = r->next;
+        rdma_reject(r->id, NULL, 0);
+        drop_request(r);
+    }
     nic_unregister_all(n);
     if (n->pd)
         ibv_dealloc_pd(n->pd);
@@ -252,7 +257,7 @@ find_device(struct nic *n, const char *local_ip, const char *peer, struct err *e
     if (*local_ip) {
         rc = rdma_bind_addr(n->id, (struct sockaddr *)&n->local) == 0 ? 0 : -errno;
     } else {
-        struct rdma_cm_event e;
+        struct rdma_cm_event e = {0};
 
         rc = rdma_resolve_addr(n->id, NULL, (struct sockaddr *)&to, OPEN_TIMEOUT_MS) ? -errno : 0;
         if (rc == 0)

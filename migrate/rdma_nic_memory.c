@@ -67,8 +67,12 @@ nic_unregister(struct nic_mr *m)
 void
 nic_unregister_all(struct nic *n)
 {
-    while (n->mrs)
-        nic_unregister(n->mrs);
+    struct nic_mr *m;
+
+    while ((m = n->mrs)) {
+        n->mrs = m->next;
+        end(m);
+    }
 }
 
 uint64_t

@@ -56,7 +56,8 @@ lane_pair_open(struct lane_pair *k)
     if (nic_open(rdma_test_ip(), "", &k->near, &err) != 0 ||
         nic_open(rdma_test_ip(), "", &k->far, &err) != 0 || nic_listen(k->far, &port, &err) != 0)
         fail_msg("%s", err_msg(&err));
-    snprintf(k->addr, sizeof k->addr, "%s:%u", rdma_test_ip(), port);
+    snprintf(k->addr, sizeof k->addr, strchr(rdma_test_ip(), ':') ? "[%s]:%u" : "%s:%u",
+             rdma_test_ip(), port);
 }
 
 void
