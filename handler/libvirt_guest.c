@@ -43,6 +43,7 @@ lv_guest_new(struct lv_driver *d, const char *dir, const struct lv_record *r)
     g->full_name = xasprintf("%s/%s", r->namespace_, r->name);
     g->rec = *r;
     lv_uuid_parse(r->uuid, g->uuid);
+    pthread_mutex_init(&g->record_mu, NULL);
     pthread_mutex_init(&g->mu, NULL);
     g->state = r->incoming ? HV_INCOMING : r->exit.kind != HV_EXIT_NONE ? HV_ENDED : HV_UNKNOWN;
     libvirt_subscribe(d->lv, g->uuid, on_event, g);
@@ -125,12 +126,14 @@ save(struct lv_guest *g)
     struct lv_record r;
     bool removed;
 
+    pthread_mutex_lock(&g->record_mu);
     pthread_mutex_lock(&g->mu);
     r = g->rec;
     removed = g->removed;
     pthread_mutex_unlock(&g->mu);
     if (!removed) /* one that cannot be written is known all the same while we live */
         (void)lv_record_write(g->dir, &r, NULL);
+    pthread_mutex_unlock(&g->record_mu);
 }
 
 static bool
@@ -424,9 +427,11 @@ op_remove(struct hv_guest *hg, struct err *err)
     struct lv_guest *g = of(hg);
     int rc;
 
+    pthread_mutex_lock(&g->record_mu); /* one that is being written would outlive its directory */
     pthread_mutex_lock(&g->mu);
     g->removed = true;
     pthread_mutex_unlock(&g->mu);
+    pthread_mutex_unlock(&g->record_mu);
     rc = lv_guest_wipe(g->d->lv, &g->rec, err);
     if (rc == 0)
         rc = fs_rmtree(g->dir, err);
@@ -456,6 +461,7 @@ destroy_guest(void *ctx)
     struct lv_guest *g = ctx;
 
     pthread_mutex_destroy(&g->mu);
+    pthread_mutex_destroy(&g->record_mu);
     free(g->dir);
     free(g->full_name);
     free(g);

@@ -40,6 +40,7 @@ struct lv_guest {
     char *dir, *full_name;
     unsigned char uuid[VIR_UUID_BUFLEN];
 
+    pthread_mutex_t record_mu; /* while the record is written; taken before mu */
     pthread_mutex_t mu;
     struct lv_record rec; /* exit and incoming guarded by mu, the rest constant */
     /* guarded by mu */
