@@ -237,7 +237,8 @@ system-check: deps
 
 bench: all
 	$(Q)tools/qemu-backports.sh || true
-	$(Q)bin/drover-bench all --save build/bench
+	$(Q)bin/drover-bench all --save build/bench; all=$$?; tests/system/test_rdma.sh bench; guest=$$?; \
+		[ $$all -eq 0 ] || exit $$all; [ $$guest -eq 0 ] || [ $$guest -eq 77 ]
 
 lint:
 	$(Q)tools/lint.sh

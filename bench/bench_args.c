@@ -29,6 +29,7 @@ static const struct row {
     {"predict", BENCH_ROW_PREDICT, bench_row_predict},
     {"delta", BENCH_ROW_DELTA, bench_row_delta},
     {"relay", BENCH_ROW_RELAY, bench_row_relay},
+    {"rdma", BENCH_ROW_RDMA, bench_row_rdma},
     {"sched", BENCH_ROW_SCHED, bench_row_sched},
     {"replay", BENCH_ROW_REPLAY, bench_row_replay},
 };
@@ -70,6 +71,10 @@ static const struct options_def defs[] = {
      .arg = "DIR",
      .dflt = "../shared/data",
      .help = "replay: where the recorded placements are"},
+    {.name = "rdma-ip",
+     .type = OPTIONS_STRING,
+     .arg = "ADDRESS",
+     .help = "rdma: of this machine; without, the first that an RDMA device has"},
     {.name = "output",
      .letter = 'o',
      .type = OPTIONS_STRING,
@@ -90,11 +95,12 @@ static const struct options_def defs[] = {
 static const struct options_program program = {
     .name = "drover-bench",
     .usage = "[OPTIONS] [all | ROW...]",
-    .about = "Measures the engine beside what else could have moved the memory, in one run (needs "
-             "root).\nRows: raw tls cpu qemu sparse downtime faults predict delta relay "
-             "sched replay; docs/benchmark.md says what they\nare. sched and replay need no root.\n"
-             "Exit status: 0 what must hold does, 1 something could not be measured, 2 something "
-             "does not\nhold, 77 this machine lacks something (root, a kernel feature).",
+    .about =
+        "Measures the engine beside what else could have moved the memory, in one run (needs "
+        "root).\nRows: raw tls cpu qemu sparse downtime faults predict delta relay "
+        "rdma sched replay; docs/benchmark.md says what they\nare. sched and replay need no root.\n"
+        "Exit status: 0 what must hold does, 1 something could not be measured, 2 something "
+        "does not\nhold, 77 this machine lacks something (root, a kernel feature).",
     .defs = defs,
     .max_args = ARRAY_LEN(rows),
 };
@@ -116,7 +122,7 @@ parse_rows(const struct options *o, unsigned *ret, struct err *err)
         if (bit == 0)
             return err_set(err, -EINVAL,
                            "'%s' is no row: want all, raw, tls, cpu, qemu, sparse, downtime, "
-                           "faults, predict, delta, relay, sched or replay",
+                           "faults, predict, delta, relay, rdma, sched or replay",
                            args[i]);
         *ret |= bit;
     }
@@ -151,6 +157,7 @@ bench_args_parse(int argc, char *const *argv, struct bench_args **ret, struct er
         a->o.channels = (unsigned)options_int(a->parsed, "channels");
         a->o.nodes = (size_t)options_int(a->parsed, "nodes");
         a->o.data = options_string(a->parsed, "data");
+        a->o.rdma_ip = options_string(a->parsed, "rdma-ip");
         a->save = options_string(a->parsed, "save");
         a->o.qemu_len = options_count(a->parsed, "qemu");
         qemu = xcalloc(a->o.qemu_len + 1, sizeof *qemu);
@@ -270,7 +277,8 @@ int
 bench_run_all(const struct bench_args *a)
 {
     struct bench_report *report = xcalloc(1, sizeof *report);
-    struct bench_run b = {.o = &a->o, .report = report};
+    AUTO_FD int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    struct bench_run b = {.o = &a->o, .report = report, .netns = netns};
     int status = 0;
 
     bench_machine_read(&report->machine);

@@ -28,6 +28,7 @@
 
 struct far {
     int sock;
+    const char *ip;
     uint8_t *raw; /* kept from one RAW order to the next: already touched */
     uint64_t raw_bytes;
     unsigned seq;
@@ -40,9 +41,9 @@ static void do_echo(struct far *f, struct bench_result *r);
 static void do_relay(struct far *f, const struct bench_order *o, struct bench_result *r);
 
 void
-bench_far_loop(int sock)
+bench_far_loop(int sock, const char *ip)
 {
-    struct far f = {.sock = sock};
+    struct far f = {.sock = sock, .ip = ip};
     struct bench_order o;
 
     while (recv(sock, &o, sizeof o, 0) == (ssize_t)sizeof o) {
@@ -119,7 +120,7 @@ do_raw(struct far *f, const struct bench_order *o, struct bench_result *r)
 
     r->rc = raw_memory(f, o, &err);
     if (r->rc == 0)
-        r->rc = xport_listen(BENCH_FAR_IP, "", &fd, addr, &err);
+        r->rc = xport_listen(f->ip, "", &fd, addr, &err);
     tell_address(f, addr);
     cpu = bench_cpu_us();
     if (r->rc == 0)
@@ -190,10 +191,13 @@ static void
 do_move(struct far *f, const struct bench_order *o, struct bench_result *r)
 {
     AUTO_FREE char *uid = xasprintf("t%u", f->seq++);
-    struct native_config nc = {
-        .state_dir = STATE_DIR, .vmi_uid = uid, .memory_bytes = o->bytes, .incoming = true};
+    struct native_config nc = {.state_dir = STATE_DIR,
+                               .program = bench_house_guest_program(),
+                               .vmi_uid = uid,
+                               .memory_bytes = o->bytes,
+                               .incoming = true};
     struct mig_target_config cfg = {.ident = bench_ident,
-                                    .listen_ip = BENCH_FAR_IP,
+                                    .network_trusted = o->trusted,
                                     .prepared = durable,
                                     .committed = durable,
                                     .never = durable};
@@ -213,6 +217,7 @@ do_move(struct far *f, const struct bench_order *o, struct bench_result *r)
     }
     if (r->rc == 0) {
         cfg.guest = native_guest(g);
+        snprintf(cfg.listen_ip, sizeof cfg.listen_ip, "%s", f->ip);
         r->rc = mig_target_new(&cfg, &t, &err);
     }
     tell_address(f, t ? mig_target_address(t) : "");
@@ -241,7 +246,7 @@ static void
 do_faults(struct far *f, const struct bench_order *o, struct bench_result *r)
 {
     struct mig_target_config cfg = {.ident = bench_ident,
-                                    .listen_ip = BENCH_FAR_IP,
+                                    .network_trusted = o->trusted,
                                     .prepared = durable,
                                     .committed = durable,
                                     .never = durable};
@@ -253,6 +258,7 @@ do_faults(struct far *f, const struct bench_order *o, struct bench_result *r)
     r->rc = bench_prober_init(&g, o->bytes, &err);
     if (r->rc == 0) {
         cfg.guest = bench_prober_port(&g);
+        snprintf(cfg.listen_ip, sizeof cfg.listen_ip, "%s", f->ip);
         r->rc = mig_target_new(&cfg, &t, &err);
     }
     tell_address(f, t ? mig_target_address(t) : "");
@@ -289,7 +295,7 @@ do_echo(struct far *f, struct bench_result *r)
     AUTO_FD int fd = -1;
     AUTO_FD int conn = -1;
 
-    r->rc = xport_listen(BENCH_FAR_IP, "", &fd, addr, &err);
+    r->rc = xport_listen(f->ip, "", &fd, addr, &err);
     tell_address(f, addr);
     if (r->rc == 0) {
         struct pollfd p = {.fd = fd, .events = POLLIN};

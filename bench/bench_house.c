@@ -3,18 +3,22 @@
 #include "bench/bench_house.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define INTERRUPTED 130
 #define NO_HOUSE    254 /* the first process says so; its reason is on stderr */
 
 static volatile sig_atomic_t first_pid;
+static char guest_program[PATH_MAX];
 
+static void find_guest_program(void);
 static void first_main(int (*body)(void *ctx), void *ctx) __attribute__((noreturn));
 
 static void
@@ -36,6 +40,7 @@ bench_house_run(int (*body)(void *ctx), void *ctx, int *ret_status, struct err *
 
     if (geteuid() != 0)
         return err_set(err, -EPERM, "needs root: it makes namespaces and looks at other processes");
+    find_guest_program();
     if (unshare(CLONE_NEWPID) < 0)
         return err_set(err, -errno, "process-id namespace: %s", strerror(errno));
     fflush(NULL);
@@ -63,6 +68,25 @@ bench_house_run(int (*body)(void *ctx), void *ctx, int *ret_status, struct err *
         return err_set(err, -ENOTSUP, "this machine does not let it mount /proc and a tmpfs");
     *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : INTERRUPTED;
     return 0;
+}
+
+const char *
+bench_house_guest_program(void)
+{
+    return guest_program;
+}
+
+static void
+find_guest_program(void)
+{
+    static const char name[] = "/drover-guest";
+    ssize_t n = readlink("/proc/self/exe", guest_program, sizeof guest_program - sizeof name);
+    char *slash;
+
+    guest_program[n > 0 ? n : 0] = '\0';
+    slash = strrchr(guest_program, '/');
+    if (slash)
+        memcpy(slash, name, sizeof name);
 }
 
 static void

@@ -14,4 +14,8 @@
  * started. -EPERM: not root. Blocks. */
 int bench_house_run(int (*body)(void *ctx), void *ctx, int *ret_status, struct err *err);
 
+/* The drover-guest beside this program. Asked in the house, where /proc/self/exe of a program that was
+ * started in a chroot is a path that leads nowhere. */
+const char *bench_house_guest_program(void);
+
 #endif

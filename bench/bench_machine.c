@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -100,6 +101,15 @@ bench_machine_busy(unsigned ms)
     nanosleep(&t, NULL);
     cpu_ticks(&busy_end, &all_end);
     return all_end > all ? 100.0 * (double)(busy_end - busy) / (double)(all_end - all) : 0;
+}
+
+double
+bench_machine_cpu_s(void)
+{
+    uint64_t busy, all;
+
+    cpu_ticks(&busy, &all);
+    return (double)busy / (double)sysconf(_SC_CLK_TCK);
 }
 
 void

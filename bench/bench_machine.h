@@ -15,6 +15,8 @@ struct bench_machine {
 void bench_machine_read(struct bench_machine *ret);
 /* How busy the CPUs are while this process sleeps for ms, in percent of all of them. */
 double bench_machine_busy(unsigned ms);
+/* CPU time that all of it has used so far, the kernel's own threads included, in seconds. */
+double bench_machine_cpu_s(void);
 uint64_t bench_machine_available(void); /* bytes of memory that a program may take */
 
 /* Touches and gives back so much memory. A page that a virtual machine has never used, or has given

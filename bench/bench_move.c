@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "bench/bench_certs.h"
 #include "bench/bench_house.h"
+#include "bench/bench_machine.h"
 #include "migrate/tls.h"
 
 #define STATE_DIR BENCH_HOUSE_DIR "/near"
@@ -26,6 +27,7 @@ bench_move_guest_start(const struct native_config *cfg, const char *uid, struct 
 
     c.state_dir = STATE_DIR;
     c.vmi_uid = uid;
+    c.program = bench_house_guest_program();
     return native_spawn(&c, ret, err);
 }
 
@@ -80,12 +82,14 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
                                     .channels = m->channels,
                                     .limits = m->limits,
                                     .policy = m->policy,
+                                    .network_trusted = m->trusted,
                                     .commit = durable,
                                     .decided = on_decided};
     struct bench_order o = {.job = BENCH_JOB_MOVE,
                             .bytes = native_memory_bytes(g),
                             .allocated = m->allocated,
                             .encrypted = m->encrypted,
+                            .trusted = m->trusted,
                             .downtime = m->downtime,
                             .verify = m->verify};
     struct watch w = {.m = m};
@@ -93,6 +97,7 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
     struct tls_ctx *tls = NULL;
     struct bench_result r;
     uint64_t began, cpu;
+    double machine_cpu_s;
     int rc, far_rc;
 
     if (m->encrypted) {
@@ -117,10 +122,12 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
     cfg.ctx = &w;
     w.src = mig_source_new(&cfg);
     cpu = bench_cpu_us();
+    machine_cpu_s = bench_machine_cpu_s();
     began = clock_mono_us();
     m->outcome = mig_source_run(w.src, &m->cause, err);
     m->us = clock_mono_us() - began;
     m->cpu_us = bench_cpu_us() - cpu;
+    m->machine_cpu_s = bench_machine_cpu_s() - machine_cpu_s;
     mig_source_stats(w.src, &m->stats);
     mig_source_free(w.src);
     if (m->outcome != MIG_MOVED)

@@ -20,12 +20,14 @@ struct bench_move {
     unsigned channels;                           /* 0 = the engine's choice */
     struct mig_limits limits;
     struct mig_policy policy;
+    bool trusted; /* the network is: policy.transport may be RDMA */
     bool verbose; /* the engine's decisions on stderr */
     /* what came of it */
     enum mig_outcome outcome;
     enum mig_cause cause;
     uint64_t us;                      /* from the call until the target runs, or it is given up */
     uint64_t cpu_us;                  /* of this process meanwhile */
+    double machine_cpu_s;             /* of all there is (bench_machine_cpu_s) */
     uint64_t far_cpu_us, downtime_us; /* downtime: as the guest's own clock saw it */
     struct mig_stats stats, far_stats;
     bool predicted;          /* the engine said before the first byte what it would come to */

@@ -19,6 +19,7 @@ enum bench_row_bit {
     BENCH_ROW_SCHED = 1 << 9,
     BENCH_ROW_REPLAY = 1 << 10,
     BENCH_ROW_RELAY = 1 << 11,
+    BENCH_ROW_RDMA = 1 << 12,
 };
 
 struct bench_options {
@@ -29,13 +30,15 @@ struct bench_options {
     unsigned channels;       /* of the engine; 0 = its own choice */
     const char *const *qemu; /* programs */
     size_t qemu_len;
-    size_t nodes;     /* of the scheduler's row; 0 = its own three sizes */
-    const char *data; /* folder of recorded placements */
+    size_t nodes;        /* of the scheduler's row; 0 = its own three sizes */
+    const char *data;    /* folder of recorded placements */
+    const char *rdma_ip; /* NULL = any address with a device */
 };
 
 struct bench_run {
     const struct bench_options *o;
     struct bench_report *report;
+    int netns; /* that the program was started in; -1 = no row needs it */
 };
 
 /* Each: 0, or -errno with err when something went wrong that is not a figure. */
@@ -49,6 +52,7 @@ int bench_row_delta(struct bench_run *b, struct err *err);
 int bench_row_sched(struct bench_run *b, struct err *err);
 int bench_row_replay(struct bench_run *b, struct err *err);
 int bench_row_relay(struct bench_run *b, struct err *err); /* two rows: plain, TLS */
+int bench_row_rdma(struct bench_run *b, struct err *err);  /* two rows: pre-copy, faults */
 
 /* What was asked for, or the row's own. */
 uint64_t bench_run_memory(const struct bench_run *b, uint64_t usual, uint64_t quick);

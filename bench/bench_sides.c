@@ -19,32 +19,18 @@
 const struct mig_ident bench_ident = {
     .vmi_uid = "bench", .migration_uid = "bench", .generation = 2};
 
+static int fork_far(struct bench_sides *s, const char *ip, struct err *err);
 static void far_main(int sock) __attribute__((noreturn));
 static int set_up(const char *ifname, const char *ip, struct err *err);
 
 int
 bench_sides_start(struct bench_sides *s, struct err *err)
 {
-    int pair[2], rc;
+    int rc = fork_far(s, NULL, err);
     char path[64], go = 'g';
 
-    *s = (struct bench_sides){.sock = -1};
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return err_set(err, -errno, "socketpair: %s", strerror(errno));
-    fflush(NULL);
-    s->far = fork();
-    if (s->far < 0) {
-        s->far = 0;
-        close(pair[0]);
-        close(pair[1]);
-        return err_set(err, -errno, "fork: %s", strerror(errno));
-    }
-    if (s->far == 0) {
-        close(pair[0]);
-        far_main(pair[1]);
-    }
-    close(pair[1]);
-    s->sock = pair[0];
+    if (rc != 0)
+        return rc;
     if (unshare(CLONE_NEWNET) < 0)
         return err_set(err, -errno, "network namespace: %s", strerror(errno));
     if (recv(s->sock, &go, 1, 0) != 1) /* it has its namespace */
@@ -61,6 +47,15 @@ bench_sides_start(struct bench_sides *s, struct err *err)
     if (rc == 0 && (send(s->sock, &go, 1, MSG_NOSIGNAL) != 1 || recv(s->sock, &go, 1, 0) != 1))
         rc = err_set(err, -EIO, "the far side could not set up its network");
     return rc;
+}
+
+int
+bench_sides_start_at(struct bench_sides *s, int netns, const char *ip, struct err *err)
+{
+    *s = (struct bench_sides){.sock = -1};
+    if (setns(netns, CLONE_NEWNET) < 0)
+        return err_set(err, -errno, "network namespace: %s", strerror(errno));
+    return fork_far(s, ip, err);
 }
 
 void
@@ -123,6 +118,36 @@ bench_cpu_us(void)
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
+/* ip: NULL = it gets a network of its own. */
+static int
+fork_far(struct bench_sides *s, const char *ip, struct err *err)
+{
+    int pair[2];
+
+    *s = (struct bench_sides){.sock = -1};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_set(err, -errno, "socketpair: %s", strerror(errno));
+    fflush(NULL);
+    s->far = fork();
+    if (s->far < 0) {
+        s->far = 0;
+        close(pair[0]);
+        close(pair[1]);
+        return err_set(err, -errno, "fork: %s", strerror(errno));
+    }
+    if (s->far == 0) {
+        close(pair[0]);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (!ip)
+            far_main(pair[1]);
+        bench_far_loop(pair[1], ip);
+        _exit(0);
+    }
+    close(pair[1]);
+    s->sock = pair[0];
+    return 0;
+}
+
 static int
 set_up(const char *ifname, const char *ip, struct err *err)
 {
@@ -140,7 +165,6 @@ far_main(int sock)
     struct err err = {0};
     char go = 'g';
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (unshare(CLONE_NEWNET) < 0 || send(sock, &go, 1, MSG_NOSIGNAL) != 1 ||
         recv(sock, &go, 1, 0) != 1)
         _exit(1);
@@ -150,6 +174,6 @@ far_main(int sock)
     }
     if (send(sock, &go, 1, MSG_NOSIGNAL) != 1)
         _exit(1);
-    bench_far_loop(sock);
+    bench_far_loop(sock, BENCH_FAR_IP);
     _exit(0);
 }

@@ -1,6 +1,6 @@
-/* Two processes, each in a network namespace of its own, joined by a veth pair: this one (near: the
- * source) and a far one (the target) that does what it is told, one order at a time. To be used
- * inside a house (bench_house.h). One thread. */
+/* Two processes: this one (near: the source) and a far one (the target) that does what it is told, one
+ * order at a time. Each is in a network namespace of its own, joined by a veth pair; or both are at one
+ * address of a network that there is. To be used inside a house (bench_house.h). One thread. */
 #ifndef BENCH_BENCH_SIDES_H
 #define BENCH_BENCH_SIDES_H
 
@@ -35,6 +35,7 @@ struct bench_order {
     bool encrypted;   /* RAW: AES-128-GCM records; MOVE: TLS */
     bool downtime;    /* MOVE: wait until the guest knows how long it stood */
     bool verify;      /* MOVE: every byte of the guest's memory, RAW, RELAY: a sum of it */
+    bool trusted;     /* MOVE, FAULTS: the network is; so RDMA may be used */
 };
 
 struct bench_result { /* of the far side */
@@ -57,6 +58,9 @@ struct bench_sides {
 /* Forks the far side and moves this process into a namespace of its own. -EPERM: not root. After an
  * error, too, bench_sides_stop is called. */
 int bench_sides_start(struct bench_sides *s, struct err *err);
+/* The same with both in this network namespace, which this process moves to, and the far side's sockets
+ * at this address of it (borrowed until bench_sides_stop). */
+int bench_sides_start_at(struct bench_sides *s, int netns, const char *ip, struct err *err);
 void bench_sides_stop(struct bench_sides *s);
 /* Gives an order; ret_addr is where the far side listens for it now. */
 int bench_sides_order(struct bench_sides *s, const struct bench_order *o,
@@ -75,7 +79,7 @@ extern const struct mig_ident bench_ident;
 /* User and system time of this process so far, in microseconds. */
 uint64_t bench_cpu_us(void);
 
-/* bench_far.c: the far side's loop, for bench_sides.c. Ends when sock does. */
-void bench_far_loop(int sock);
+/* bench_far.c: the far side's loop, for bench_sides.c; it listens at ip. Ends when sock does. */
+void bench_far_loop(int sock, const char *ip);
 
 #endif

@@ -3,10 +3,8 @@
  * namespaces. */
 #include "bench/bench_rows.h"
 
-#include <errno.h>
-
+#include "bench/bench_faults.h"
 #include "bench/bench_link.h"
-#include "bench/bench_prober.h"
 
 #define BOUND_P50   3.0
 #define BOUND_P99   15.0
@@ -20,51 +18,18 @@ struct faults {
     struct bench_samples round_trip, fault, count, bulk_s;
 };
 
-static int
-durable(void *ctx, struct err *err)
-{
-    (void)ctx, (void)err;
-    return 0;
-}
-
 /* 1: the engine moved it without post-copy. */
 static int
 run_one(struct faults *f, struct err *err)
 {
-    struct mig_source_config cfg = {.ident = bench_ident,
-                                    .guest = bench_prober_port(&f->guest),
-                                    .channels = f->b->o->channels,
-                                    .policy = {.allow_post_copy = true, .post_copy_at_once = true},
-                                    .commit = durable};
-    struct bench_order o = {.job = BENCH_JOB_FAULTS, .bytes = f->bytes};
-    struct mig_source *src;
-    struct bench_result r;
-    struct mig_stats st;
-    enum mig_cause cause;
-    enum mig_outcome outcome;
-    int rc, far_rc;
+    struct bench_faults m = {.guest = &f->guest, .sum = f->sum, .channels = f->b->o->channels};
+    int rc = bench_faults(&f->sides, &m, &f->fault, err);
 
-    bench_machine_touch(f->bytes);
-    rc = bench_sides_order(&f->sides, &o, cfg.target_addr, err);
     if (rc != 0)
         return rc;
-    src = mig_source_new(&cfg);
-    outcome = mig_source_run(src, &cause, err);
-    mig_source_stats(src, &st);
-    mig_source_free(src);
-    rc = outcome == MIG_MOVED ? 0 : -EIO;
-    far_rc = bench_sides_arrived(&f->sides, rc ? NULL : err);
-    if (far_rc == 0) {
-        far_rc = bench_sides_result(&f->sides, &r, rc ? NULL : err);
-        bench_samples_add(&f->count, (double)r.faults);
-        (void)bench_sides_faults(&f->sides, &r, &f->fault, NULL);
-    }
-    if (rc != 0 || far_rc != 0)
-        return rc ? rc : far_rc;
-    if (r.sum != f->sum)
-        return err_set(err, -EIO, "the memory that arrived is wrong");
-    bench_samples_add(&f->bulk_s, (double)r.stats.postcopy_us / 1e6);
-    return st.mode == MIG_MODE_POSTCOPY ? 0 : 1;
+    bench_samples_add(&f->count, (double)m.faults);
+    bench_samples_add(&f->bulk_s, (double)m.far_stats.postcopy_us / 1e6);
+    return m.stats.mode == MIG_MODE_POSTCOPY ? 0 : 1;
 }
 
 static void

@@ -40,6 +40,7 @@ test_rows(void **state)
         {"--quick sparse raw cpu", BENCH_ROW_SPARSE | BENCH_ROW_RAW | BENCH_ROW_CPU},
         {"downtime all", ~0u},
         {"sched replay", BENCH_ROW_SCHED | BENCH_ROW_REPLAY},
+        {"rdma --rdma-ip 10.9.0.1", BENCH_ROW_RDMA},
     };
 
     (void)state;
@@ -71,9 +72,11 @@ test_options(void **state)
     assert_false(a->o.quick);
     assert_int_equal(a->o.nodes, 0);
     assert_string_equal(a->o.data, "../shared/data");
+    assert_null(a->o.rdma_ip);
     bench_args_free(a);
-    assert_int_equal(parse("sched --nodes 100 --data /d", &a, NULL), 0);
+    assert_int_equal(parse("rdma sched --nodes 100 --data /d --rdma-ip 10.9.0.1", &a, NULL), 0);
     assert_int_equal(a->o.nodes, 100);
+    assert_string_equal(a->o.rdma_ip, "10.9.0.1");
     assert_string_equal(a->o.data, "/d");
     bench_args_free(a);
     assert_int_equal(parse("--help", &a, NULL), 0);
@@ -88,8 +91,8 @@ test_house(void **state)
     static const struct {
         const char *line;
         bool want;
-    } cases[] = {
-        {"", true}, {"raw", true}, {"sched raw", true}, {"sched", false}, {"replay sched", false}};
+    } cases[] = {{"", true},     {"raw", true},    {"sched raw", true},
+                 {"rdma", true}, {"sched", false}, {"replay sched", false}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
