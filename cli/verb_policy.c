@@ -1,6 +1,10 @@
 /* `drover policy`: which MigrationPolicy applies to a VM, what follows from it, and where each
  * value comes from. All rules are netpolicy's; this file reads manifests and prints. */
+#include <string.h>
+
+#include "api/names.h"
 #include "api/quantity.h"
+#include "api/selector.h"
 #include "base/sb.h"
 #include "cli/offline_policy.h"
 #include "cli/print_table.h"
@@ -24,7 +28,8 @@ static const struct options_program program = {
     .defs = defs,
 };
 
-static void print_human(const struct offline_policy *s);
+static void print_human(const struct offline *o, const struct offline_policy *s);
+static void add_trust(struct table *fields, const struct offline *o, const char *network);
 
 int
 verb_policy(int argc, char **argv)
@@ -42,12 +47,12 @@ verb_policy(int argc, char **argv)
         return rc;
     answer = policy_decision_tree(&s.decision, o->vm_ns, o->vm_name);
     if (!offline_print(o, answer))
-        print_human(&s);
+        print_human(o, &s);
     return EXIT_DONE;
 }
 
 static void
-print_human(const struct offline_policy *s)
+print_human(const struct offline *o, const struct offline_policy *s)
 {
     const struct policy_decision *d = &s->decision;
     AUTO_TABLE struct table *fields = table_new();
@@ -80,12 +85,14 @@ print_human(const struct offline_policy *s)
         table_cell(fields, text);
         table_cell(fields, d->source[f]);
     }
-    for (int o = 0; o < MIGRATION_OPTION_COUNT; o++) {
-        migration_options_text(&d->options, (enum migration_option)o, text, sizeof text);
-        table_cell(fields, migration_option_annotation((enum migration_option)o));
+    for (int i = 0; i < MIGRATION_OPTION_COUNT; i++) {
+        migration_options_text(&d->options, (enum migration_option)i, text, sizeof text);
+        table_cell(fields, migration_option_annotation((enum migration_option)i));
         table_cell(fields, text);
-        table_cell(fields, d->option_source[o]);
+        table_cell(fields, d->option_source[i]);
     }
+    if (d->options.transport != MIGRATION_TRANSPORT_TCP)
+        add_trust(fields, o, d->effective.network);
     table_flush(fields, 0, &out);
 
     if (d->candidates_len > 0) {
@@ -105,4 +112,25 @@ print_human(const struct offline_policy *s)
         table_flush(candidates, 0, &out);
     }
     fputs(sb_str(&out), stdout);
+}
+
+/* What RDMA depends on besides the policy: said where the definition is in the input. */
+static void
+add_trust(struct table *fields, const struct offline *o, const char *network)
+{
+    for (size_t i = 0; network && i < o->len; i++) {
+        const struct offline_item *it = &o->items[i];
+        AUTO_FREE char *name = NULL;
+        const char *trusted;
+
+        if (it->kind != KIND_NAD)
+            continue;
+        name = xasprintf("%s/%s", it->meta->namespace_, it->meta->name);
+        if (strcmp(name, network) != 0)
+            continue;
+        trusted = kv_get(&it->meta->annotations, ANN_TRUSTED_NETWORK);
+        table_cell(fields, ANN_TRUSTED_NETWORK);
+        table_cell(fields, trusted ? trusted : "false");
+        table_cell(fields, trusted ? "the network" : "default");
+    }
 }

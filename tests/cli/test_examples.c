@@ -88,7 +88,8 @@ static const struct row rows[] = {
       "shop/db"},
      0,
      {"network                             openshift-cnv/rdma     HyperConverged\n",
-      "drover.io/transport                 rdma                   policy over-rdma\n"}},
+      "drover.io/transport                 rdma                   policy over-rdma\n",
+      "drover.io/trusted-network           true                   the network\n"}},
 };
 
 static void

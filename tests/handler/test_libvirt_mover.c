@@ -497,6 +497,35 @@ tear_down(void **state)
     return 0;
 }
 
+/* Whoever wants RDMA hears why a relay does not use it; who leaves it open misses nothing. */
+static void
+test_wants_rdma(void **state)
+{
+    static const struct {
+        enum mig_transport wanted;
+        const char *why;
+    } asked[] = {{MIG_TRANSPORT_RDMA, "relayed over TCP"},
+                 {MIG_TRANSPORT_AUTO, NULL},
+                 {MIG_TRANSPORT_TCP, NULL}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        struct mig_source_config c;
+        struct mover_source *s;
+        struct mig_stats st;
+
+        source_config(&c, "127.0.0.1:1");
+        c.policy.transport = asked[i].wanted;
+        s = mover_relay.source_new(&c, NULL);
+        mover_relay.source_stats(s, &st);
+        mover_relay.source_free(s);
+        if (asked[i].why)
+            assert_non_null(strstr(st.transport_why, asked[i].why));
+        else
+            assert_string_equal(st.transport_why, "");
+    }
+}
+
 int
 main(void)
 {
@@ -504,6 +533,7 @@ main(void)
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_hostile_target),
         cmocka_unit_test(test_hostile_source),
+        cmocka_unit_test(test_wants_rdma),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
