@@ -233,6 +233,8 @@ test_the_way_around(void **state)
     struct both t;
 
     (void)state;
+    if (pair_over_rdma)
+        skip(); /* the relay has no data channel to swallow (test_rdma_setup) */
     begin(&t, &calm);
     t.p.src.limits.bandwidth_bytes_per_s = 32 * MIB;
     t.p.src.dead_peer_us = t.p.dst.dead_peer_us = 400000;
@@ -567,5 +569,6 @@ main(void)
                                                           (void *)(uintptr_t)&points[i]};
 
     pair_skip_unless_supported(tests, sizeof tests / sizeof *tests);
-    return cmocka_run_group_tests_name("postcopy", tests, NULL, NULL);
+    return _cmocka_run_group_tests("postcopy", tests, ARRAY_LEN(tests), NULL, NULL) +
+           pair_run_rdma("postcopy", tests, ARRAY_LEN(tests));
 }

@@ -268,8 +268,8 @@ test_control_over_tls(void **state)
     check_moved(&t);
     check_transport(&t, NULL);
     assert_false(t.p.src_stats.encrypted || t.p.dst_stats.encrypted);
-    assert_string_equal(t.p.src_stats.suite, "");
-    assert_string_equal(t.p.dst_stats.suite, "");
+    assert_non_null(strstr(t.p.src_stats.suite, "TLS 1.3"));
+    assert_string_equal(t.p.dst_stats.suite, t.p.src_stats.suite);
     assert_non_null(strstr(said, "not encrypted: the network is declared trusted"));
     end(&t);
 }
@@ -783,6 +783,38 @@ test_silence(void **state)
     end(&t);
 }
 
+/* The migration network is gone: the way around it is not trusted, and so TCP. */
+static void
+test_the_way_around(void **state)
+{
+    struct relay r = {.trick = RELAY_HOLE, .connection = 0, .at = 700};
+    struct both t;
+
+    (void)state;
+    if (skip_without(true))
+        skip();
+    begin(&t, &busy);
+    t.p.src.reconnect_us = t.p.dst.reconnect_us = PATIENT;
+    t.p.src.dead_peer_us = t.p.dst.dead_peer_us = 500000;
+    t.p.src.limits.bandwidth_bytes_per_s = 8 * MIB;
+    snprintf(t.p.dst.fallback_listen_ip, sizeof t.p.dst.fallback_listen_ip, OTHER);
+    pair_listen(&t.p);
+    snprintf(t.p.src.fallback_addr, sizeof t.p.src.fallback_addr, "%s",
+             mig_target_fallback_address(t.p.target));
+    relay_start(&r, mig_target_address(t.p.target));
+    pair_dial(&t.p, r.addr);
+    wait_lanes(&t, 0, MIB / 4);
+    verbs_hold(0, true);
+    wait_lanes(&t, 1, MIB);
+    mig_source_set_bandwidth(t.p.source, 0);
+    pair_wait_source(&t.p);
+    pair_wait_target(&t.p);
+    check_moved(&t);
+    check_transport(&t, "the way around the migration network is not declared trusted");
+    relay_stop(&r);
+    end(&t);
+}
+
 /* Whoever waits on a lane that is stuck can still be told to end. */
 static void
 test_cancel_when_stuck(void **state)
@@ -822,6 +854,7 @@ main(void)
         cmocka_unit_test(test_breaks_in_postcopy),
         cmocka_unit_test(test_device_goes_in_postcopy),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_the_way_around),
         cmocka_unit_test(test_cancel_when_stuck),
     };
     struct CMUnitTest tests[ARRAY_LEN(rows) + ARRAY_LEN(others)] = {0};

@@ -825,5 +825,7 @@ main(void)
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         tests[n++] = others[i];
     pair_skip_unless_supported(tests, n);
-    return pair_run_both("trouble", tests, ARRAY_LEN(tests));
+    /* not those that fork: the double's devices would not be in the child */
+    return pair_run_both("trouble", tests, n) +
+           pair_run_rdma("trouble", tests + ARRAY_LEN(faults), n - ARRAY_LEN(faults));
 }
