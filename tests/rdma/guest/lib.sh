@@ -7,7 +7,7 @@ dir=/tmp/d bin=/tmp/bin repo=/mnt/repo
 export DROVER_SERVER=unix:$dir/api.sock TERM=dumb
 handler=() pid=()
 say() { read -r up _ </proc/uptime; printf '[%6s] %s\n' "$up" "$*"; }
-tick() { read -rt 0.2 <> <(:); } # a look costs a tenth of a second of CPU here
+tick() { read -rt 0.3 <> <(:); } # a look costs a tenth of a second of CPU here
 die() { # WORDS...
     say "FAIL: $*"
     for log in "$dir"/*.log; do echo "--- $log"; tail -n 15 "$log"; done
