@@ -10,11 +10,11 @@
 #define ACCEPT_TIMEOUT_US 1000000
 #define STEP_TIMEOUT_MS   2000
 /* A retry counter of 7 means "for ever" to some devices; 6 of them after an ACK time-out of
- * 4.096 us * 2^16 (devices round it up, at most fourfold) notice a black hole in 2 to 8 s, and do not
- * give up on a busy host. Buffers that are not posted yet are waited for (7: for ever). */
+ * 4.096 us * 2^17 (0.54 s; devices may round it up) notice a black hole in 4 s, and do not give up on
+ * a busy host or on a cut of a second. Buffers that are not posted yet are waited for (7: for ever). */
 #define RETRIES     6
 #define RNR_RETRIES 7
-#define ACK_TIMEOUT 16
+#define ACK_TIMEOUT 17
 
 /* What IB's connection manager says in a rejection. */
 #define REJECT_NO_LISTENER 8
