@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # RDMA on a device that is one: virtual machines under QEMU's emulation with Debian's own kernel and
 # soft-RoCE (tests/rdma/). In `units` run the programs of tests/migrate that are linked with the real
-# libraries, in `handlers` two handlers move a VM, and what can happen to them happens. Neither
-# root nor KVM nor an RDMA device is needed. Arguments: names of guests (all without). What they printed
-# stays in build/rdma.
+# libraries, in `handlers` two handlers move a VM, in `trouble` and `killed` what can happen to them happens.
+# `bench` measures, and runs only when it is asked for. Neither root nor KVM nor an RDMA device is needed.
+# Arguments: names of guests (without: the first four). What they printed stays in build/rdma.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 PATH=$PATH:/usr/sbin:/sbin
@@ -31,7 +31,7 @@ tests/rdma/make-initrd "$KROOT" "$KVER" "$tmp/initrd" || exit 1
 
 failed=0
 names=("$@")
-[ $# -gt 0 ] || names=(units handlers)
+[ $# -gt 0 ] || names=(units handlers trouble killed)
 for g in "${names[@]}"; do # side by side: much of what they do is waiting
     mkdir "$tmp/$g"
     tests/rdma/run "$KROOT/boot/vmlinuz-$KVER" "$tmp/initrd" "$tmp/$g" "tests/rdma/guest/$g.sh" \

@@ -32,7 +32,7 @@ passed "$(jq -r '"\(.faults) faults, \(.readFaults) of them by READ, half within
 
 policy rdma 8Mi
 begin
-wait_for "the first pages" sent_some
+in_midst
 $bin/drover migrate-cancel v -n shop >$dir/out 2>&1 || die "cancel: $(<$dir/out)"
 finish "cancelled" Cancelled
 say "ok   $what"

@@ -191,6 +191,8 @@ sent_some() { [ "$(progress rawPages || echo 0)" -gt 500 ] 2>/dev/null; }
 runs_there() {
     [ "$($bin/drover get vmi "$vm" -n shop -o 'jsonpath={.status.migrationState.targetNodeDomainDetected}')" = true ]
 }
+in_midst() { wait_for "the first pages" sent_some; }
+at_target() { wait_for "the VM to run at its target" runs_there; }
 over() { [[ $(phase) == @(Succeeded|Failed) ]]; }
 gone() { ! look; }
 # finish WHAT PHASE|Cancelled|Ended: waits for the end, and asks what is asked of every migration: the VM runs on the one
