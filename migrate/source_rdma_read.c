@@ -81,8 +81,8 @@ source_reads_start(struct mig_source *s)
     if (locked != UINT64_MAX && r->budget_bytes > locked / 2)
         r->budget_bytes = locked / 2;
     if (r->budget_bytes < LAYOUT_PAGE_BYTES)
-        rc =
-            err_set(&err, -ENOMEM, "%llu bytes are what may be locked", (unsigned long long)locked);
+        rc = err_set(&err, -ENOMEM, "no more than %llu bytes may be registered at once",
+                     (unsigned long long)r->budget_bytes);
     pthread_mutex_init(&r->mu, NULL);
     pthread_cond_init(&r->cv, NULL);
     for (uint32_t i = 0; i < GUEST_MAX_REGIONS; i++)

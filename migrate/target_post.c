@@ -539,6 +539,9 @@ target_post_attach(struct mig_target *t, struct conn *urgent)
 
     if (!p)
         return;
+    pthread_mutex_lock(&p->mu);
+    p->urgent = NULL; /* what is read no more is asked for in the next session */
+    pthread_mutex_unlock(&p->mu);
     target_reads_detach(p->reads);
     if (urgent)
         target_reads_attach(p->reads, t->nic, t->read_lane);
