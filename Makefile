@@ -149,14 +149,15 @@ $(SYSTEM_TESTS): $(OUT)/systest/%: $(OUT)/tests/system/%.o $(SYSTEM_HELP) $(call
 OBJS += $(patsubst tests/system/%.c,$(OUT)/tests/system/%.o,$(wildcard tests/system/*.c))
 
 # fuzz targets: tests/fuzz/fuzz_NAME.c with tests/fuzz/corpus/NAME/; replayed by a small main, or
-# linked with libFuzzer under BUILD=fuzz
+# linked with libFuzzer under BUILD=fuzz; RDMA is the double's
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BINS := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(FUZZ_SRCS))
 FUZZ_MAIN := $(if $(filter fuzz,$(BUILD)),,$(OUT)/tests/fuzz/replay.o)
-$(FUZZ_BINS): $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(FUZZ_MAIN) $(call libs_of,fuzz)
+FUZZ_HELP := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/migrate/verbs_double*.c))
+$(FUZZ_BINS): $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(FUZZ_MAIN) $(FUZZ_HELP) $(call libs_of,fuzz)
 	$(call say,LD    $@)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(call ldlibs_of,fuzz) -lm
-OBJS += $(addsuffix .o,$(FUZZ_BINS)) $(FUZZ_MAIN)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(filter-out $(RDMA_LIBS),$(call ldlibs_of,fuzz)) -lm
+OBJS += $(addsuffix .o,$(FUZZ_BINS)) $(FUZZ_MAIN) $(FUZZ_HELP)
 
 # --- compiling --------------------------------------------------------------------------------------
 STAMP := $(OUT)/.flags

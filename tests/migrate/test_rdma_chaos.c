@@ -177,6 +177,10 @@ draw(struct rdma_plan *p, uint64_t seed)
         memset(c->periods, 0, sizeof c->periods);
         c->limits = (struct mig_limits){.completion_timeout_us = CHAOS_LONG_US,
                                         .bandwidth_bytes_per_s = c->limits.bandwidth_bytes_per_s};
+        if (chance(&r, 40)) { /* nobody sees what a guest gives back (chaos_plan.c) */
+            c->policy.allow_post_copy = c->policy.post_copy_at_once = true;
+            c->guest.punch_percent = 0;
+        }
         c->dead_peer_us = CHAOS_LONG_US;
         c->reconnect_us = CHAOS_LONG_US;
     }

@@ -152,7 +152,7 @@ struct dbl_state {
 
 extern struct dbl_state dbl;
 
-[[gnu::noreturn, gnu::format(printf, 1, 2)]] void dbl_die(const char *fmt, ...);
+void __attribute__((noreturn, format(printf, 1, 2))) dbl_die(const char *fmt, ...);
 /* Whether this call is one that has to fail: then errno, else 0. */
 int dbl_trouble(const char *function);
 /* What has to happen to the next work request of this kind, which is counted by it. */

@@ -49,26 +49,25 @@ verbs_wait_work(enum ibv_wr_opcode kind, uint64_t n)
     return true;
 }
 
+#define UNUSED __attribute__((unused))
 #define NOTHING(name, ...) \
     void name(__VA_ARGS__) \
     {                      \
     }
-NOTHING(verbs_device_add, [[maybe_unused]] const char *ip)
-NOTHING(verbs_device_remove, [[maybe_unused]] const char *ip)
-NOTHING(verbs_set_on_demand, [[maybe_unused]] bool on)
-NOTHING(verbs_set_write_imm, [[maybe_unused]] bool on)
-NOTHING(verbs_set_read_depth, [[maybe_unused]] int n)
-NOTHING(verbs_set_lock_limit, [[maybe_unused]] uint64_t bytes)
-NOTHING(verbs_fail_call, [[maybe_unused]] const char *function, [[maybe_unused]] unsigned nth,
-        [[maybe_unused]] int code)
-NOTHING(verbs_fail_work, [[maybe_unused]] enum ibv_wr_opcode kind, [[maybe_unused]] unsigned nth,
-        [[maybe_unused]] enum ibv_wc_status status)
-NOTHING(verbs_short_read, [[maybe_unused]] unsigned nth, [[maybe_unused]] uint32_t bytes)
-NOTHING(verbs_corrupt_write, [[maybe_unused]] unsigned nth)
-NOTHING(verbs_black_hole, [[maybe_unused]] enum ibv_wr_opcode kind, [[maybe_unused]] unsigned nth,
-        [[maybe_unused]] unsigned ms)
-NOTHING(verbs_remove_at, [[maybe_unused]] enum ibv_wr_opcode kind, [[maybe_unused]] unsigned nth)
-NOTHING(verbs_drop_disconnects, [[maybe_unused]] bool on)
-NOTHING(verbs_reorder, [[maybe_unused]] uint64_t seed)
-NOTHING(verbs_hold, [[maybe_unused]] uint32_t qp, [[maybe_unused]] bool on)
-NOTHING(verbs_break, [[maybe_unused]] uint32_t qp)
+NOTHING(verbs_device_add, UNUSED const char *ip)
+NOTHING(verbs_device_remove, UNUSED const char *ip)
+NOTHING(verbs_set_on_demand, UNUSED bool on)
+NOTHING(verbs_set_write_imm, UNUSED bool on)
+NOTHING(verbs_set_read_depth, UNUSED int n)
+NOTHING(verbs_set_lock_limit, UNUSED uint64_t bytes)
+NOTHING(verbs_fail_call, UNUSED const char *function, UNUSED unsigned nth, UNUSED int code)
+NOTHING(verbs_fail_work, UNUSED enum ibv_wr_opcode kind, UNUSED unsigned nth,
+        UNUSED enum ibv_wc_status status)
+NOTHING(verbs_short_read, UNUSED unsigned nth, UNUSED uint32_t bytes)
+NOTHING(verbs_corrupt_write, UNUSED unsigned nth)
+NOTHING(verbs_black_hole, UNUSED enum ibv_wr_opcode kind, UNUSED unsigned nth, UNUSED unsigned ms)
+NOTHING(verbs_remove_at, UNUSED enum ibv_wr_opcode kind, UNUSED unsigned nth)
+NOTHING(verbs_drop_disconnects, UNUSED bool on)
+NOTHING(verbs_reorder, UNUSED uint64_t seed)
+NOTHING(verbs_hold, UNUSED uint32_t qp, UNUSED bool on)
+NOTHING(verbs_break, UNUSED uint32_t qp)
