@@ -16,8 +16,8 @@
 #define AHEAD      16 /* stripes of its own that a worker looks ahead: 32 MiB */
 #define ASK        4  /* that it asks for at once, but for the first */
 /* Registering is faster than any link but costs processor time of the target: where that is scarce
- * sending must not run away from it. A window that takes longer is not waited for, nor is any other of
- * the round. */
+ * sending must not run away from it. When a window takes longer, none is waited for until the target
+ * has caught up. */
 #define PATIENCE_US 100000
 /* A window costs the target memory for all of its stripe: it is asked for when so much of that is to
  * be sent. */
@@ -109,10 +109,10 @@ source_rdma_on_windows(struct mig_source *s, const struct control_windows *m)
                 w = &s->windows->of[stripe];
         }
         if (!w || atomic_load(&w->state) != WINDOW_ASKED) {
-            rc = err_set(&err, -EPROTO,
-                         "the target says WINDOWS of pages %llu to %llu: they were not asked for",
-                         (unsigned long long)in->first_page,
-                         (unsigned long long)(in->first_page + in->pages));
+            rc = err_set(
+                &err, -EPROTO,
+                "the target says WINDOWS of %llu pages from %llu on: they were not asked for",
+                (unsigned long long)in->pages, (unsigned long long)in->first_page);
             return source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err);
         }
         if (!in->key) {
@@ -145,7 +145,7 @@ source_rdma_begin(struct source_worker *w)
         return;
     w->placer->ahead = w->index;
     w->placer->raw_goes = true;
-    w->placer->patient = !w->s->paused;
+    w->placer->patient = true;
     memset(w->placer->empty_until, 0, sizeof w->placer->empty_until);
 }
 
@@ -358,7 +358,7 @@ static int
 worth_window(struct source_worker *w, uint64_t stripe, bool *ret)
 {
     struct mig_source *s = w->s;
-    uint64_t bits[LAYOUT_STRIPE_PAGES / 64], offset, *empty_until, pages = 0;
+    uint64_t bits[LAYOUT_STRIPE_PAGES / 64] = {0}, offset, *empty_until, pages;
     uint32_t region, bytes;
     int rc = 0;
 
@@ -367,16 +367,14 @@ worth_window(struct source_worker *w, uint64_t stripe, bool *ret)
         for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
             bits[i] =
                 s->dirty[stripe * ARRAY_LEN(bits) + i] | s->again[stripe * ARRAY_LEN(bits) + i];
-        pages = bits_count(bits, ARRAY_LEN(bits));
     } else {
         empty_until = &w->placer->empty_until[region];
         if (*empty_until <= offset)
             rc = present_next(&w->present[region], offset, empty_until, &w->err);
         if (rc == 0 && *empty_until < offset + bytes)
             rc = present_bits(&w->present[region], offset, bytes, bits, &w->err);
-        if (rc == 0 && *empty_until < offset + bytes)
-            pages = bits_count(bits, ARRAY_LEN(bits));
     }
+    pages = bits_count(bits, ARRAY_LEN(bits));
     if (rc != 0)
         w->cause = MIG_CAUSE_GUEST;
     *ret = pages > 0 && pages >= WORTH(bytes / LAYOUT_PAGE_BYTES);
@@ -450,7 +448,9 @@ wait_for(struct source_worker *w, uint64_t stripe)
     struct timespec ts = {.tv_sec = (time_t)(until / 1000000),
                           .tv_nsec = (long)(until % 1000000) * 1000};
 
-    if (!w->placer->patient || atomic_load(&win->state) != WINDOW_ASKED)
+    if (atomic_load(&win->state) == WINDOW_OPEN)
+        w->placer->patient = true;
+    if (s->paused || !w->placer->patient || atomic_load(&win->state) != WINDOW_ASKED)
         return;
     pthread_mutex_lock(&s->mu);
     while (!atomic_load(&s->stop) && atomic_load(&win->state) == WINDOW_ASKED && w->placer->patient)
