@@ -451,6 +451,15 @@ refused(struct hand *h, const char *what, const struct frame_preamble *p)
         fail_msg("%s: %d, want refused", what, rc);
 }
 
+static bool
+say_off(struct hand *h)
+{
+    struct control_msg m = {.type = CONTROL_RDMA_OFF};
+
+    snprintf(m.text.text, sizeof m.text.text, "I cannot");
+    return wire_say(&h->w, m);
+}
+
 static void
 test_strangers(void **state)
 {
@@ -523,8 +532,7 @@ test_off_after_a_lane(void **state)
     pfd.fd = wire_connect(mig_target_address(h.t.p.target));
     assert_true(wire_send(pfd.fd, buf, sizeof buf));
     assert_int_equal(poll(&pfd, 1, 100), 0);
-    assert_true(wire_say(
-        &h.w, (struct control_msg){.type = CONTROL_RDMA_OFF, .text = {.text = "I cannot"}}));
+    assert_true(say_off(&h));
     assert_true(wire_recv(pfd.fd, answer, sizeof answer));
     assert_int_equal(frame_decode_answer(answer, &a, NULL), 0);
     assert_int_equal(a, FRAME_ANSWER_OK);
@@ -556,8 +564,7 @@ test_off_too_late(void **state)
         p = good_preamble(&h, i);
         assert_int_equal(hand_dial(&h, &p, &h.lanes[i]), 0);
     }
-    assert_true(wire_say(
-        &h.w, (struct control_msg){.type = CONTROL_RDMA_OFF, .text = {.text = "I cannot"}}));
+    assert_true(say_off(&h));
     pair_wait_target(&h.t.p);
     assert_int_equal(h.t.p.dst_outcome, MIG_TARGET_FAILED);
     assert_non_null(strstr(err_msg(&h.t.p.dst_err), "the source gave up RDMA: I cannot"));
@@ -633,8 +640,8 @@ test_target_lies(void **state)
         assert_int_equal(pthread_create(&thread, NULL, lie, &w), 0);
         pair_dial(&t.p, addr);
         pair_wait_source(&t.p);
-        wire_peer_done(&w);
         pthread_join(thread, NULL);
+        wire_peer_done(&w);
         assert_non_null(strstr(err_msg(&t.p.src_err), "as was agreed"));
         assert_int_equal(t.p.src_stats.transport, MIG_TRANSPORT_TCP);
         end(&t);
