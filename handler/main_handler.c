@@ -147,6 +147,10 @@ static const struct options_def defs[] = {
     {.name = "print-metrics",
      .type = OPTIONS_BOOL,
      .help = "alone: print the table of metrics, and exit"},
+    {.name = "print-rdma",
+     .type = OPTIONS_STRING,
+     .arg = "ADDRESS",
+     .help = "alone: print which RDMA device serves this address of the host, and exit"},
     {.name = "guest-program",
      .type = OPTIONS_STRING,
      .arg = "PATH",
@@ -188,6 +192,15 @@ main(int argc, char **argv)
 
         node_metrics_docs(&table);
         fputs(sb_str(&table), stdout);
+        return 0;
+    }
+
+    if (argc == 3 && strcmp(argv[1], "--print-rdma") == 0) {
+        AUTO_TREE struct tree *t = node_rdma_tree(argv[2]);
+        AUTO_SB struct sb json = SB_INIT;
+
+        tree_to_json(t, 0, &json);
+        puts(sb_str(&json));
         return 0;
     }
 

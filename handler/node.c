@@ -39,7 +39,8 @@ node_start(struct handler *h)
     const struct node_labels_config labels = {h->cfg.label_files, h->cfg.libvirt_uri,
                                               h->cfg.labels};
 
-    h->rdma = node_rdma_new(h->l, h->work, h->cfg.no_rdma, h->cfg.rdma_window_bytes, on_rdma, h);
+    h->rdma = node_rdma_new(h->l, h->work, "/proc/self/exe", h->cfg.no_rdma,
+                            h->cfg.rdma_window_bytes, on_rdma, h);
     h->labels = node_labels_new(h->l, h->work, &labels, on_labels, h);
     beat(h);
 }

@@ -57,7 +57,7 @@ begin(struct rig *r)
     r->h.share = share_new();
     r->h.writer = writer_new(r->h.l, "unix:/nonexistent", &err);
     r->h.metrics = node_metrics_new();
-    r->h.rdma = node_rdma_new(r->h.l, NULL, false, 1 << 30, NULL, NULL);
+    r->h.rdma = node_rdma_new(r->h.l, NULL, "", false, 1 << 30, NULL, NULL);
     assert_non_null(r->h.writer);
 }
 

@@ -121,7 +121,7 @@ start(struct rig *r, bool off)
     memset(r, 0, sizeof *r);
     r->l = loop_event_new();
     r->w = work_new(r->l, 1);
-    r->n = node_rdma_new(r->l, r->w, off, 1 << 30, changed, r);
+    r->n = node_rdma_new(r->l, r->w, "bin/drover-handler", off, 1 << 30, changed, r);
 }
 
 static void

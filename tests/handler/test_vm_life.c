@@ -503,6 +503,7 @@ test_figures(void **state)
 
     (void)state;
     w.h.metrics = node_metrics_new();
+    w.h.rdma = node_rdma_new(w.h.l, NULL, "", false, 1 << 30, NULL, NULL);
     w.h.share = share_new();
     start();
     assert_non_null(strstr(metrics(), what));
@@ -531,6 +532,7 @@ test_figures(void **state)
     vm_stats_stop(&w.h);
     share_free(w.h.share);
     node_metrics_free(w.h.metrics);
+    node_rdma_free(w.h.rdma);
 }
 
 /* The guest goes while its figures are being taken: its handle lives until they have been. */
