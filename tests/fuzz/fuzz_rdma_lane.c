@@ -158,6 +158,7 @@ message(struct hostile *h, struct lane_head head, size_t bytes)
         memcpy(h->sent + h->sent_len, buf + sizeof head, bytes - sizeof head);
         h->sent_len += bytes - sizeof head;
         h->messages++;
+        atomic_fetch_sub(&h->peer->credits, 1); /* as if it had been sent by the rules */
     }
     h->returned += ok ? le16toh(head.credits) : 0;
     h->bad = !ok;
