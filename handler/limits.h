@@ -17,7 +17,7 @@
 #define HANDLER_LABELS_US             180000000u /* between two looks at the host for its labels */
 #define HANDLER_MAX_NET_JOURNAL_BYTES (8u << 20)
 #define HANDLER_RDMA_LOOK_US          30000000u /* between two looks for an RDMA device */
-#define HANDLER_RDMA_ASK_US           5000000u  /* for one look */
+#define HANDLER_RDMA_ASK_US           15000000u /* for one look */
 #define HANDLER_MIN_RDMA_WINDOW       (1u << 20)
 #define HANDLER_MAX_POLICIES          1024       /* network policies of a node */
 #define HANDLER_MAX_PEERS             256        /* neighbours on the migration network */

@@ -64,7 +64,8 @@ node_rdma_say(const struct node_rdma_facts *f, struct node_rdma_condition *ret)
     } else if (net->state == MIGNET_UNKNOWN || !f->looked) {
         ret->status = "Unknown";
         ret->reason = "NotLooked";
-        snprintf(ret->message, sizeof ret->message, "nobody has looked yet");
+        snprintf(ret->message, sizeof ret->message, "%s",
+                 f->why[0] ? f->why : "nobody has looked yet");
     } else if (!f->device[0]) {
         ret->reason = "NoDevice";
         snprintf(ret->message, sizeof ret->message, "%s", f->why);
@@ -253,9 +254,9 @@ look_done(void *ctx)
     AUTO_TREE struct tree *t = TAKE_PTR(n->job.answer);
 
     n->busy = false;
-    if (strcmp(n->job.ip, f->net.ip) == 0) {
+    if (strcmp(n->job.ip, f->net.ip) == 0 && (t || !f->looked)) { /* no answer: as it was */
         node_rdma_say(f, &was);
-        f->looked = true;
+        f->looked = t != NULL;
         snprintf(f->device, sizeof f->device, "%s", tree_find_string(t, "", "device", NULL));
         snprintf(f->why, sizeof f->why, "%s",
                  t ? tree_find_string(t, "", "why", NULL) : err_msg(&n->job.err));

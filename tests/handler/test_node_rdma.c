@@ -28,6 +28,11 @@ static const struct row {
      "Unknown",
      "NotLooked",
      "nobody has looked yet"},
+    {"nobody could look",
+     {.net = {READY, .trusted = true}, .why = "no answer"},
+     "Unknown",
+     "NotLooked",
+     "no answer"},
     {"no dedicated network",
      {.net.state = MIGNET_NONE, DEVICE},
      "False",
@@ -221,6 +226,30 @@ test_does_not_look(void **state)
     end(&r);
 }
 
+/* Not knowing is not the same as there being none. */
+static void
+test_cannot_look(void **state)
+{
+    static const char *const programs[] = {"/nonexistent", "/bin/true"};
+    const struct mignet net = {.state = MIGNET_READY, .ip = "127.0.0.1", .trusted = true};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+        struct node_rdma_condition c;
+        struct rig r;
+
+        start(&r, false);
+        node_rdma_free(r.n);
+        r.n = node_rdma_new(r.l, r.w, programs[i], false, 1 << 30, changed, &r);
+        node_rdma_network(r.n, &net);
+        until_changed(&r);
+        node_rdma_say(node_rdma_facts(r.n), &c);
+        assert_string_equal(c.status, "Unknown");
+        assert_non_null(strstr(c.message, i ? "gave no answer" : "No such file"));
+        end(&r);
+    }
+}
+
 /* The handler ends while it looks. */
 static void
 test_ends_meanwhile(void **state)
@@ -239,9 +268,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_looks),
-        cmocka_unit_test(test_does_not_look),
+        cmocka_unit_test(test_condition),      cmocka_unit_test(test_looks),
+        cmocka_unit_test(test_does_not_look),  cmocka_unit_test(test_cannot_look),
         cmocka_unit_test(test_ends_meanwhile),
     };
 

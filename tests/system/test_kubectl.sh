@@ -227,7 +227,7 @@ says "198.18.0.11 .* True"
 # --- networks: what a handler would report, in the same words as drover's ---
 ok annotate node n1 drover.io/migration-link='{"interface":"migration0","address":"10.200.5.7","mtu":9000,"speedMbps":25000}'
 ok get nodes -o wide
-says "MIGRATION-INTERFACE +MIGRATION-ADDRESS +MTU +SPEED$"
+says "MIGRATION-INTERFACE +MIGRATION-ADDRESS +MTU +SPEED +RDMA$"
 says "migration0 +10.200.5.7 +9000 +25Gb/s"
 cat >"$tmp/nns.yaml" <<END
 apiVersion: nmstate.io/v1beta1
