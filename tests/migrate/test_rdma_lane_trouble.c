@@ -241,6 +241,21 @@ test_post_fails(void **state)
     lane_pair_down(&k);
 }
 
+/* Nobody sleeps for ever on a queue that cannot tell of completions. */
+static void
+test_cannot_wait(void **state)
+{
+    struct lane_pair k = {0};
+    struct err err = {0};
+    uint8_t b;
+
+    (void)state;
+    lane_pair_up(&k);
+    verbs_fail_call("ibv_req_notify_cq", 1, EIO);
+    assert_int_equal(lane_recv(k.d, &b, 1, 0, &err), -EIO);
+    lane_pair_down(&k);
+}
+
 /* --- READs --- */
 
 static void
@@ -420,12 +435,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        LANE_TEST(test_open_fails),     LANE_TEST(test_listen_fails),
-        LANE_TEST(test_dial_fails),     LANE_TEST(test_accept_fails),
-        LANE_TEST(test_done_without),   LANE_TEST(test_work_fails),
-        LANE_TEST(test_post_fails),     LANE_TEST(test_short_read),
-        LANE_TEST(test_open_reads_end), LANE_TEST(test_device_removed),
-        LANE_TEST(test_silent_end),     LANE_TEST(test_request_is_gone),
+        LANE_TEST(test_open_fails),      LANE_TEST(test_listen_fails),   LANE_TEST(test_dial_fails),
+        LANE_TEST(test_accept_fails),    LANE_TEST(test_done_without),   LANE_TEST(test_work_fails),
+        LANE_TEST(test_post_fails),      LANE_TEST(test_cannot_wait),    LANE_TEST(test_short_read),
+        LANE_TEST(test_open_reads_end),  LANE_TEST(test_device_removed), LANE_TEST(test_silent_end),
+        LANE_TEST(test_request_is_gone),
     };
 
     if (!verbs_is_double()) {
