@@ -130,13 +130,16 @@ source_reads_stop(struct mig_source *s)
 int
 source_on_windows_wanted(struct mig_source *s, const struct control_windows *m)
 {
+    struct source_reads *r = s->reads;
     struct err err = {0};
-    int rc = s->reads ? 0 : err_set(&err, -EPROTO, "the target reads what is not open");
+    int rc = 0;
 
+    if (!r)
+        rc = err_set(&err, -EPROTO, "the target reads what is not open");
     for (uint32_t i = 0; i < m->len && rc == 0; i++)
         rc = on_read(s, &m->windows[i], &err);
-    for (uint32_t i = 0; i < m->release_len && rc == 0; i++)
-        rc = on_release(s->reads, &m->release[i], &err);
+    for (uint32_t i = 0; r && i < m->release_len && rc == 0; i++)
+        rc = on_release(r, &m->release[i], &err);
     return rc ? source_trouble(s, MIG_CAUSE_PROTOCOL, rc, &err) : 0;
 }
 
