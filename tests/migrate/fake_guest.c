@@ -113,7 +113,7 @@ step(const struct fake_config *c, uint64_t seed, uint64_t i, uint64_t *ret_page)
 /* --- parent --- */
 
 static int
-call(struct fake_guest *g, struct request q, struct reply *r, int *ret_fd)
+call_locked(struct fake_guest *g, struct request q, struct reply *r, int *ret_fd)
 {
     char cbuf[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec iov = {.iov_base = r, .iov_len = sizeof *r};
@@ -139,6 +139,17 @@ call(struct fake_guest *g, struct request q, struct reply *r, int *ret_fd)
     if (ret_fd)
         *ret_fd = fd;
     return r->rc;
+}
+
+static int
+call(struct fake_guest *g, struct request q, struct reply *r, int *ret_fd)
+{
+    int rc;
+
+    pthread_mutex_lock(&g->mu);
+    rc = call_locked(g, q, r, ret_fd);
+    pthread_mutex_unlock(&g->mu);
+    return rc;
 }
 
 static int
@@ -316,6 +327,7 @@ fake_guest_new(const struct fake_config *cfg, bool incoming)
     int pair[2];
 
     g->cfg = *cfg;
+    pthread_mutex_init(&g->mu, NULL);
     for (int i = 0; i < 2 && cfg->region_bytes[i]; i++) {
         struct guest_region *r = &g->regions[g->regions_len++];
 

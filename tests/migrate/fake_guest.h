@@ -5,6 +5,7 @@
 #ifndef TESTS_MIGRATE_FAKE_GUEST_H
 #define TESTS_MIGRATE_FAKE_GUEST_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,7 +49,8 @@ struct fake_guest {
     int regions_len;
     pid_t pid;
     int sock;
-    uint64_t calls; /* requests so far */
+    pthread_mutex_t mu; /* one request at a time: a page that is touched may be waited for */
+    uint64_t calls;     /* requests so far */
     /* told to fail: the next n calls */
     int fail_pause, fail_resume, fail_save, fail_load, fail_uffd, fail_throttle;
     int fail_rc; /* with this code; 0 = -EIO */
