@@ -95,6 +95,7 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
     struct watch w = {.m = m};
     struct native_guest *fresh;
     struct tls_ctx *tls = NULL;
+    struct err far_err = {0};
     struct bench_result r;
     uint64_t began, cpu;
     double machine_cpu_s;
@@ -132,16 +133,18 @@ bench_move(struct bench_sides *s, struct native_guest *g, struct bench_move *m, 
     mig_source_free(w.src);
     if (m->outcome != MIG_MOVED)
         rc = m->outcome == MIG_FAILED ? -ECANCELED : -EIO;
-    far_rc = bench_sides_arrived(s, rc ? NULL : err);
+    far_rc = bench_sides_arrived(s, &far_err);
     if (far_rc == 0)
-        far_rc = bench_sides_result(s, &r, rc ? NULL : err);
+        far_rc = bench_sides_result(s, &r, &far_err);
     if (far_rc == 0) {
         m->far_cpu_us = r.cpu_us;
         m->downtime_us = r.downtime_us;
         m->far_stats = r.stats;
     }
-    if (rc == 0)
-        rc = far_rc;
+    if (rc != 0 && far_rc != 0)
+        err_prefix(err, rc, "%.100s; source", err_msg(&far_err)); /* either may know why */
+    else if (far_rc != 0)
+        rc = err_set(err, far_rc, "%s", err_msg(&far_err));
     cfg.guest.ops->resume(cfg.guest.impl, rc ? NULL : err);
     native_free(fresh);
     tls_ctx_unref(tls);
