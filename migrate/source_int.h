@@ -218,8 +218,8 @@ int source_setup(struct mig_source *s);
 int source_connect(struct mig_source *s);
 
 /* source_lanes.c: data channels over RDMA. */
-/* Before HELLO: whether it shall offer RDMA. fd: the control connection's. Blocks as nic_open does. */
-bool source_lanes_offer(struct mig_source *s, int fd);
+/* Before the target is dialled: whether HELLO shall offer RDMA. Blocks as nic_open does. */
+bool source_lanes_offer(struct mig_source *s);
 /* After ACCEPT: all lanes, or, where they were agreed on, the target is told that there will be none:
  * s->lanes says. 0, or trouble. */
 int source_lanes_dial(struct mig_source *s);

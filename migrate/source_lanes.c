@@ -10,10 +10,9 @@
 #include "migrate/rdma_choose.h"
 #include "migrate/rdma_lane.h"
 #include "migrate/rdma_nic.h"
-#include "migrate/xport.h"
 
 static struct choose_facts facts(const struct mig_source *s);
-static void look(struct mig_source *s, int fd, struct err *err);
+static void look(struct mig_source *s, struct err *err);
 static int dial_all(struct mig_source *s, struct err *err);
 static int dial_one(struct mig_source *s, uint32_t channel, const char *addr, uint64_t deadline_us,
                     struct lane **ret, struct err *err);
@@ -23,15 +22,16 @@ static int give_up(struct mig_source *s, const struct err *why);
 static void count_failure(struct mig_source *s, const struct err *why);
 
 bool
-source_lanes_offer(struct mig_source *s, int fd)
+source_lanes_offer(struct mig_source *s)
 {
     struct choose_facts f = facts(s);
     struct err err = {0};
     enum choose c = choose_source(&f, s->rdma_why);
 
     s->rdma_answered = false;
+    source_lanes_drop(s); /* of a target that could not be dialled */
     if (c == CHOOSE_LOOK) {
-        look(s, fd, &err);
+        look(s, &err);
         f.looked = true;
         f.no_device = s->nic ? "" : err_msg(&err);
         c = choose_source(&f, s->rdma_why);
@@ -132,14 +132,11 @@ facts(const struct mig_source *s)
                                      s->cfg.rdma_off ? "RDMA is turned off at this host" : ""};
 }
 
-/* The device is the one behind the address that the control connection has here. */
+/* The device is the one behind the address that the control connection will have here. */
 static void
-look(struct mig_source *s, int fd, struct err *err)
+look(struct mig_source *s, struct err *err)
 {
-    char ip[MIG_ADDR_SIZE];
-
-    if (xport_local_ip(fd, ip, err) == 0)
-        (void)nic_open(ip, s->cfg.target_addr, &s->nic, err);
+    (void)nic_open(s->cfg.local_ip, s->cfg.target_addr, &s->nic, err);
 }
 
 /* One after the other: the target takes them in any order, but one at a time. */

@@ -212,11 +212,11 @@ connect_control(struct mig_source *s)
         rc = err_set(&err, -EIO, "fault point src.connect");
         return source_trouble(s, MIG_CAUSE_CONNECT, rc, &err);
     }
+    /* first: it takes time, and the target does not wait for a HELLO for long */
+    m.hello.rdma = source_lanes_offer(s);
     rc = dial(s, s->cfg.dead_peer_us, &conn);
     if (rc != 0)
         return rc;
-    /* before there are heartbeats: looking for a device takes time, and HELLO has to come first */
-    m.hello.rdma = source_lanes_offer(s, conn_fd(conn));
     rc = ctl_new(conn, s->cfg.ident.generation, s->cfg.dead_peer_us, &ctl, &err);
     if (rc != 0)
         return source_trouble(s, MIG_CAUSE_LOCAL, rc, &err);

@@ -53,15 +53,13 @@ passed "$(jq -r .transportReason $dir/result.json)"
 $bin/drover annotate network-attachment-definition m -n openshift-cnv drover.io/trusted-network=true >$dir/out 2>&1 ||
     die "annotate: $(<$dir/out)"
 
-# (rxe's devices stay while a process has them open: their handler stops first)
 for end in target source; do
     n=$(where)
     n=${n#n}
     [ $end = source ] || n=$((3 - n))
-    node_down $n TERM
+    handlers_off
     rdma link delete rxe$n || die "rxe$n stays"
-    node_up $n
-    wait_for "both nodes" nodes_ready
+    handlers_on
     begin
     finish "no device at the $end" Succeeded
     want "$tcp_used" '$r.transportReason | test("no RDMA device")'

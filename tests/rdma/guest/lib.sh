@@ -131,6 +131,16 @@ node_again() { # N [COMMAND...]
     node_up "$@"
     wait_for "node n$1" nodes_ready
 }
+# What is done while no handler runs: rxe's devices are gone only when no process has them open any more
+handlers_off() {
+    node_down 1 TERM
+    node_down 2 TERM
+}
+handlers_on() {
+    node_up 1
+    node_up 2
+    wait_for "both nodes" nodes_ready
+}
 nodes_ready() { # jq takes half a second to start here: none where something is waited for
     local all
     all=$($bin/drover get nodes -o json 2>/dev/null) && [ "$(grep -c '"AddressFound"' <<<"$all")" = 2 ] &&

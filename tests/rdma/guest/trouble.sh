@@ -42,7 +42,6 @@ finish "the link down and up" Succeeded
 want '$r.reconnects >= 1'
 passed
 
-# (rxe's are gone only when no process has them open any more, so this goes on until its handler ends)
 begin
 in_midst
 rdma link delete rxe1 &
@@ -50,12 +49,11 @@ removal=$!
 finish "the device removed" Succeeded
 want '$r.transport == "tcp"' '$r.reconnects >= 1'
 passed "$(jq -r .transportReason $dir/result.json)"
-node_down 1 TERM
+handlers_off
 wait $removal || die "rxe1 stays"
 rdma link add rxe1 type rxe netdev v1 || die "no rxe1"
 wait_for rxe1 rxe_ready rxe1
-node_up 1
-wait_for "both nodes" nodes_ready
+handlers_on
 
 # --- the peer ---
 begin
