@@ -130,7 +130,7 @@ within_rules(struct hostile *h, const struct lane_head *head, size_t bytes)
 static void
 post(struct hostile *h, struct ibv_sge *sge, enum ibv_wr_opcode op, uint64_t to, uint32_t key)
 {
-    struct ibv_send_wr wr = {.wr_id = ++h->peer->posted,
+    struct ibv_send_wr wr = {.wr_id = h->peer->posted + 1,
                              .sg_list = sge,
                              .num_sge = 1,
                              .opcode = op,
@@ -138,6 +138,7 @@ post(struct hostile *h, struct ibv_sge *sge, enum ibv_wr_opcode op, uint64_t to,
                              .wr.rdma = {to, key}},
                        *bad;
 
+    h->peer->posted++;
     if (ibv_post_send(h->peer->id->qp, &wr, &bad) != 0)
         DIE();
     (void)lane_settle(h->peer, NULL);

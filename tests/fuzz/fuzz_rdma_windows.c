@@ -106,7 +106,7 @@ down(struct hostile *h)
     for (uint64_t page = 0; page < t->layout.stripes * LAYOUT_STRIPE_PAGES; page++) {
         if (page % LAYOUT_STRIPE_PAGES >= pages_of(h, page / LAYOUT_STRIPE_PAGES))
             continue;
-        if (memcmp(page_at(h, page), content[bits_test(t->received, page)], LAYOUT_PAGE_BYTES))
+        if (memcmp(page_at(h, page), content[bits_test(t->received, page)], LAYOUT_PAGE_BYTES) != 0)
             DIE();
     }
     ctl_free(t->ctl);

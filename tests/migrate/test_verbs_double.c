@@ -148,7 +148,7 @@ post(struct end *e, enum ibv_wr_opcode op, uint32_t bytes, uint64_t to, uint32_t
 {
     static uint64_t wr_id;
     struct ibv_sge sge = {(uintptr_t)e->mem, bytes, e->mr->lkey};
-    struct ibv_send_wr wr = {.wr_id = ++wr_id,
+    struct ibv_send_wr wr = {.wr_id = wr_id,
                              .sg_list = &sge,
                              .num_sge = 1,
                              .opcode = op,
@@ -156,6 +156,7 @@ post(struct end *e, enum ibv_wr_opcode op, uint32_t bytes, uint64_t to, uint32_t
                              .imm_data = htonl(77),
                              .wr.rdma = {to, key}},
                        *bad;
+    wr_id++;
     return ibv_post_send(e->id->qp, &wr, &bad);
 }
 
