@@ -165,9 +165,11 @@ refused(struct rogue *r, const char *text)
 {
     struct control_msg m;
 
-    do
+    assert_true(wire_hear(&r->w, &m));
+    while (m.type == CONTROL_WINDOWS) {
+        control_msg_done(&m);
         assert_true(wire_hear(&r->w, &m));
-    while (m.type == CONTROL_WINDOWS);
+    }
     assert_int_equal(m.type, CONTROL_ERROR);
     assert_int_equal(m.text.code, CONTROL_ERR_PROTOCOL);
     if (!strstr(m.text.text, text))
