@@ -38,6 +38,9 @@ struct window {
 struct source_windows {
     struct window *of;        /* by stripe */
     _Atomic uint32_t refused; /* so far */
+    /* of workers for windows */
+    _Atomic uint32_t waits, ended;
+    uint32_t ended_seen; /* by the run thread */
 };
 
 struct source_placer {
@@ -134,6 +137,19 @@ source_rdma_on_windows(struct mig_source *s, const struct control_windows *m)
     pthread_cond_broadcast(&s->cv);
     pthread_mutex_unlock(&s->mu);
     return 0;
+}
+
+bool
+source_rdma_waited(struct mig_source *s)
+{
+    struct source_windows *ws = s->windows;
+    uint32_t ended = ws ? atomic_load(&ws->ended) : 0, was;
+
+    if (!ws)
+        return false;
+    was = ws->ended_seen;
+    ws->ended_seen = ended;
+    return ended != was || atomic_load(&ws->waits) != ended;
 }
 
 void
@@ -452,10 +468,12 @@ wait_for(struct source_worker *w, uint64_t stripe)
         w->placer->patient = true;
     if (s->paused || !w->placer->patient || atomic_load(&win->state) != WINDOW_ASKED)
         return;
+    atomic_fetch_add(&s->windows->waits, 1);
     pthread_mutex_lock(&s->mu);
     while (!atomic_load(&s->stop) && atomic_load(&win->state) == WINDOW_ASKED && w->placer->patient)
         w->placer->patient = pthread_cond_timedwait(&s->cv, &s->mu, &ts) != ETIMEDOUT;
     pthread_mutex_unlock(&s->mu);
+    atomic_fetch_add(&s->windows->ended, 1);
 }
 
 static int

@@ -23,6 +23,9 @@ void source_rdma_open(struct mig_source *s);
 void source_rdma_close(struct mig_source *s);
 /* WINDOWS has come. 0, or trouble. Run thread. */
 int source_rdma_on_windows(struct mig_source *s, const struct control_windows *m);
+/* Whether a worker waits for a window, or has since this was asked last: what was sent meanwhile says
+ * nothing of the link. Run thread. */
+bool source_rdma_waited(struct mig_source *s);
 
 /* Workers, each for itself. */
 void source_rdma_begin(struct source_worker *w); /* a send phase */

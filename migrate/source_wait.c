@@ -392,7 +392,8 @@ source_tick(struct mig_source *s, uint64_t now)
         uint64_t rate = (uint64_t)((unsigned __int128)(bytes - s->tick_bytes) * 1000000 / us);
 
         s->stats.transfer_bytes_per_s = was ? (was * 3 + rate) / 4 : rate;
-        converge_sample(&s->converge, bytes - s->tick_bytes, us);
+        if (!source_rdma_waited(s))
+            converge_sample(&s->converge, bytes - s->tick_bytes, us);
         s->tick_us = now;
         s->tick_bytes = bytes;
     }
