@@ -30,13 +30,14 @@ finish "post-copy" Succeeded
 want "$rdma_used" '$t.readFaults > 0' # the first faults come before there are windows
 passed "$(jq -r '"\(.faults) faults, \(.readFaults) of them by READ, half within \(.faultP50Us) us"' $dir/target.json)"
 
-policy rdma 8Mi
+policy rdma 2Mi
 begin
 in_midst
 $bin/drover migrate-cancel v -n shop >$dir/out 2>&1 || die "cancel: $(<$dir/out)"
 finish "cancelled" Cancelled
 say "ok   $what"
 
+policy rdma 8Mi
 begin
 finish "a limit of 8 MiB/s" Succeeded
 want "$rdma_used" '$r.sentBytes / $r.totalMs * 1000 <= 8 * 1048576 * 1.1'

@@ -6,7 +6,7 @@ veth_devices
 cluster_up 10.8.0.0/24 v1
 vm_make v 64Mi 32Mi 8Mi 512Ki
 say "two handlers, a VM"
-limit=8Mi
+limit=4Mi
 
 policy rdma $limit
 for end in target source; do

@@ -34,7 +34,9 @@ dummy_device() {
     rdma link add rxe0 type rxe netdev d0 || die "no rxe"
     wait_for rxe0 rxe_ready rxe0
 }
-routes() { # again after a link was down: the kernel takes them away with it
+routes() { # again after a link was down: the kernel takes them, and neighbours, away with it
+    ip neigh replace 10.8.0.2 lladdr "$(</sys/class/net/v2/address)" dev v1 nud permanent
+    ip neigh replace 10.8.0.1 lladdr "$(</sys/class/net/v1/address)" dev v2 nud permanent
     ip route replace 10.8.0.2 dev v1 src 10.8.0.1 table 101
     ip route replace 10.8.0.1 dev v2 src 10.8.0.2 table 102
 }
@@ -50,8 +52,6 @@ veth_devices() {
         echo 0 >/proc/sys/net/ipv4/conf/$d/rp_filter
     done
     echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
-    ip neigh add 10.8.0.2 lladdr "$(</sys/class/net/v2/address)" dev v1 nud permanent
-    ip neigh add 10.8.0.1 lladdr "$(</sys/class/net/v1/address)" dev v2 nud permanent
     # what comes in is local; what goes out crosses the wire, though both addresses are this host's
     ip rule add pref 2 iif v1 lookup local
     ip rule add pref 3 iif v2 lookup local
@@ -201,6 +201,9 @@ sent_some() { [ "$(progress rawPages || echo 0)" -gt 500 ] 2>/dev/null; }
 runs_there() {
     [ "$($bin/drover get vmi "$vm" -n shop -o 'jsonpath={.status.migrationState.targetNodeDomainDetected}')" = true ]
 }
+# The limit that left time for something to happen is lifted
+full_speed() { $bin/drover migrate "$vm" -n shop --set-bandwidth 0 >$dir/out 2>&1 || die "no limit: $(<$dir/out)"; }
+lost() { look && grep -q 'the connection is lost' $dir/m.json; }
 in_midst() { wait_for "the first pages" sent_some; }
 at_target() { wait_for "the VM to run at its target" runs_there; }
 over() { [[ $(phase) == @(Succeeded|Failed) ]]; }
