@@ -195,8 +195,10 @@ moved(struct both *t)
     if (t->b->cfg.set_pages)
         fake_guest_wait_steps(t->b, fake_guest_steps(t->b) + 50);
     assert_int_equal(fake_guest_wrong_pages(t->b), 0);
-    assert_int_equal(p->src_stats.raw_pages, p->dst_stats.raw_pages);
-    assert_int_equal(p->src_stats.zero_pages, p->dst_stats.zero_pages);
+    if (p->src_stats.reconnects == 0) { /* else a frame may have been sent and lost */
+        assert_int_equal(p->src_stats.raw_pages, p->dst_stats.raw_pages);
+        assert_int_equal(p->src_stats.zero_pages, p->dst_stats.zero_pages);
+    }
     assert_int_equal(p->src_stats.remaining_bytes, 0);
 }
 

@@ -7,11 +7,12 @@ export RDMA_TEST_IP=10.9.0.1 CMOCKA_MESSAGE_OUTPUT=TAP
 failed=0
 ls "$repo"/build/release/rdmatest/test_* >/dev/null || exit 1 # make rdmatest-build
 for program in "$repo"/build/release/rdmatest/test_*; do
+    began=$SECONDS
     timeout 300 "$program" >$dir/out 2>&1
     rc=$?
     bad=$(grep -aE '^not ok' $dir/out | grep -avc '# *SKIP')
     say "$(basename "$program"): $(grep -aE '^ok ' $dir/out | grep -avc '# *SKIP') passed, $bad failed," \
-        "$(grep -acE '# *SKIP' $dir/out) skipped"
+        "$(grep -acE '# *SKIP' $dir/out) skipped, $((SECONDS - began)) s"
     if [ $rc -ne 0 ] && [ $rc -ne 77 ] || [ "$bad" -gt 0 ]; then
         failed=1
         echo "exit $rc"
