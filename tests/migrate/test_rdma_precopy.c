@@ -210,10 +210,6 @@ test_moves(void **state)
     struct both t;
     struct pair *p = &t.p;
 
-    if (!verbs_is_double() && r->cfg.punch_percent) {
-        print_message("# SKIP a guest that punches holes takes longer than a test may, emulated\n");
-        skip();
-    }
     begin(&t, &r->cfg);
     if (r->cfg.set_pages)
         fake_guest_wait_steps(t.a, 100);
