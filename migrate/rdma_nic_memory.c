@@ -2,6 +2,7 @@
  * outside of the lock. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/sb.h"
 #include "migrate/rdma_int.h"
@@ -97,7 +98,14 @@ nic_registered_bytes(const struct nic *n)
 static struct ibv_mr *
 register_once(struct nic *n, void *addr, size_t bytes, int access)
 {
-    struct ibv_mr *mr = ibv_reg_mr(n->pd, addr, bytes, access);
+    struct ibv_mr *mr;
+
+    /* A guest's memory has its pages elsewhere already: looked at for reading they are mapped here 16 at a
+     * time, and writable; the device's driver would fault for each. */
+    if (access & (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ) &&
+        !(access & IBV_ACCESS_ON_DEMAND))
+        (void)madvise(addr, bytes, MADV_POPULATE_READ);
+    mr = ibv_reg_mr(n->pd, addr, bytes, access);
 
     if (mr && mr->rkey == 0) {
         struct ibv_mr *other = ibv_reg_mr(n->pd, addr, bytes, access);

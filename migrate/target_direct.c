@@ -179,6 +179,9 @@ target_direct_huge(struct mig_target *t, uint64_t stripe)
     if (bytes != LAYOUT_STRIPE_BYTES || (uintptr_t)p % LAYOUT_STRIPE_BYTES != 0 ||
         atomic_load_explicit(&t->huge_failures, memory_order_relaxed) >= HUGE_FAILURES)
         return false;
+    /* Where every page is there already, copying them into a huge one is dearer than using them. */
+    if (!t->fresh[region] && resident(p, bytes))
+        return false;
     /* What has no page at all cannot be collapsed; one that there is stays as it is. */
     if (fallocate(t->regions[region].memfd, FALLOC_FL_KEEP_SIZE, (off_t)offset,
                   LAYOUT_PAGE_BYTES) != 0)

@@ -53,6 +53,7 @@ struct target_windows {
 };
 
 static void *registrar_main(void *arg);
+static uint64_t take_next_locked(struct target_windows *ws);
 static void open_window(struct target_windows *ws, uint64_t stripe, struct control_window *ret);
 static int give_back(struct target_windows *ws, const struct control_window *w);
 static int want(struct target_windows *ws, const struct control_window *w, bool *ret_refused);
@@ -352,10 +353,7 @@ registrar_main(void *arg)
         if (ws->stop)
             break;
 
-        uint64_t stripe = ws->queue[ws->first];
-
-        ws->first = (ws->first + 1) % ws->t->layout.stripes;
-        ws->len--;
+        uint64_t stripe = take_next_locked(ws);
 
         bool last = ws->len == 0;
 
@@ -371,6 +369,24 @@ registrar_main(void *arg)
     }
     pthread_mutex_unlock(&ws->mu);
     return NULL;
+}
+
+/* Workers send their stripes in order and ask far ahead: the lowest is the one that is waited for. */
+static uint64_t
+take_next_locked(struct target_windows *ws)
+{
+    uint64_t room = ws->t->layout.stripes, *first = &ws->queue[ws->first], stripe;
+
+    for (uint64_t i = 1; i < ws->len; i++) {
+        uint64_t *other = &ws->queue[(ws->first + i) % room];
+
+        if (*other < *first)
+            stripe = *first, *first = *other, *other = stripe;
+    }
+    stripe = *first;
+    ws->first = (ws->first + 1) % room;
+    ws->len--;
+    return stripe;
 }
 
 /* *ret: the answer; key 0 when it cannot be had. */
