@@ -69,6 +69,7 @@ static void link_interface(const struct tree *obj, struct sb *out);
 static void link_address(const struct tree *obj, struct sb *out);
 static void link_mtu(const struct tree *obj, struct sb *out);
 static void link_speed(const struct tree *obj, struct sb *out);
+static void node_rdma(const struct tree *obj, struct sb *out);
 static void pool_allocated(const struct tree *obj, struct sb *out);
 static void configmap_data(const struct tree *obj, struct sb *out);
 
@@ -165,7 +166,7 @@ static const struct api_column node[] = {
     WIDE_CELL("Migration-Address", link_address, "Address on it"),
     WIDE_CELL("MTU", link_mtu, "Its largest packet, in bytes"),
     WIDE_CELL("Speed", link_speed, "Of its link, where the link says"),
-    WIDE_COND("RDMA", COND_MIGRATION_RDMA, "Whether an RDMA device serves that address"),
+    WIDE_CELL("RDMA", node_rdma, "Whether an RDMA device serves that address"),
     END};
 
 static const struct api_column ns[] = {
@@ -564,6 +565,13 @@ static void
 link_speed(const struct tree *obj, struct sb *out)
 {
     link_number(obj, "speedMbps", "Mb/s", "Gb/s", out);
+}
+
+static void
+node_rdma(const struct tree *obj, struct sb *out)
+{
+    sb_puts(out,
+            tree_find_string(object_condition(obj, COND_MIGRATION_RDMA), "<none>", "status", NULL));
 }
 
 static void
