@@ -237,7 +237,7 @@ test_columns(void **state)
     api_fixture_create(f, "/api/v1/nodes",
                        "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n2\"}}");
     api_fixture_get_as(f, "/api/v1/nodes/n2", TABLE);
-    assert_non_null(strstr(f->text, "\"<none>\",\"<none>\",\"<none>\",\"<none>\",null]"));
+    assert_non_null(strstr(f->text, "\"<none>\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]"));
 }
 
 int
