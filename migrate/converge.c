@@ -9,7 +9,6 @@
 #include "migrate/converge_int.h"
 #include "migrate/converge_say.h"
 
-#define LOW_PERCENT    10    /* of bandwidth, for the downtime */
 #define WITHIN_ROUNDS  8     /* within the budget for so long: the minimum will not get better */
 #define GAIN_MIN_US    700.0 /* a round that shortens the downtime by less is not worth it */
 #define GAIN_PRICE     16.0  /* nor one that costs more than so many times what it gains */
@@ -71,6 +70,12 @@ void
 converge_sample_end(struct converge *c, uint64_t wire_bytes, uint64_t us)
 {
     linkrate_end(&c->link, wire_bytes, us);
+}
+
+void
+converge_relinked(struct converge *c)
+{
+    linkrate_again(&c->link);
 }
 
 void
@@ -171,7 +176,7 @@ converge_throttle_failed(struct converge *c)
 uint64_t
 converge_low_rate(const struct converge *c)
 {
-    return linkrate_percentile(&c->link, LOW_PERCENT);
+    return linkrate_percentile(&c->link, LINKRATE_LOW_PERCENT);
 }
 
 uint64_t

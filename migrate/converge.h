@@ -110,6 +110,8 @@ void converge_init(struct converge *c, const struct converge_config *cfg);
 void converge_sample(struct converge *c, uint64_t wire_bytes, uint64_t us);
 /* The last of a round, to its confirmation. */
 void converge_sample_end(struct converge *c, uint64_t wire_bytes, uint64_t us);
+/* The connection was lost and made again, maybe over another link. */
+void converge_relinked(struct converge *c);
 /* The link's limit is another now; 0 = none. */
 void converge_set_limit(struct converge *c, uint64_t bytes_per_s);
 /* Before the first round: all memory was armed at once, and guest_us later dirty_bytes were

@@ -1,10 +1,15 @@
 /* Bandwidth as a distribution; see linkrate.h. */
 #include "migrate/linkrate.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SAMPLE_MIN_US 20000 /* shorter pieces measure latency, not bandwidth */
+/* Shorter or smaller pieces measure latency, not bandwidth: wakeups, a busy processor. On a link so slow
+ * that this many bytes take long, what has gone by then will do. */
+#define SAMPLE_MIN_US    20000
+#define SAMPLE_MIN_BYTES (UINT64_C(256) << 10)
+#define SAMPLE_SLOW_US   500000
 
 static void commit(struct linkrate *l);
 
@@ -14,10 +19,16 @@ rate(uint64_t bytes, uint64_t us)
     return us ? (uint64_t)((unsigned __int128)bytes * 1000000 / us) : 0;
 }
 
+static bool
+is_large(const struct linkrate *l)
+{
+    return l->piece_us >= SAMPLE_MIN_US && l->piece_bytes >= SAMPLE_MIN_BYTES;
+}
+
 void
 linkrate_note(struct linkrate *l, uint64_t bytes, uint64_t us)
 {
-    if (l->piece_us >= SAMPLE_MIN_US)
+    if (is_large(l) || (l->piece_bytes && l->piece_us >= SAMPLE_SLOW_US))
         commit(l);
     l->piece_bytes += bytes;
     l->piece_us += us;
@@ -28,10 +39,18 @@ linkrate_end(struct linkrate *l, uint64_t bytes, uint64_t us)
 {
     l->piece_bytes += bytes;
     l->piece_us += us;
-    if (l->piece_us >= SAMPLE_MIN_US)
+    if (is_large(l) ||
+        (l->piece_us >= SAMPLE_MIN_US &&
+         rate(l->piece_bytes, l->piece_us) > linkrate_percentile(l, LINKRATE_LOW_PERCENT)))
         commit(l);
     else if (l->len > 0)
         l->piece_bytes = l->piece_us = 0;
+}
+
+void
+linkrate_again(struct linkrate *l)
+{
+    *l = (struct linkrate){.guess = linkrate_percentile(l, 50), .limit = l->limit};
 }
 
 static void

@@ -287,7 +287,7 @@ source_converge_tick(struct mig_source *s, uint64_t now, uint64_t left_bytes)
     converge_set_limit(&s->converge, share_rate(&s->share)); /* it may be another by now */
     /* The first prediction as soon as anything was measured, then now and then. */
     if (s->paused || s->converge.link.len < FIRST_SAMPLES ||
-        (known && now - s->refreshed_us < REFRESH_US))
+        (s->refreshed_us && now - s->refreshed_us < REFRESH_US))
         return;
     s->refreshed_us = now;
     if (s->round == 1) { /* what was never touched is left, too, but costs nothing */
@@ -305,7 +305,7 @@ source_converge_tick(struct mig_source *s, uint64_t now, uint64_t left_bytes)
     }
     converge_refresh(&s->converge, now - s->stats.started_us, now - s->round_began_us, left_bytes);
     publish(s);
-    if (!known) {
+    if (!known && s->converge.prediction.known) {
         converge_say(&s->converge, text);
         source_log(s, text);
     }

@@ -99,6 +99,7 @@ source_relink(struct mig_source *s, uint64_t deadline_us)
     if (rc != 0)
         return rc;
     pthread_mutex_lock(&s->mu);
+    converge_relinked(&s->converge);
     s->stats.reconnects++;
     pthread_mutex_unlock(&s->mu);
     snprintf(text, sizeof text,

@@ -49,6 +49,37 @@ test_linkrate(void **state)
     }
     assert_int_equal(linkrate_percentile(&l, 0), 10000000);
     assert_int_equal(linkrate_percentile(&l, 100), 10000000);
+    /* a slow link: a batch now and then; the time between belongs to it */
+    for (int i = 0; i < 5 * (LINKRATE_SAMPLES + 1); i++)
+        linkrate_note(&l, i % 5 == 4 ? 500000 : 0, 50000);
+    assert_int_equal(linkrate_percentile(&l, 0), 2000000);
+    assert_int_equal(linkrate_percentile(&l, 100), 2000000);
+    /* a cut: what was known of the link stays known */
+    for (int i = 0; i < 10 * LINKRATE_SAMPLES; i++)
+        linkrate_note(&l, 0, 50000);
+    linkrate_end(&l, 0, 50000);
+    assert_int_equal(linkrate_percentile(&l, 10), 2000000);
+    /* small rounds on a busy machine: what takes the time is not the link */
+    for (int i = 0; i < LINKRATE_SAMPLES; i++) {
+        linkrate_note(&l, 40, 60000);
+        linkrate_note(&l, 0, 60000);
+        linkrate_end(&l, 200000, 60000);
+    }
+    assert_int_equal(linkrate_percentile(&l, 0), 2000000);
+    /* but a link that has become slow is noticed in a round that goes on */
+    for (int i = 0; i < 20 * (LINKRATE_SAMPLES + 1); i++)
+        linkrate_note(&l, 1000, 50000);
+    assert_int_equal(linkrate_percentile(&l, 50), 20000);
+    /* and when it is fast again, small rounds are enough to know */
+    linkrate_end(&l, 0, 0);
+    for (int i = 0; i < LINKRATE_SAMPLES; i++)
+        linkrate_end(&l, 200000, 60000);
+    assert_in_range(linkrate_percentile(&l, 10), 3300000, 3400000);
+    /* another connection: a guess until there is something better */
+    linkrate_again(&l);
+    assert_in_range(linkrate_percentile(&l, 10), 3300000, 3400000);
+    linkrate_end(&l, 1000000, 100000);
+    assert_int_equal(linkrate_percentile(&l, 10), 10000000);
 }
 
 /* The closed form against a guest that writes random pages one at a time, pages being sent (and

@@ -528,6 +528,37 @@ test_requests_follow_the_path(void **state)
     }
 }
 
+/* A link whose batches come seldom: the prediction knows its rate, and is said once. */
+static void
+test_slow_link(void **state)
+{
+    const struct fake_config c = {{8 * MIB}, .seed = 79, .fill_pages = 8 * MIB / FAKE_PAGE};
+    struct trip t = {.log_len = 0};
+    const struct mig_stats *st = &t.t.p.src_stats;
+    double took_s, predicted_s;
+    int predictions = 0;
+
+    (void)state;
+    hosts_make(&t.h);
+    hosts_cable(&t.h, "m0", 1, false, 1500);
+    assert_true(hosts_run(&t.h, 0, "tc qdisc add dev m0 root tbf rate 16mbit burst 64k limit 64k"));
+    begin(&t, &c, "m0", 1, false);
+    t.t.p.src.policy.encoding = MIG_ENC_RAW;
+    start(&t);
+    check_moved(&t);
+    took_s = (double)(st->finished_us - st->started_us) / 1e6;
+    predicted_s = (double)st->predicted_total_p50_us / 1e6;
+    for (int i = 0; i < t.log_len; i++)
+        predictions += strstr(t.log[i], "prediction at") != NULL;
+    print_message("# %.1f s for 8 MiB at 2 MB/s, predicted at last %.1f s; %s\n", took_s,
+                  predicted_s,
+                  said(&t, "prediction at") ? said(&t, "prediction at") : said(&t, "start:"));
+    assert_true(predictions <= 1); /* one, unless there was one at the start */
+    assert_true(predicted_s > took_s / 2 && predicted_s < took_s * 2);
+    both_end(&t.t);
+    hosts_free(&t.h);
+}
+
 /* --- moving --- */
 
 struct moved {
@@ -698,6 +729,7 @@ main(void)
 {
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(test_ecn_bits_stay),
+        cmocka_unit_test(test_slow_link),
         cmocka_unit_test(test_jumbo_frames),
         cmocka_unit_test(test_requests_follow_the_path),
         cmocka_unit_test(test_reached_through_its_device_alone),
