@@ -41,6 +41,18 @@ begin_post_copy(struct both *t, uint64_t bytes, uint64_t limit)
     t->p.src.policy.allow_post_copy = t->p.src.policy.post_copy_at_once = true;
 }
 
+/* The time and the count belong together: a thread that lost the processor between them looks again. */
+static struct meter_sample
+look(struct both *t, uint64_t (*count)(struct both *t))
+{
+    for (;;) {
+        uint64_t before = clock_mono_us(), bytes = count(t), now = clock_mono_us();
+
+        if (now - before < 1000)
+            return (struct meter_sample){now, bytes};
+    }
+}
+
 /* Samples both until `us` have passed since the first byte of memory. */
 static size_t
 sample(struct both *t, uint64_t us, struct meter_sample *out, struct meter_sample *in)
@@ -49,16 +61,15 @@ sample(struct both *t, uint64_t us, struct meter_sample *out, struct meter_sampl
     size_t n = 0;
 
     while (n < SAMPLES_MAX) {
-        uint64_t bytes = both_sent(t), now = clock_mono_us();
+        struct meter_sample sent = look(t, both_sent);
 
-        if (!began && bytes > 64 << 10)
-            began = now;
-        if (began && now - began > us)
+        if (!began && sent.bytes > 64 << 10)
+            began = sent.at_us;
+        if (began && sent.at_us - began > us)
             break;
         if (began) {
-            out[n] = (struct meter_sample){now, bytes};
-            bytes = both_received(t);
-            in[n++] = (struct meter_sample){clock_mono_us(), bytes};
+            out[n] = sent;
+            in[n++] = look(t, both_received);
         }
         poll(NULL, 0, 1);
     }

@@ -83,7 +83,7 @@ a_slow_reader_is_not_dead(void **state)
 
     (void)state;
     relay_pair_init(&p, over_tls);
-    p.src.dead_peer_us = p.dst.dead_peer_us = 500000;
+    p.src.dead_peer_us = p.dst.dead_peer_us = 1000000;
     relay_pair_start(&p);
     relay_pair_stream(&p, RELAY_DATA, fd);
     /* as much as fits */
@@ -99,7 +99,7 @@ a_slow_reader_is_not_dead(void **state)
         }
         struct pollfd w = {.fd = fd[0], .events = POLLOUT};
 
-        if (poll(&w, 1, 1500) == 0) { /* for three times as long nothing moves */
+        if (poll(&w, 1, 3000) == 0) { /* for three times as long nothing moves */
             assert_true(relay_pair_receive(fd[1], 9, 0, at, 1));
             break;
         }
