@@ -168,6 +168,8 @@ begin(struct both *t, const struct fake_config *c)
         }
     }
     both_begin(t, &cfg);
+    if (!verbs_is_double())
+        t->p.src.limits.max_downtime_us = 3000000;
     snprintf(t->p.src.local_ip, sizeof t->p.src.local_ip, "%s", ip);
     snprintf(t->p.dst.listen_ip, sizeof t->p.dst.listen_ip, "%s", ip);
     t->p.src.network_trusted = t->p.dst.network_trusted = true;

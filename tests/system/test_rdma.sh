@@ -32,9 +32,13 @@ tests/rdma/make-initrd "$KROOT" "$KVER" "$tmp/initrd" || exit 1
 failed=0
 names=("$@")
 [ $# -gt 0 ] || names=(units handlers trouble killed)
+# Not more virtual processors than the host has: one that waits for another that does not run is time lost
+cpus=$(($(nproc) / ${#names[@]}))
+[ $cpus -ge 1 ] || cpus=1
+[ $cpus -le 4 ] || cpus=4
 for g in "${names[@]}"; do # side by side: much of what they do is waiting
     mkdir "$tmp/$g"
-    tests/rdma/run "$KROOT/boot/vmlinuz-$KVER" "$tmp/initrd" "$tmp/$g" "tests/rdma/guest/$g.sh" \
+    tests/rdma/run "$KROOT/boot/vmlinuz-$KVER" "$tmp/initrd" "$tmp/$g" "tests/rdma/guest/$g.sh" $cpus \
         >"build/rdma/$g.log" 2>&1 &
     guests+=($!)
 done

@@ -24,6 +24,21 @@ wait_for() { # WHAT COMMAND...; a minute, for machines that have much else to do
     done
 }
 
+# What an object says of itself as it changes, until that looks so, which is left in $seen: a command each time
+# would take more of the processor than what is waited for
+watch_until() { # WHAT PATTERN KIND/NAME JSONPATH
+    local fd watcher until=$((SECONDS + 60))
+    seen=
+    exec {fd}< <(exec $bin/drover get "$3" -n shop -w -o "jsonpath=$4{\"\n\"}" 2>&1)
+    watcher=$!
+    until [[ $seen =~ $2 ]]; do
+        read -r -t $((until > SECONDS ? until - SECONDS : 0)) -u $fd seen || die "waited in vain for $1: $seen"
+    done
+    kill $watcher
+    wait $watcher 2>/dev/null
+    exec {fd}<&-
+}
+
 # --- devices ---
 rxe_ready() { ibv_devinfo -d "$1" 2>/dev/null | grep -q PORT_ACTIVE; }
 dummy_device() {
@@ -119,7 +134,7 @@ node_up() {
     shift
     "$@" $bin/drover-handler --node-name n$n --controller http://198.18.0.1:8001 --state-dir $dir/n$n \
         --address 198.18.0.1$n --tls-dir $dir/pki/n$n --hypervisor native --libvirt-uri none \
-        --heartbeat-interval 500ms >>$dir/n$n.log 2>&1 &
+        --heartbeat-interval 1s >>$dir/n$n.log 2>&1 &
     pid[n]=$!
 }
 node_down() { # N SIGNAL
@@ -141,7 +156,7 @@ handlers_on() {
     node_up 2
     wait_for "both nodes" nodes_ready
 }
-nodes_ready() { # jq takes half a second to start here: none where something is waited for
+nodes_ready() {
     local all
     all=$($bin/drover get nodes -o json 2>/dev/null) && [ "$(grep -c '"AddressFound"' <<<"$all")" = 2 ] &&
         [ "$($bin/drover get nodes 2>/dev/null | grep -c ' Ready ')" = 2 ]
@@ -162,9 +177,12 @@ spec:
       domain: {cpu: {cores: 1}, memory: {guest: $2}, devices: {}}
 Y
     vm=$1
-    wait_for "VM $1 to run" vm_runs
+    wait_for "VM $1" vmi_there
+    watch_until "VM $1 to run" '^Running$' "vmi/$1" '{.status.phase}'
+    at=$(where)
+    at=${at#n}
 }
-vm_runs() { [ "$($bin/drover get vmi "$vm" -n shop -o 'jsonpath={.status.phase}' 2>/dev/null)" = Running ]; }
+vmi_there() { $bin/drover get vmi "$vm" -n shop >/dev/null 2>&1; }
 # TRANSPORT [BANDWIDTH [POST-COPY]]: the rules of the next migrations
 policy() {
     $bin/drover apply -f - >$dir/out 2>&1 <<Y || die "policy: $(<$dir/out)"
@@ -175,6 +193,8 @@ metadata:
   annotations: {drover.io/transport: $1, drover.io/post-copy: $([ "${3:-}" ] && echo immediate || echo when-needed)}
 spec:
   bandwidthPerMigration: "${2:-0}"
+  maxDowntimeMs: 3000 # what an emulated machine can keep: it would go on for rounds and rounds
+  completionTimeoutPerGiB: 8000
   allowPostCopy: $([ "${3:-}" ] && echo true || echo false)
   selectors: {namespaceSelector: {kubernetes.io/metadata.name: shop}}
 Y
@@ -183,31 +203,22 @@ Y
 # --- a migration ---
 where() { $bin/drover get vmi "$vm" -n shop -o 'jsonpath={.status.nodeName}'; }
 begin() { # starts one; from and to are the numbers of its nodes
-    from=$(where)
-    from=${from#n}
+    from=$at
     to=$((3 - from))
     migration=$($bin/drover migrate "$vm" -n shop -o name 2>$dir/out) || die "migrate: $(<$dir/out)"
     migration=${migration##*/}
 }
-look() { $bin/drover get vmim "$migration" -n shop -o json >$dir/m.json 2>/dev/null; }
-phase() { $bin/drover get vmim "$migration" -n shop -o "jsonpath={.status.phase}" 2>/dev/null; }
-annotation() { jq -r ".metadata.annotations[\"drover.io/$1\"] // \"null\"" $dir/m.json; }
-progress() { # NUMBER: of the progress that the source told last
-    look
-    sed -n "s/.*\"drover.io\/migration-progress\".*\\\\\"$1\\\\\":\([0-9]*\).*/\1/p" $dir/m.json
-}
-decisions() { annotation migration-decisions | jq -r '.[]? | "  round \(.round): \(.text)"'; }
-sent_some() { [ "$(progress rawPages || echo 0)" -gt 500 ] 2>/dev/null; }
-runs_there() {
-    [ "$($bin/drover get vmi "$vm" -n shop -o 'jsonpath={.status.migrationState.targetNodeDomainDetected}')" = true ]
-}
+annotation() { echo "{.metadata.annotations.drover\\.io/$1}"; } # NAME: as a JSONPath
+decisions() { $bin/drover describe vmim "$migration" -n shop | grep -E '^  .*round [0-9]+ '; }
 # The limit that left time for something to happen is lifted
 full_speed() { $bin/drover migrate "$vm" -n shop --set-bandwidth 0 >$dir/out 2>&1 || die "no limit: $(<$dir/out)"; }
-lost() { look && grep -q 'the connection is lost' $dir/m.json; }
-in_midst() { wait_for "the first pages" sent_some; }
-at_target() { wait_for "the VM to run at its target" runs_there; }
-over() { [[ $(phase) == @(Succeeded|Failed) ]]; }
-gone() { ! look; }
+of_migration() { watch_until "$1" "$2" "vmim/$migration" "$3"; }
+in_midst() { of_migration "the first pages" '"rawPages":([5-9]|[1-9][0-9])[0-9]{2}' "$(annotation migration-progress)"; }
+cut_off() { of_migration "that the source sees it" 'the connection is lost' "$(annotation migration-decisions)"; }
+at_target() {
+    watch_until "the VM to run at its target" '^true$' "vmi/$vm" '{.status.migrationState.targetNodeDomainDetected}'
+}
+gone() { ! $bin/drover get vmim "$migration" -n shop >/dev/null 2>&1; }
 # finish WHAT PHASE|Cancelled|Ended: waits for the end, and asks what is asked of every migration: the VM runs on the one
 # side that the object names, every byte is as written, and nothing of the device is held by anybody.
 # Cancelled: its object goes. Ended: succeeded or failed, as its object says.
@@ -216,15 +227,17 @@ finish() {
     local side=$from
     if [ "$2" = Cancelled ]; then
         wait_for "the end of: $1" gone
-        echo null | tee $dir/result.json >$dir/target.json
+        ended=
     else
-        wait_for "the end of: $1" over
-        ended=$(phase)
+        of_migration "the end of: $1" $'^Failed\t|^Succeeded\t[^\t]*\t.' \
+            "{.status.phase}{\"\\t\"}$(annotation migration-result){\"\\t\"}$(annotation target-result)"
+        ended=${seen%%$'\t'*}
+        results=${seen#*$'\t'}
         [[ $2 == @("$ended"|Ended) ]] || die "$1: want $2: $($bin/drover describe vmim "$migration" -n shop)"
-        wait_for "$1: its results" results
         [ "$ended" = Failed ] || side=$to
     fi
     wait_for "$1: the VM once, on n$side" once "$side"
+    at=$side
     $bin/drover verify "$vm" -n shop >$dir/out 2>&1 || die "$1: memory: $(<$dir/out)"
     grep -q ' 0 bad,' $dir/out || die "$1: memory: $(<$dir/out)"
     wait_for "$1: nothing held of the device" nothing_held
@@ -233,28 +246,23 @@ once() {
     local n=$1
     [ "$(where)" = n$n ] && [ "$(ls $dir/n$n/guests | wc -l)" = 1 ] && [ -z "$(ls $dir/n$((3 - n))/guests)" ]
 }
-results() {
-    look
-    [ "$ended" = Failed ] || grep -q '"drover.io/target-result"' $dir/m.json || return 1
-    annotation migration-result >$dir/result.json
-    annotation target-result >$dir/target.json
-}
 held() { # resources of the device that processes hold, not the kernel itself
     local kind
     for kind in mr qp cm_id; do rdma resource show $kind; done | grep ' pid '
 }
 pinned_kb() { awk '/^VmPin/ {n += $2} END {print n + 0}' /proc/"${pid[1]}"/status /proc/"${pid[2]}"/status; }
 nothing_held() { [ -z "$(held)" ] && [ "$(pinned_kb)" = 0 ]; }
-result() { jq -r "$1" $dir/result.json; }
-target() { jq -r "$1" $dir/target.json; }
-want() { # JQ-CONDITION...: each holds; $r is the source's result, $t the target's
-    local c all=true
+# passed TEXT CONDITION...: says so, when each condition holds; both are of jq: $r is the source's result, $t the
+# target's. (It takes half a second to start here: once for all of it.)
+passed() {
+    local c all=true text=${1:-empty} out r t
+    [ $# -eq 0 ] || shift
     for c in "$@"; do all="$all and ($c)"; done
-    jq -ne --argjson r "$(<$dir/result.json)" --argjson t "$(<$dir/target.json)" "$all" >/dev/null ||
-        die "$what: want $* in $(<$dir/result.json) and $(<$dir/target.json)"
-}
-passed() { # WORDS...
-    local how
-    how=$(jq -r '"\(.transport // "-"), \(.totalMs // "-") ms, \((.sentBytes // 0) / 1048576 | floor) MiB, \(.rounds // "-") rounds, downtime \(.downtimeMs // "-") ms, \(.reconnects // "-") reconnects"' $dir/result.json)
-    say "ok   $what: $ended: $how${*:+, $*}"
+    r=${results%%$'\t'*}
+    t=${results#*$'\t'}
+    out=$(jq -rn --argjson r "${r:-null}" --argjson t "${t:-null}" "if $all | not then halt_error else
+        \"\(\$r.transport // \"-\"), \(\$r.totalMs // \"-\") ms, \((\$r.sentBytes // 0) / 1048576 | floor) MiB, \" +
+        \"\(\$r.rounds // \"-\") rounds, downtime \(\$r.downtimeMs // \"-\") ms, \(\$r.reconnects // \"-\") reconnects\", $text end") ||
+        die "$what: want $* in $r and $t"
+    say "ok   $what: $ended: ${out//$'\n'/, }"
 }
