@@ -7,6 +7,15 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 PATH=$PATH:/usr/sbin:/sbin
+names=("$@")
+[ $# -gt 0 ] || names=(units handlers trouble killed)
+for g in "${names[@]}"; do
+    case $g in units | handlers | trouble | killed | bench) ;; *)
+        echo "test_rdma.sh: unknown guest '$g': want units, handlers, trouble, killed or bench" >&2
+        exit 2
+        ;;
+    esac
+done
 for need in qemu-system-x86_64:qemu-system-x86 cpio:cpio modprobe:kmod xz:xz-utils jq:jq \
     ibv_devinfo:ibverbs-utils ib_write_bw:perftest rdma:iproute2 tc:iproute2; do
     command -v "${need%:*}" >/dev/null || { echo "needs ${need%:*} (package ${need#*:})"; exit 77; }
@@ -30,8 +39,6 @@ trap 'exit 1' TERM INT
 tests/rdma/make-initrd "$KROOT" "$KVER" "$tmp/initrd" || exit 1
 
 failed=0
-names=("$@")
-[ $# -gt 0 ] || names=(units handlers trouble killed)
 # Not more virtual processors than the host has: one that waits for another that does not run is time lost
 cpus=$(($(nproc) / ${#names[@]}))
 [ $cpus -ge 1 ] || cpus=1
