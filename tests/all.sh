@@ -5,8 +5,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 jobs=$(nproc)
-export TEST_COUNTS=$(mktemp) TEST_JOBS=$jobs
-trap 'rm -f "$TEST_COUNTS"' EXIT
+export TEST_COUNTS=$(mktemp) TEST_LOST=$(mktemp) TEST_JOBS=$jobs
+trap 'rm -f "$TEST_COUNTS" "$TEST_LOST"' EXIT
 failed_build=0
 
 step() { # name command...: one test that passes when the command does
@@ -15,7 +15,7 @@ step() { # name command...: one test that passes when the command does
     if "$@" >"$out" 2>&1; then
         echo "ok   $name"; echo "1 0 0" >>"$TEST_COUNTS"
     else
-        echo "FAIL $name"; tail -n 60 "$out" | sed 's/^/     /'; echo "0 1 0" >>"$TEST_COUNTS"; rm -f "$out"; return 1
+        echo "FAIL $name"; tail -n 60 "$out" | sed 's/^/     /'; echo "0 1 0" >>"$TEST_COUNTS"; echo "failed $name" >>"$TEST_LOST"; rm -f "$out"; return 1
     fi
     rm -f "$out"
 }
@@ -32,5 +32,6 @@ elif [ "$failed_build" -eq 0 ]; then
     tests/tsan.sh
     tests/run --system
 fi
+sed 's/^again/passed only the second time:/; s/^failed/failed:/' "$TEST_LOST"
 awk '{p += $1; f += $2; s += $3} END {printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0}' \
     "$TEST_COUNTS"
