@@ -8,7 +8,8 @@ need="gcc make pkg-config libc6-dev libevent-dev libyaml-dev libjansson-dev libs
       libcurl4-openssl-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libnl-3-dev libnl-route-3-dev
       libexpat1-dev libxxhash-dev libibverbs-dev librdmacm-dev liblz4-dev libzstd-dev libcmocka-dev libvirt-dev libarchive-dev
       iproute2 procps"
-real_vms="qemu-system-x86 qemu-utils libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients socat"
+real_vms="qemu-system-x86 qemu-utils libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+          ovmf socat"
 rdma_guest="qemu-system-x86 busybox-static cpio kmod xz-utils ibverbs-providers ibverbs-utils perftest"
 [ -n "$mode" ] || need="$need clang clang-tidy clang-format libclang-rt-14-dev cppcheck jq"
 [ "$mode" != --libvirt ] || need="$need $real_vms"
