@@ -31,7 +31,7 @@ int lv_seed_new(const struct tree *vmi, const char *volume, const struct tree *s
                 bool config_drive, struct lv_seed **ret, struct hv_refusal *why);
 void lv_seed_free(struct lv_seed *s); /* NULL is fine */
 
-/* The image, appended to ret: ISO 9660 with Joliet and Rock Ridge. -EIO. */
+/* The image, appended to ret: ISO 9660 with Joliet and Rock Ridge, a multiple of 4096 bytes. -EIO. */
 int lv_seed_image(const struct lv_seed *s, struct sb *ret, struct err *err);
 
 #endif

@@ -18,6 +18,7 @@
 #define DATE_BYTES       17
 #define ROOT_DATE_AT     (156 + 18) /* of a volume descriptor: the root directory's record, its date */
 #define RECORD_DATE      7
+#define BLOCK_BYTES      4096 /* what a disk may want to be a multiple of that is opened with O_DIRECT */
 
 static int write_files(struct archive *a, const struct lv_seed *s);
 static int write_dir(struct archive *a, const char *path);
@@ -58,6 +59,8 @@ lv_seed_image(const struct lv_seed *s, struct sb *ret, struct err *err)
     /* as it is and as cloud-init looks for it: libarchive makes CONFIG_2 of config-2 */
     memset(image.buf + LABEL_AT, ' ', LABEL_BYTES);
     memcpy(image.buf + LABEL_AT, s->label, strlen(s->label));
+    while (image.len % BLOCK_BYTES != 0)
+        sb_putc(&image, '\0');
     sb_add(ret, image.buf, image.len);
     return 0;
 }

@@ -40,7 +40,8 @@ unshare --net --mount --uts --pid --fork --kill-child bash -c '
         read -rt 0.05 <> <(:) || :
     done
     # not the last command, which bash would become: as process 1 it reaps the QEMUs that libvirtd asks
-    LIBVIRT_XML_URI=qemu:///system $test || exit
+    # on some machines what looks for leaks crashes in these namespaces; outside of them it sees the same rows
+    ASAN_OPTIONS=detect_leaks=0 LIBVIRT_XML_URI=qemu:///system $test || exit
     exit 0
 ' >"$out" 2>"$err" || { cat "$h/daemon" >>"$err"; die "a domain was refused"; }
 says '1 test\(s\)\.$|^ok 1' "$out"
