@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +87,7 @@ pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst)
 {
     struct mig_ident id = {.vmi_uid = "vmi-1", .migration_uid = "migration-1", .generation = 7};
 
+    pair_let_crash();
     memset(p, 0, sizeof *p);
     p->src.ident = p->dst.ident = id;
     if (src)
@@ -209,6 +211,15 @@ skip_test(void **state)
     (void)state;
     print_message("# SKIP %s\n", err_msg(&unsupported));
     skip();
+}
+
+void
+pair_let_crash(void)
+{
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+    for (size_t i = 0; i < ARRAY_LEN(crashes); i++)
+        signal(crashes[i], SIG_DFL);
 }
 
 void

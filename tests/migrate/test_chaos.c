@@ -83,11 +83,8 @@ one_seed(uint64_t seed, bool talk)
 static void
 worker_main(int i)
 {
-    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (size_t k = 0; k < ARRAY_LEN(crashes); k++)
-        signal(crashes[k], SIG_DFL); /* the status shall say which, not cmocka's exit code */
+    pair_let_crash();
     for (;;) {
         uint64_t seed = atomic_fetch_add(&sh->next, 1);
 

@@ -12,7 +12,6 @@
 #include <cmocka.h>
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,11 +299,8 @@ one_seed(uint64_t seed, bool talk)
 static void
 worker_main(int i, bool talk)
 {
-    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (size_t k = 0; k < ARRAY_LEN(crashes); k++)
-        signal(crashes[k], SIG_DFL); /* the status shall say which, not cmocka's exit code */
+    pair_let_crash();
     for (;;) {
         uint64_t seed = atomic_fetch_add(&sh->next, 1);
 

@@ -55,6 +55,7 @@ for i in "${!guests[@]}"; do
     echo "--- ${names[i]} (exit $rc)"
     cat "build/rdma/${names[i]}.log"
     [ $rc -eq 0 ] || failed=1
+    mv "$tmp/${names[i]}"/core.* build/rdma 2>/dev/null
     # what a kernel says when a driver is used wrongly
     if grep -E 'BUG|WARNING|Oops|refcount|use-after-free' "$tmp/${names[i]}/dmesg.txt"; then failed=1; fi
 done

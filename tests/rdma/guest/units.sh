@@ -3,6 +3,8 @@
 ulimit -l unlimited
 mkdir -p $dir
 dummy_device
+ulimit -c unlimited
+echo "/mnt/share/core.%e" >/proc/sys/kernel/core_pattern
 export RDMA_TEST_IP=10.9.0.1 CMOCKA_MESSAGE_OUTPUT=TAP
 failed=0
 ls "$repo"/build/release/rdmatest/test_* >/dev/null || exit 1 # make rdmatest-build
@@ -16,7 +18,8 @@ for program in "$repo"/build/release/rdmatest/test_*; do
     if [ $rc -ne 0 ] && [ $rc -ne 77 ] || [ "$bad" -gt 0 ]; then
         failed=1
         echo "exit $rc"
-        grep -avE '^ok ' $dir/out | tail -n 40
+        grep -avE '^ok |^not ok .*# *SKIP|^# SKIP' $dir/out | tail -n 40
+        dmesg | tail -n 5 # a signal's
     fi
     [ -z "$(held)" ] || { failed=1; say "held after $(basename "$program"):"; held; }
 done
