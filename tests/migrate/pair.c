@@ -213,13 +213,22 @@ skip_test(void **state)
     skip();
 }
 
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+static struct sigaction
+    at_start[ARRAY_LEN(crashes)]; /* a sanitizer's, which prints a stack, or the default */
+
+__attribute__((constructor)) static void
+note_handlers(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(crashes); i++)
+        sigaction(crashes[i], NULL, &at_start[i]);
+}
+
 void
 pair_let_crash(void)
 {
-    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-
     for (size_t i = 0; i < ARRAY_LEN(crashes); i++)
-        signal(crashes[i], SIG_DFL);
+        sigaction(crashes[i], &at_start[i], NULL);
 }
 
 void

@@ -43,7 +43,7 @@ extern bool pair_over_tls;
  * must be then. */
 extern bool pair_over_rdma;
 void pair_init(struct pair *p, struct fake_guest *src, struct fake_guest *dst);
-/* A crash in a thread of the engine ends the program by its signal, which says what it was: cmocka would
+/* A crash in a thread of the engine ends the program by its signal, or a sanitizer with a stack: cmocka would
  * end it with 255 and no word. pair_init does it. */
 void pair_let_crash(void);
 /* Opens the target and starts its thread. */
