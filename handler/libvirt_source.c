@@ -4,6 +4,7 @@
 #include "handler/libvirt_source_int.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,6 +13,7 @@
 #include "handler/libvirt_cpu.h"
 
 static int prepare(struct lv_source *s, enum mig_cause *ret_cause, struct err *err);
+static int await_no_job(struct lv_source *s, struct err *err);
 static int check_target(struct lv_source *s, const char *xml, struct err *err);
 static bool give_up(struct lv_source *s, uint64_t now, uint64_t *since, int *step);
 static enum mig_outcome after(struct lv_source *s, int rc, enum mig_cause *ret_cause,
@@ -145,6 +147,9 @@ prepare(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
     }
     if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_PAUSED && state != VIR_DOMAIN_BLOCKED)
         return err_set(err, -ESRCH, "the domain does not run");
+    rc = await_no_job(s, err);
+    if (rc != 0)
+        return rc;
     s->user_paused = state == VIR_DOMAIN_PAUSED;
     xml = s->api->virDomainGetXMLDesc(s->dom, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_MIGRATABLE);
     if (!xml)
@@ -161,6 +166,25 @@ prepare(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
         *err = s->err;
     }
     return rc;
+}
+
+/* libvirt goes on for a moment with what a handler before this one has begun, until it sees that nobody carries
+ * it any more, and takes no other migration meanwhile. */
+static int
+await_no_job(struct lv_source *s, struct err *err)
+{
+    uint64_t until = clock_mono_us() + LV_ABORT_US;
+    bool end = false;
+
+    while (!end && lv_source_has_job(s->api, s->dom)) {
+        if (clock_mono_us() >= until)
+            return err_set(err, -EBUSY, "libvirt is at work on the guest for something else");
+        poll(NULL, 0, LV_LOOK_AGAIN_US / 1000);
+        pthread_mutex_lock(&s->mu);
+        end = s->cancel || s->stop;
+        pthread_mutex_unlock(&s->mu);
+    }
+    return end ? err_set(err, -ECANCELED, "an end was asked for") : 0;
 }
 
 /* The value of an attribute of the first such element of what libvirt itself has written. */

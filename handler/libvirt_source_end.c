@@ -13,8 +13,8 @@ static enum mig_outcome ask(struct lv_source *s, enum lv_truth truth, bool *ret_
 static enum mig_outcome go_on(struct lv_source *s, struct err *err);
 static bool pause_us(struct lv_source *s, uint64_t us);
 
-static bool
-has_job(const struct libvirt_api *api, virDomainPtr dom)
+bool
+lv_source_has_job(const struct libvirt_api *api, virDomainPtr dom)
 {
     virTypedParameterPtr p = NULL;
     int type = 0, n = 0;
@@ -49,7 +49,7 @@ lv_source_look(struct lv_source *s, struct err *err)
         truth = LV_GONE;
     } else if (reason == VIR_DOMAIN_PAUSED_POSTCOPY_FAILED) {
         truth = LV_BROKEN;
-    } else if (has_job(s->api, dom)) {
+    } else if (lv_source_has_job(s->api, dom)) {
         truth = LV_MOVING;
     } else {
         truth = reason == VIR_DOMAIN_PAUSED_USER && s->user_paused ? LV_RUNS_HERE : LV_PAUSED;
@@ -90,14 +90,32 @@ lv_source_silence(struct lv_source *s)
         lv_source_say(s, err_msg(&err));
 }
 
+/* The target has said that all is there, whatever libvirt here made of the end: it may not be there any more
+ * to be asked. */
+static bool
+told_complete(struct lv_source *s)
+{
+    bool complete;
+
+    pthread_mutex_lock(&s->mu);
+    complete = s->complete;
+    pthread_mutex_unlock(&s->mu);
+    return complete;
+}
+
 enum mig_outcome
 lv_source_settle(struct lv_source *s, bool once, struct err *err)
 {
     for (;;) {
         enum mig_outcome outcome = MIG_UNKNOWN;
-        enum lv_truth truth = lv_source_look(s, err);
+        enum lv_truth truth;
         bool incomplete = false;
 
+        if (told_complete(s)) {
+            lv_source_silence(s);
+            return MIG_MOVED;
+        }
+        truth = lv_source_look(s, err);
         if (truth == LV_NOT_KNOWN)
             err_prefix(err, -ENOTCONN, "it is not known what became of the guest here");
         else if (truth == LV_MOVING)

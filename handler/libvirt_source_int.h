@@ -109,6 +109,8 @@ enum lv_truth {
     LV_MOVING,    /* libvirt is at work on it */
     LV_NOT_KNOWN  /* libvirt does not answer */
 };
+/* A migration, a save, a backup, whoever asked for it. */
+bool lv_source_has_job(const struct libvirt_api *api, virDomainPtr dom);
 /* What the domain here really is. */
 enum lv_truth lv_source_look(struct lv_source *s, struct err *err);
 void lv_source_silence(struct lv_source *s);

@@ -17,6 +17,7 @@
 static void on_message(void *ctx, const void *msg, size_t len);
 static void on_broken(void *ctx, enum relay_kind kind, const struct err *err);
 static void on_refused(void *ctx, const char *why);
+static void goodbye(struct lv_target *t, uint64_t us);
 static bool next(struct lv_target *t, uint64_t wait_us, struct relay_msg *ret);
 static int handle(struct lv_target *t, struct relay_msg *m, struct err *err);
 static int look_around(struct lv_target *t, struct err *err);
@@ -203,23 +204,30 @@ lv_target_run(struct mover_target *m, struct err *err)
         if (outcome == GO_ON)
             outcome = look_around(t, err);
     }
-    /* The last word is on its way: the source closes the connection when it has it. */
-    for (int i = 0; i < 20; i++) {
+    goodbye(t, outcome == MIG_TARGET_RUNNING ? LV_GOODBYE_US : 20 * (uint64_t)LV_TARGET_SOON_US);
+    if (t->g && outcome != MIG_TARGET_IN_DOUBT)
+        lv_guest_migrating(t->g, false);
+    t->stats.finished_us = clock_mono_us();
+    return (enum mig_target_outcome)outcome;
+}
+
+/* The last word is on its way, and with a guest that runs here the answer to libvirt's Finish, which goes
+ * through the relay, too: the source closes the connection when it has both. */
+static void
+goodbye(struct lv_target *t, uint64_t us)
+{
+    uint64_t until = clock_mono_us() + us;
+    bool gone = false;
+
+    while (!gone && clock_mono_us() < until) {
         struct relay_msg msg = {0};
-        bool gone;
 
         if (next(t, LV_TARGET_SOON_US, &msg))
             relay_msg_done(&msg);
         pthread_mutex_lock(&t->mu);
         gone = t->peer_gone || t->stop;
         pthread_mutex_unlock(&t->mu);
-        if (gone)
-            break;
     }
-    if (t->g && outcome != MIG_TARGET_IN_DOUBT)
-        lv_guest_migrating(t->g, false);
-    t->stats.finished_us = clock_mono_us();
-    return (enum mig_target_outcome)outcome;
 }
 
 static int

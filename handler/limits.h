@@ -70,6 +70,7 @@
 #define LV_ABORT_US         10000000u   /* a job that was told to end does; then it is cut */
 #define LV_REASON_US        300000u     /* for the target's words, when a stream broke */
 #define LV_CONFIRM_US       60000000u   /* libvirt ends the source's QEMU */
+#define LV_GOODBYE_US       10000000u   /* the source has heard that all is there, and closes */
 #define LV_RESTORE_US       10000000u   /* the guest runs again after a failure */
 #define LV_LOOK_US          2000000u    /* for a connection, when the truth is asked for */
 #define LV_LOOK_AGAIN_US    100000u

@@ -49,6 +49,9 @@ struct plan {      /* what is to happen */
     bool refuse;   /* the target's libvirt cannot finish */
     bool gives_up; /* the source's libvirt closes its connection while Finish is held */
     bool breaks;   /* post-copy breaks after Finish */
+    bool slow;     /* all of post-copy is there, and Finish is answered a second later */
+    bool unsaid;   /* or never: the connection is closed */
+    int old_job;   /* looks at the source's job that still find one from before */
     bool paused;   /* the guest is, by its user */
     bool much;     /* more memory than the target has */
     bool fail_prepared, fail_commit;
@@ -327,7 +330,8 @@ fake_job(virDomainPtr dom, int *type, virTypedParameterPtr *params, int *n, unsi
     *params = NULL;
     *n = 0;
     pthread_mutex_lock(&w.mu);
-    *type = w.moving ? VIR_DOMAIN_JOB_UNBOUNDED : VIR_DOMAIN_JOB_NONE;
+    *type = w.moving || w.plan.old_job > 0 ? VIR_DOMAIN_JOB_UNBOUNDED : VIR_DOMAIN_JOB_NONE;
+    w.plan.old_job -= w.plan.old_job > 0;
     pthread_mutex_unlock(&w.mu);
     real.virTypedParamsAddULLong(params, n, &max, VIR_DOMAIN_JOB_MEMORY_TOTAL, 64u << 20);
     real.virTypedParamsAddULLong(params, n, &max, VIR_DOMAIN_JOB_MEMORY_REMAINING, 1u << 20);
@@ -352,6 +356,8 @@ fake_migrate(virDomainPtr dom, const char *uri, virTypedParameterPtr params, uns
     w.resumed_post_copy = w.resumed_post_copy || resume;
     pthread_cond_broadcast(&w.cond);
     pthread_mutex_unlock(&w.mu);
+    if (w.plan.old_job > 0)
+        return refused(VIR_ERR_OPERATION_INVALID, "another migration job is already running");
     for (unsigned i = 0; i < n; i++) {
         if (strcmp(params[i].field, VIR_MIGRATE_PARAM_DEST_XML) == 0)
             xml = params[i].value.s;
@@ -451,6 +457,12 @@ serve(int fd)
                 pthread_cond_wait(&w.cond, &w.mu);
             if (w.asked_post_copy && done)
                 become_locked(TARGET, true, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_MIGRATED);
+            pthread_mutex_unlock(&w.mu);
+            if (done && w.plan.slow)
+                usleep(1000000);
+            if (done && w.plan.unsaid)
+                return;
+            pthread_mutex_lock(&w.mu);
         } else if (!(flags & VIR_MIGRATE_POSTCOPY_RESUME)) {
             become_locked(TARGET, true, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_MIGRATION);
         } else {
