@@ -191,7 +191,7 @@ slow_message(struct relay_pair *p, int end)
 {
     (void)p;
     if (end == 1)
-        usleep(1000000); /* what takes long is what is tested */
+        usleep(2500000); /* what takes long is what is tested */
 }
 
 /* Messages both ways, whole and in order, of any size; and a handler that takes longer over one than a
@@ -205,7 +205,7 @@ messages_arrive(void **state)
 
     (void)state;
     relay_pair_init(&p, over_tls);
-    p.src.dead_peer_us = p.dst.dead_peer_us = 700000;
+    p.src.dead_peer_us = p.dst.dead_peer_us = 2000000;
     p.on_message = slow_message;
     relay_pair_start(&p);
     for (uint32_t i = 0; i < 2; i++) {

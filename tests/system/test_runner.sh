@@ -28,7 +28,8 @@ fake test_bad "$fail"
 fake test_chance "$fail" 'echo "ok 1 - a"'
 fake test_script.sh 'exit 1' 'exit 0'
 fake test_missing.sh 'echo "needs x"; exit 77'
-fake test_asan "echo 'ERROR: AddressSanitizer: x'; $fail" 'echo "ok 1 - a"'
+fake test_asan "echo 'ERROR: AddressSanitizer: x'; exit 1" 'echo "ok 1 - a"'
+fake test_left "echo 'WARNING: ThreadSanitizer: x'; $fail" 'echo "ok 1 - a"'
 fake test_signal 'kill -KILL $$' 'echo "ok 1 - a"'
 fake test_hung 'exec sleep 1000' 'echo "ok 1 - a"'
 fake test_silent 'exit 3'
@@ -36,7 +37,8 @@ fake test_silent 'exit 3'
 want '1 passed, 0 failed, 2 skipped' '' test_ok test_missing.sh
 want '0 passed, 1 failed, 0 skipped' 'failed test_bad' test_bad
 want '0 passed, 1 failed, 0 skipped' 'failed test_silent' test_silent
-want '2 passed, 0 failed, 0 skipped' 'again test_chance,again test_script.sh' test_chance test_script.sh
+want '3 passed, 0 failed, 0 skipped' 'again test_chance,again test_script.sh,again test_left' \
+    test_chance test_script.sh test_left
 want '0 passed, 2 failed, 0 skipped' 'failed test_asan,failed test_signal' test_asan test_signal
 TEST_TIMEOUT=1 want '0 passed, 1 failed, 0 skipped' 'failed test_hung' test_hung
 # four failures are no chance
