@@ -31,3 +31,11 @@ for end in target source; do
     finish "the $end killed in post-copy" Succeeded
     passed
 done
+
+# The network in post-copy, which belongs to trouble.sh: here because that takes longer
+policy rdma 2Mi post-copy
+begin
+at_target
+swallow
+finish "RoCE swallowed in post-copy" Succeeded
+passed '"\($t.faults) faults, \($t.readFaults) of them by READ"' '$r.reconnects >= 1'

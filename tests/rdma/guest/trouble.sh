@@ -59,17 +59,7 @@ for end in target source; do
     passed '' '$r.reconnects >= 1'
 done
 
-# --- post-copy ---
-policy rdma $limit post-copy
-begin
-at_target
-swallow
-finish "RoCE swallowed in post-copy" Succeeded
-passed '"\($t.faults) faults, \($t.readFaults) of them by READ"' '$r.reconnects >= 1'
-swallow_no_more
-
 # Last: in this topology rxe answers nobody any more after it.
-policy rdma $limit
 begin
 in_midst
 ip link set v2 down
