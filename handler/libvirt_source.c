@@ -138,6 +138,8 @@ prepare(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
 
     *ret_cause = MIG_CAUSE_GUEST;
     rc = lv_source_attach(s, err);
+    if (rc == 0)
+        rc = await_no_job(s, err); /* which may have paused the guest */
     if (rc == 0 && s->api->virDomainGetState(s->dom, &state, &reason, 0) < 0)
         rc = libvirt_error(err, "the domain");
     if (rc != 0) {
@@ -147,9 +149,6 @@ prepare(struct lv_source *s, enum mig_cause *ret_cause, struct err *err)
     }
     if (state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_PAUSED && state != VIR_DOMAIN_BLOCKED)
         return err_set(err, -ESRCH, "the domain does not run");
-    rc = await_no_job(s, err);
-    if (rc != 0)
-        return rc;
     s->user_paused = state == VIR_DOMAIN_PAUSED;
     xml = s->api->virDomainGetXMLDesc(s->dom, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_MIGRATABLE);
     if (!xml)

@@ -28,7 +28,7 @@ fake test_bad "$fail"
 fake test_chance "$fail" 'echo "ok 1 - a"'
 fake test_script.sh 'exit 1' 'exit 0'
 fake test_missing.sh 'echo "needs x"; exit 77'
-fake test_asan "echo 'ERROR: AddressSanitizer: x'; exit 1" 'echo "ok 1 - a"'
+fake test_asan "echo 'not ok 1 # SKIP a'; echo 'ERROR: AddressSanitizer: x'; exit 1" 'echo "ok 1 - a"'
 fake test_left "echo 'WARNING: ThreadSanitizer: x'; $fail" 'echo "ok 1 - a"'
 fake test_signal 'kill -KILL $$' 'echo "ok 1 - a"'
 fake test_hung 'exec sleep 1000' 'echo "ok 1 - a"'
@@ -39,7 +39,7 @@ want '0 passed, 1 failed, 0 skipped' 'failed test_bad' test_bad
 want '0 passed, 1 failed, 0 skipped' 'failed test_silent' test_silent
 want '3 passed, 0 failed, 0 skipped' 'again test_chance,again test_script.sh,again test_left' \
     test_chance test_script.sh test_left
-want '0 passed, 2 failed, 0 skipped' 'failed test_asan,failed test_signal' test_asan test_signal
+want '0 passed, 2 failed, 1 skipped' 'failed test_asan,failed test_signal' test_asan test_signal
 TEST_TIMEOUT=1 want '0 passed, 1 failed, 0 skipped' 'failed test_hung' test_hung
 # four failures are no chance
 want '0 passed, 4 failed, 0 skipped' 'failed test_chance,failed test_script.sh,failed test_bad,failed test_silent' \
